@@ -1,0 +1,119 @@
+"""What every network of the zoo keeps, whatever its paper: the model contract."""
+import json
+import re
+
+import keras
+import numpy as np
+import pytest
+
+import zoo
+from tests.models import TINY
+from zoo.layer_table import layer_table
+
+
+@pytest.fixture(autouse=True)
+def _fresh_names():
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(0)
+
+
+def pixels(model, n):
+    shape = model.input.shape[1:]
+    return np.random.default_rng(0).integers(0, 256, (n, *shape)).astype("uint8")
+
+
+def test_every_registered_name_is_in_the_table():
+    assert sorted(TINY) == zoo.names()
+
+
+@pytest.mark.parametrize("name", [name for name in TINY if zoo.spec(name).params])
+def test_weight_count_is_the_published_one(name):
+    assert zoo.build(name).count_params() == zoo.spec(name).params
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_logits_are_finite_float32_of_the_asked_classes(name):
+    model = zoo.build(name, **TINY[name] | {"classes": 7})
+    logits = keras.ops.convert_to_numpy(model(pixels(model, 2)))
+    assert logits.shape == (2, 7) and logits.dtype == np.float32 and np.isfinite(logits).all()
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_zero_classes_give_pooled_float32_features(name):
+    model = zoo.build(name, **TINY[name] | {"classes": 0})
+    assert len(model.output.shape) == 2 and model.output.dtype == "float32"
+    assert "logits" not in [layer.name for layer in model.layers]
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("name", TINY)
+def test_pixels_and_logits_stay_float32_under_mixed_precision(name, policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = zoo.build(name, **TINY[name])
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert model.get_layer("rescale").compute_dtype == "float32"
+    assert model.get_layer("logits").compute_dtype == "float32"
+    assert {weight.dtype for weight in model.trainable_weights} == {"float32"}
+    assert policy.removeprefix("mixed_") in {layer.compute_dtype for layer in model.layers}
+    assert keras.ops.convert_to_numpy(model(pixels(model, 2))).dtype == np.float32
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_graph_is_flat_and_of_built_in_layers(name):
+    for layer in zoo.build(name, **TINY[name]).layers:
+        assert not isinstance(layer, keras.Model), layer.name
+        assert type(layer).__module__.startswith("keras."), layer.name
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_every_layer_is_named_by_its_place(name):
+    for layer in zoo.build(name, **TINY[name]).layers:
+        anonymous = re.sub(r"_|\d+$", "", layer.name) == re.sub(r"\d+$", "", type(layer).__name__.lower())
+        assert not anonymous or layer.name in ("flatten", "dropout"), f"{layer.name} has only its default name"
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_every_stage_can_be_tapped(name):
+    model = zoo.build(name, **TINY[name])
+    taps = zoo.features(model, list(zoo.stages(model)))(pixels(model, 1))
+    assert set(taps) == set(zoo.stages(model)) and len(taps) >= 2
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_table_accounts_for_every_weight(name):
+    model = zoo.build(name, **TINY[name])
+    assert sum(row.weights for row in layer_table(model)) == model.count_params()
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_config_round_trip_gives_the_same_network(name, tmp_path):
+    model = zoo.build(name, **TINY[name])
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    assert json.loads(again.to_json())["config"] == json.loads(model.to_json())["config"]
+    x = pixels(model, 2)
+    np.testing.assert_array_equal(model.predict(x, verbose=0), again.predict(x, verbose=0))
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_one_fit_step_moves_every_weight_and_lowers_the_loss(name):
+    model = zoo.build(name, **TINY[name])
+    x, y = pixels(model, 8), np.arange(8) % model.output.shape[-1]
+    model.compile(keras.optimizers.SGD(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    before = [weight.numpy() for weight in model.trainable_weights]
+    first = model.evaluate(x, y, verbose=0)
+    model.fit(x, y, batch_size=8, epochs=1, verbose=0)
+    unmoved = [w.path for w, old in zip(model.trainable_weights, before, strict=True) if (w.numpy() == old).all()]
+    assert not unmoved
+    assert model.evaluate(x, y, verbose=0) < first
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_too_small_an_image_is_refused_with_the_minimum(name):
+    channels = zoo.spec(name).defaults["input_shape"][-1]
+    if zoo.build(name, **TINY[name]).layers[2].__class__.__name__ == "Flatten":
+        pytest.skip("a fully connected network takes any size")
+    with pytest.raises(ValueError, match=r"at least \d+x\d+.*Received: 1x1"):
+        zoo.build(name, input_shape=(1, 1, channels))

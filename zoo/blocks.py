@@ -1,0 +1,60 @@
+"""What two or more architectures share: the way in, from pixels, and the way out, to logits."""
+import keras
+from keras import layers
+
+from zoo.errors import UsageError
+
+
+def image_input(input_shape, *, minimum=1, hint=None, mean=0.0, std=1.0):
+    """Return the input of an image network and the normalised image, `(image / 255 - mean) / std`.
+
+    The arithmetic is float32 under every dtype policy: half precision cannot tell 255 grey levels apart.
+
+    Args:
+        input_shape: (height, width, channels) of the images.
+        minimum: the smallest height and width that the network can take.
+        hint: the option of the builder that makes smaller images fit, such as "stem='small'".
+        mean, std: of the pixels, on a scale of 0 to 1; a number, or one per channel.
+
+    Returns:
+        Two Keras tensors of shape (batch, *input_shape): the pixels in [0, 255], and the normalised image.
+
+    Raises:
+        zoo.errors.UsageError: if `input_shape` is no image shape or is smaller than `minimum`.
+    """
+    shape = tuple(input_shape)
+    if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
+        raise UsageError(f"input_shape must be (height, width, channels), three positive integers. Received: {shape}.")
+    if min(shape[:2]) < minimum:
+        advice = f" For smaller images pass {hint}." if hint else ""
+        raise UsageError(f"Images must be at least {minimum}x{minimum} here. Received: {shape[0]}x{shape[1]}.{advice}")
+    image = keras.Input(shape, name="image")
+    scale, offset = _affine(mean, std)
+    return image, layers.Rescaling(scale, offset, dtype="float32", name="rescale")(image)
+
+
+def _affine(mean, std):
+    """(x / 255 - mean) / std as the one multiplication and addition that Rescaling does."""
+    if isinstance(mean, (int, float)) and isinstance(std, (int, float)):
+        return 1 / (255 * std), -mean / std
+    means = mean if isinstance(mean, (list, tuple)) else [mean] * len(std)
+    stds = std if isinstance(std, (list, tuple)) else [std] * len(mean)
+    return [1 / (255 * s) for s in stds], [-m / s for m, s in zip(means, stds, strict=True)]
+
+
+def classifier(x, classes, *, dropout=0.0, **dense):
+    """Return the float32 logits of `classes` classes, or the float32 features `x` themselves if `classes` is 0.
+
+    Softmax is left to the loss and the export: half precision would overflow in it.
+
+    Args:
+        x: features of shape (batch, n).
+        classes: the number of classes, or 0.
+        dropout: the rate of dropout before the logits, 0 to 1.
+        **dense: further arguments of the output layer, such as its initialiser.
+    """
+    if not classes:
+        return layers.Activation("linear", dtype="float32", name="features")(x)
+    if dropout:
+        x = layers.Dropout(dropout, name="dropout")(x)
+    return layers.Dense(classes, dtype="float32", name="logits", **dense)(x)

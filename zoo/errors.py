@@ -1,0 +1,23 @@
+"""How a user's mistake is told: one line naming what was expected, what came, and the nearest valid choice."""
+import difflib
+
+
+class UserError(ValueError):
+    """A mistake of the caller's that one line explains. The `zoo` command prints it and exits with 1."""
+
+    exit_code = 1
+
+
+class UsageError(UserError):
+    """A mistake in how a command was typed. The `zoo` command prints it and exits with 2."""
+
+    exit_code = 2
+
+
+def unknown(kind, name, choices):
+    """Return the UsageError for a `name` that is none of `choices`, with the nearest one if any is near."""
+    choices = sorted(choices)
+    near = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.5)
+    if near:
+        return UsageError(f"Unknown {kind} {name!r}. Did you mean {near[0]!r}?")
+    return UsageError(f"Unknown {kind} {name!r}. Known: {', '.join(choices)}.")

@@ -1,0 +1,98 @@
+"""The table that papers and courses print of a network: one row a layer, with its multiply-adds.
+
+Batch normalisation, activation and dropout stand in the row of the layer they follow, as papers write them.
+"""
+import dataclasses
+import math
+
+import keras
+from keras import layers
+
+_FOLDED = (layers.BatchNormalization, layers.Activation, layers.ReLU, layers.Dropout)
+_POOLS = (layers.MaxPooling1D, layers.MaxPooling2D, layers.AveragePooling1D, layers.AveragePooling2D)
+_KINDS = {"InputLayer": "Input", "Conv1D": "Convolution", "Conv2D": "Convolution", "Dense": "Fully connected",
+          "DepthwiseConv2D": "Depthwise convolution", "MaxPooling2D": "Max pooling", "Add": "Sum",
+          "AveragePooling2D": "Average pooling", "GlobalAveragePooling2D": "Global average pooling",
+          "GlobalMaxPooling1D": "Max over time", "BatchNormalization": "Batch normalisation"}
+
+
+@dataclasses.dataclass
+class Row:
+    """One layer as papers print it; `maps` are feature maps (channels), `size` is height x width."""
+
+    layer: str
+    kind: str
+    maps: int | None
+    size: str
+    kernel: str
+    stride: str
+    activation: str
+    weights: int
+    multiply_adds: int
+
+
+def layer_table(model):
+    """Return the rows of `model`, a list of `Row` in graph order; their weights add up to `model.count_params()`."""
+    rows = {}
+    for layer in model.layers:
+        before = _only_source(layer)
+        if isinstance(layer, _FOLDED) and before in rows and before != model.layers[0]:
+            row = rows[layer] = rows[before]
+            row.weights += layer.count_params()
+            row.activation = _activation(layer) or row.activation
+        elif not isinstance(layer, layers.Rescaling):
+            rows[layer] = _row(layer)
+    return list({id(row): row for row in rows.values()}.values())
+
+
+def multiply_adds(layer):
+    """Return the multiplications (each with its addition) that one example costs in `layer`; 0 without a product.
+
+    Only matrix products and convolutions count, as in He et al. 2016, table 1.
+    """
+    if isinstance(layer, layers.Dense):
+        return math.prod(layer.output.shape[1:]) * layer.input.shape[-1]
+    if isinstance(layer, layers.DepthwiseConv2D):
+        return math.prod(layer.output.shape[1:]) * math.prod(layer.kernel_size)
+    if isinstance(layer, (layers.Conv1D, layers.Conv2D)):
+        taps = math.prod(layer.kernel_size) * layer.input.shape[-1] // layer.groups
+        return math.prod(layer.output.shape[1:]) * taps
+    return 0
+
+
+def total_multiply_adds(model):
+    """Return the multiply-adds of one forward pass of one example."""
+    return sum(multiply_adds(layer) for layer in model.layers)
+
+
+def _row(layer):
+    shape = layer.output.shape[1:]
+    kernel = getattr(layer, "pool_size" if isinstance(layer, _POOLS) else "kernel_size", None)
+    activation = "(softmax)" if layer.name == "logits" else _activation(layer)
+    return Row(layer=layer.name, kind=_KINDS.get(type(layer).__name__, type(layer).__name__),
+               maps=shape[-1] if len(shape) > 1 else None,
+               size=_times(shape[:-1] if len(shape) > 1 else shape),
+               kernel=_times(kernel), stride=_stride(layer) if kernel else "-",
+               activation=activation or "-", weights=layer.count_params(), multiply_adds=multiply_adds(layer))
+
+
+def _only_source(layer):
+    """The layer before this one, if there is just one."""
+    parents = layer._inbound_nodes[0].parent_nodes
+    return parents[0].operation if len(parents) == 1 else None
+
+
+def _activation(layer):
+    if isinstance(layer, layers.ReLU):
+        return "relu" if layer.max_value is None else f"relu{layer.max_value:g}"
+    name = keras.activations.serialize(layer.activation) if hasattr(layer, "activation") else "linear"
+    return None if name == "linear" else name
+
+
+def _times(numbers):
+    return "x".join(str(n) for n in numbers) if numbers else "-"
+
+
+def _stride(layer):
+    strides = layer.strides if isinstance(layer.strides, tuple) else (layer.strides,)
+    return str(strides[0]) if len(set(strides)) == 1 else _times(strides)

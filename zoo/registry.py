@@ -1,0 +1,118 @@
+"""The zoo's index: every network under the name its literature gives it.
+
+A builder registers itself with `@register`, stacked once per variant, and `build` merges the variant's options with the
+caller's. A builder of the user's own registers with the same decorator; the name `package.module:model` imports
+`package.module` first, so that every command reaches it without further wiring.
+"""
+import dataclasses
+import fnmatch
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from zoo.errors import UsageError, unknown
+
+ARCHITECTURES = ("lenet",)
+
+_specs = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """What the zoo knows of one name: its builder, the options that make the variant, and its published weight count."""
+
+    name: str
+    builder: Callable
+    options: Mapping
+    params: int | None
+
+    @property
+    def defaults(self):
+        """All arguments that `build(name)` calls the builder with, as a dict."""
+        signature = inspect.signature(self.builder).parameters.values()
+        given = {p.name: p.default for p in signature if p.default is not p.empty}
+        return {**given, **self.options}
+
+    @property
+    def paper(self):
+        """Where the network was published: the `PAPER` line of the builder's module, or an empty string."""
+        return getattr(sys.modules[self.builder.__module__], "PAPER", "")
+
+
+def register(name, *, params=None, **options):
+    """Register the decorated builder under `name`.
+
+    Args:
+        name: the name of the variant, unique in the zoo.
+        params: the weight count its source publishes (trainable and not), at the variant's defaults; tests hold the
+            builder to it.
+        **options: keyword arguments of the builder that make this variant.
+
+    Raises:
+        ValueError: if `name` is taken by another builder.
+        TypeError: if an option is not an argument of the builder.
+    """
+    def decorate(builder):
+        taken = _specs.get(name)
+        if taken and (taken.builder.__module__, taken.builder.__qualname__) != (builder.__module__, builder.__qualname__):
+            raise ValueError(f"Model {name!r} is already registered by {taken.builder.__module__}.")
+        inspect.signature(builder).bind_partial(**options)
+        _specs[name] = Spec(name, builder, MappingProxyType(options), params)
+        return builder
+    return decorate
+
+
+def spec(name):
+    """Return the `Spec` of `name`, which may be `package.module:model` for a builder of your own.
+
+    Raises:
+        zoo.errors.UsageError: if no such model is registered; the nearest name is given.
+    """
+    module, _, model = name.rpartition(":")
+    for architecture in ARCHITECTURES:
+        importlib.import_module(f"zoo.{architecture}")
+    if module:
+        _import_users(module)
+    if model not in _specs:
+        raise unknown("model", model, _specs)
+    return _specs[model]
+
+
+def _import_users(module):
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.split(".")[0] and error.name != module:
+            raise
+        raise UsageError(f"Cannot import {module!r}: no such module in {sys.path[0] or '.'} or among "
+                         "the installed packages.") from None
+
+
+def names(pattern="*"):
+    """Return the registered names matching a shell pattern, sorted: `names("resnet*")`."""
+    for architecture in ARCHITECTURES:
+        importlib.import_module(f"zoo.{architecture}")
+    return sorted(fnmatch.filter(_specs, pattern))
+
+
+def build(name, **overrides):
+    """Build the network registered under `name`.
+
+    Args:
+        name: a registered name (`names()` lists them), or `package.module:model` for a builder of your own.
+        **overrides: builder arguments that replace the variant's own, such as `input_shape=(32, 32, 3)`, `classes=10`.
+
+    Returns:
+        A functional `keras.Model` from images in [0, 255], shape (batch, *input_shape), to float32 logits of shape
+        (batch, classes), or to the pooled features if `classes=0`.
+
+    Raises:
+        zoo.errors.UsageError: if the name is unknown or the input is too small for the network.
+        TypeError: if an override is not an argument of the builder.
+    """
+    found = spec(name)
+    model = found.builder(**{**found.options, **overrides})
+    model.name = found.name
+    return model
