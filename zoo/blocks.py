@@ -1,6 +1,6 @@
 """What two or more architectures share: the way in, from pixels, and the way out, to logits."""
 import keras
-from keras import layers
+from keras import layers, ops
 
 from zoo.errors import UsageError
 
@@ -58,3 +58,21 @@ def classifier(x, classes, *, dropout=0.0, **dense):
     if dropout:
         x = layers.Dropout(dropout, name="dropout")(x)
     return layers.Dense(classes, dtype="float32", name="logits", **dense)(x)
+
+
+def local_response_norm(x, name, *, size, k, alpha, beta):
+    """Divide each activation by a power of the energy of its channel's neighbours (Krizhevsky et al. 2012, section 3.3).
+
+    `b_c = a_c / (k + alpha * sum(a_j ** 2)) ** beta` over the `size` channels `j` around `c`, fewer at the two ends. No
+    weights. The sum is float32 under every dtype policy: squares overflow half precision.
+
+    Args:
+        x: activations of shape (batch, height, width, channels).
+        name: of the layer that comes out.
+        size: the channels summed over; `k`, `alpha`, `beta`: the paper's constants. `alpha` multiplies the sum, as in the
+            paper, not the mean, as in Caffe.
+    """
+    channels = x.shape[-1]
+    energy = ops.pad(ops.square(ops.cast(x, "float32")), ((0, 0),) * 3 + ((size // 2, (size - 1) // 2),))
+    energy = sum((energy[..., i:i + channels] for i in range(1, size)), start=energy[..., :channels])
+    return layers.Multiply(name=name)([x, ops.power(k + alpha * energy, -beta)])
