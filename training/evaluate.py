@@ -1,0 +1,54 @@
+"""How good a trained network is on images it has not seen."""
+import keras
+import numpy as np
+from sklearn.metrics import confusion_matrix
+
+from training import data, run_dir
+from training.recipes import read
+
+
+def score(model, split, class_names, batch=256):
+    """Return the accuracy, the mean cross-entropy in nats, and the confusion matrix of `model` on `split`.
+
+    Args:
+        model: from images to logits.
+        split: a `training.data.Split`.
+        class_names: the classes' names, in label order.
+
+    Returns:
+        A dict: accuracy and loss are floats, examples an int, confusion a list of rows, true class by predicted class.
+    """
+    logits = model.predict(split.images, batch_size=batch, verbose=0)
+    losses = keras.losses.sparse_categorical_crossentropy(split.labels, logits, from_logits=True)
+    found = np.argmax(logits, axis=1)
+    return {"accuracy": float(np.mean(found == split.labels)), "loss": float(np.mean(losses)),
+            "examples": len(split.labels),
+            "confusion": confusion_matrix(split.labels, found, labels=range(len(class_names))).tolist()}
+
+
+def load(run):
+    """Return the trained model, the metrics.json and the recipe of the finished run in the directory `run`.
+
+    Raises:
+        zoo.errors.UserError: if there is no finished run.
+    """
+    metrics = run_dir.results(run)
+    return keras.models.load_model(f"{run}/model.keras", compile=False), metrics, read(f"{run}/recipe.json")
+
+
+def evaluate(run, name=None, data_dir=None):
+    """Return `score` of the trained network in `run` on the test part of the data set `name`, by default its own.
+
+    Raises:
+        zoo.errors.UserError: if there is no finished run or no such data, or its classes are others.
+    """
+    model, metrics, recipe = load(run)
+    dataset = data.load(name or recipe.data, model.input.shape[1:], validation=0, data_dir=data_dir)
+    if dataset.class_names != metrics["class_names"]:
+        raise run_dir.UserError(f"{run} knows the classes {_few(metrics['class_names'])}; "
+                                f"{name} has {_few(dataset.class_names)}.")
+    return {"run": str(run), "data": name or recipe.data, **score(model, dataset.test, dataset.class_names)}
+
+
+def _few(names):
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,0 +1,89 @@
+"""From a run to a SavedModel that takes pixels or encoded images and answers with labels, checked before it is handed over."""
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from training import evaluate, reload_check
+from training.images import decode, fit_to
+from zoo.errors import UserError
+
+_TOLERANCE = 1e-5  # of a probability: the same float32 operations, fused otherwise
+
+
+def export(run, to=None, force=False):
+    """Write the trained network of `run` as a SavedModel into the directory `to`, by default saved_models/RECIPE.
+
+    Its signatures are serving_default, `image`: float32 pixels in [0, 255] of shape (batch, height, width, channels), and
+    from_bytes, `image_bytes`: strings of shape (batch,), each a JPEG, PNG, GIF, BMP or WebP file of any size. Both answer
+    probabilities, float32 (batch, classes); class_id, int64 (batch,); label, string (batch,). It is written beside `to`,
+    reloaded in a process that has TensorFlow and no Keras, compared on test images, and only then renamed.
+
+    Returns:
+        A dict: path, bytes, examples, difference (the largest of a probability).
+
+    Raises:
+        zoo.errors.UserError: if there is no finished run, `to` exists and not `force`, it cannot be written, or the
+            reloaded network answers otherwise. Nothing is left behind then.
+    """
+    model, metrics, recipe = evaluate.load(run)
+    to = Path(to or f"saved_models/{recipe.name}")
+    if to.exists() and not force:
+        raise UserError(f"{to} exists. Choose another --to, or replace it with --force.")
+    images = np.load(f"{run}/examples.npz")["images"]
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{to.name}-", dir=to.parent) as scratch:
+            written = Path(scratch) / "saved_model"
+            _write(model, metrics["class_names"], written)
+            difference = _compare(model, metrics["class_names"], images, written)
+            if to.exists():
+                os.rename(to, Path(scratch) / "old")
+            os.rename(written, to)
+    except OSError as error:
+        raise UserError(f"Cannot write {to}: {error.strerror}.") from None
+    size = sum(file.stat().st_size for file in to.rglob("*") if file.is_file())
+    return {"path": str(to), "bytes": size, "examples": len(images), "difference": difference}
+
+
+def _write(model, class_names, path):
+    """Endpoints without `track`, which would write every weight a second time."""
+    shape = model.input.shape[1:]
+
+    def answer(image):
+        probabilities = tf.nn.softmax(model(image, training=False))
+        class_id = tf.argmax(probabilities, axis=1)
+        return {"probabilities": probabilities, "class_id": class_id, "label": tf.gather(class_names, class_id)}
+
+    def answer_bytes(image_bytes):
+        images = tf.map_fn(lambda data: fit_to(decode(data)[None], shape)[0], image_bytes,
+                           fn_output_signature=tf.TensorSpec(shape, tf.uint8))
+        return answer(tf.cast(images, tf.float32))
+
+    archive = keras.export.ExportArchive()
+    archive.add_endpoint("serving_default", answer, [tf.TensorSpec((None, *shape), tf.float32, name="image")])
+    archive.add_endpoint("from_bytes", answer_bytes, [tf.TensorSpec((None,), tf.string, name="image_bytes")])
+    archive.write_out(str(path), verbose=False)
+
+
+def _compare(model, class_names, images, written):
+    """Return the largest difference of a probability between `model` and what is on disk, asked both ways."""
+    expected = keras.ops.convert_to_numpy(keras.ops.softmax(model.predict(images, verbose=0)))
+    np.save(written.parent / "images.npy", images)
+    asked = subprocess.run([sys.executable, "-I", reload_check.__file__, written], capture_output=True, text=True)
+    if asked.returncode:
+        raise UserError(f"The SavedModel could not be run with TensorFlow alone: {asked.stderr.strip().splitlines()[-1]}")
+    difference = 0.0
+    for signature in reload_check.SIGNATURES:
+        answers = np.load(written.parent / f"{signature}.npz")
+        difference = max(difference, float(np.abs(answers["probabilities"] - expected).max()))
+        labels = [name.decode() for name in answers["label"]]
+        if difference > _TOLERANCE or labels != [class_names[i] for i in expected.argmax(axis=1)]:
+            raise UserError(f"The SavedModel's {signature} answers otherwise than the Keras model: probabilities differ by "
+                            f"{difference:.1e}, {_TOLERANCE:.0e} is allowed. Nothing was exported.")
+    return difference

@@ -1,0 +1,50 @@
+"""The pictures of a run, as matplotlib figures."""
+import numpy as np
+from matplotlib.figure import Figure
+
+_CELLS = 20  # up to so many classes a confusion matrix shows its numbers
+
+
+def curves(history):
+    """Return a figure of loss and accuracy over the epochs.
+
+    Args:
+        history: a list of dicts, one an epoch, with the keys epoch, loss, accuracy and, where there is validation data,
+            val_loss and val_accuracy.
+    """
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    epochs = [row["epoch"] for row in history]
+    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+        for key, label in ((name, "training"), (f"val_{name}", "validation")):
+            if key in history[0]:
+                axes.plot(epochs, [row[key] for row in history], marker=".", label=label)
+        axes.set(xlabel="epoch", ylabel=name, title=name.capitalize())
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return figure
+
+
+def confusion(matrix, class_names):
+    """Return a figure of a confusion matrix, coloured by the share of each true class.
+
+    Args:
+        matrix: integer array of shape (classes, classes); rows are true classes, columns predicted ones.
+        class_names: their names, in order.
+    """
+    count = len(class_names)
+    side = min(4 + 0.35 * count, 16)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
+    axes = figure.subplots()
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    turned = 0 if max(map(len, class_names)) <= 3 else 90
+    axes.set(xlabel="predicted class", ylabel="true class", title="Confusion matrix of the test images")
+    axes.set_xticks(range(count), class_names, rotation=turned)
+    axes.set_yticks(range(count), class_names)
+    if count <= _CELLS:
+        for row, column in zip(*np.nonzero(matrix), strict=True):
+            axes.text(column, row, matrix[row, column], ha="center", va="center", fontsize=8,
+                      color="white" if shares[row, column] > 0.5 else "black")
+    figure.colorbar(picture, label="share of the true class", fraction=0.046)
+    return figure

@@ -1,0 +1,152 @@
+"""`train`: from a recipe to a run directory with a trained network, its history and its score on the test images."""
+import contextlib
+import csv
+import io
+import json
+import os
+import platform
+import re
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import zoo
+from training import data, evaluate, figures, optimize, pipeline, precision
+from training.checkpoint import Checkpoint, packed
+from training.progress import Report
+from training.run_dir import claim, write
+from zoo.errors import UserError
+
+_EXAMPLES = 32  # test images that a run keeps, to check its exports with
+
+
+def train(recipe, run, data_dir=None, log=True):
+    """Train by `recipe` in the directory `run`; if an interrupted run of it is there, go on where it stopped.
+
+    Writes into `run`: recipe.json, checkpoint.npz and best.npz while it trains, TensorBoard events in tensorboard/, then
+    model.keras (float32, the best epoch), examples.npz, history.csv, curves.png, confusion.png and, last, metrics.json.
+
+    Args:
+        recipe: a `training.recipes.Recipe`.
+        run: path of the run directory.
+        data_dir: where TensorFlow Datasets keeps its files; None for its own default.
+        log: whether to print progress.
+
+    Returns:
+        The content of metrics.json, a dict.
+
+    Raises:
+        zoo.errors.UserError: if the recipe, the data or the run directory will not do; nothing is overwritten.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise UserError(f"Training needs Keras on TensorFlow. Received: KERAS_BACKEND={keras.backend.backend()}.")
+    with claim(run, recipe) as run:
+        if (run / "metrics.json").exists():
+            return json.loads((run / "metrics.json").read_text())
+        policy = precision.resolve(recipe.precision)
+        dataset, build = prepare(recipe, data_dir)
+        keras.utils.set_random_seed(recipe.seed)
+        steps = pipeline.steps_per_epoch(dataset.train, recipe.batch)
+        with _dtype_policy(policy):
+            model = build()
+            model.compile(optimize.optimizer(recipe, steps), metrics=["accuracy"], jit_compile=False,
+                          loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing))
+        write(run / "recipe.json", recipe.to_json())
+        state = _fit(model, dataset, recipe, run, steps, log)
+        return _finish(build(), dataset, recipe, run, state, policy)
+
+
+def prepare(recipe, data_dir=None):
+    """Return the recipe's `training.data.Dataset` and a function without arguments that builds its network for it."""
+    spec = zoo.spec(recipe.model)
+    args = dict(recipe.model_args)
+    if "input_shape" not in args:
+        args["input_shape"] = (*spec.defaults["input_shape"][:2], data.channels(recipe.data, data_dir))
+    dataset = data.load(recipe.data, tuple(args["input_shape"]), validation=recipe.validation, seed=recipe.seed,
+                        data_dir=data_dir)
+    if recipe.normalise:
+        args["mean"], args["std"] = dataset.statistics
+    args["classes"] = len(dataset.class_names)
+    return dataset, lambda: zoo.build(recipe.model, **args)
+
+
+@contextlib.contextmanager
+def _dtype_policy(policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _fit(model, dataset, recipe, run, steps, log):
+    """Fit the rest of an interrupted epoch, if there is one, and then all the epochs that are left."""
+    state = Checkpoint(run, steps)
+    state.restore(model)
+    report = Report(recipe.epochs, steps, state, quiet=not log)
+    callbacks = [state, report, keras.callbacks.TensorBoard(run / "tensorboard")]
+    classes = len(dataset.class_names)
+    validation = dataset.validation and pipeline.batches(dataset.validation, recipe.batch, classes)
+    try:
+        for pause in (-(-state.step // steps), recipe.epochs):
+            epoch, begun = divmod(state.step, steps)
+            if epoch < pause:
+                batches = pipeline.training_batches(dataset.train, recipe, classes, first=state.step)
+                model.fit(batches, initial_epoch=epoch, epochs=pause, steps_per_epoch=steps - begun, verbose=0,
+                          shuffle=False, validation_data=validation, callbacks=callbacks)
+    finally:
+        report.close()
+    return state
+
+
+def _finish(model, dataset, recipe, run, state, policy):
+    """Write what a finished training leaves; `model` is a fresh float32 network."""
+    state.load_best(model)
+    temporary = run / ".model.keras"
+    model.save(temporary)
+    os.replace(temporary, run / "model.keras")
+    scores = evaluate.score(model, dataset.test, dataset.class_names)
+    write(run / "examples.npz", packed(images=dataset.test.images[:_EXAMPLES], labels=dataset.test.labels[:_EXAMPLES]))
+    write(run / "history.csv", _csv(state.history))
+    write(run / "curves.png", _png(figures.curves(state.history)))
+    write(run / "confusion.png", _png(figures.confusion(np.array(scores["confusion"]), dataset.class_names)))
+    metrics = {
+        "recipe": recipe.name, "model": recipe.model, "data": recipe.data, **scores,
+        "best_epoch": state.best(), "weights": model.count_params(), "input_shape": list(model.input.shape[1:]),
+        "seconds": round(state.seconds, 1),
+        "images_per_second": round(recipe.epochs * len(dataset.train.labels) / state.seconds),
+        "precision": policy, "seed": recipe.seed, "machine": machine(),
+        "versions": {name: version(name) for name in ("classic-zoo", "tensorflow", "keras", "numpy")},
+        "python": platform.python_version(), "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "class_names": dataset.class_names,
+    }
+    write(run / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    return metrics
+
+
+def machine():
+    """Return what this computes on, in words: processor, cores and GPUs."""
+    cpuinfo = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.exists() else None
+    gpus = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
+            for gpu in tf.config.list_physical_devices("GPU")]
+    return ", ".join([found[1] if found else platform.machine(), f"{os.cpu_count()} cores", *gpus])
+
+
+def _csv(history):
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(history)
+    return text.getvalue()
+
+
+def _png(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()

@@ -1,0 +1,214 @@
+"""The `zoo` command: parses what was typed, then hands over to the package that does the work, imported only then."""
+import contextlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from zoo import __version__
+from zoo.errors import UserError, unknown
+
+
+class Group(click.Group):
+    """A group that answers a mistyped command with the nearest one."""
+
+    def resolve_command(self, ctx, args):
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            raise unknown("command", args[0], self.commands)
+        return super().resolve_command(ctx, args)
+
+
+def example(*lines):
+    """Return the epilogue of a command's help: its examples, unwrapped."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+data_dir_option = click.option("--data-dir", type=click.Path(), metavar="DIR",
+                               help="Where TensorFlow Datasets keeps its files.")
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+             epilog=example("zoo train lenet5-digits --run runs/digits", "zoo export runs/digits"))
+@click.version_option(__version__, prog_name="zoo")
+def cli():
+    """The classic networks: exact to their papers, trained on real data, exported with one command."""
+
+
+@cli.command("list", epilog=example("zoo list", "zoo list 'lenet*'"))
+@click.argument("pattern", default="*")
+@json_option
+def list_models(pattern, as_json):
+    """List the networks whose name matches PATTERN, with weights, multiply-adds, input and paper."""
+    from zoo import catalog
+    models = catalog.matching(pattern)
+    if as_json:
+        click.echo(json.dumps(models, indent=2))
+        return
+    _table(("name", "weights", "FLOPs", "input", "paper"),
+           [(m["name"], f"{m['weights']:,}", f"{m['flops']:,}", "x".join(map(str, m["input_shape"])), m["paper"])
+            for m in models], right=(1, 2))
+    click.echo("FLOPs: multiply-adds of one forward pass, as papers count them.")
+
+
+@cli.command(epilog=example("zoo info lenet5", "zoo info lenet5 --set classes=2"))
+@click.argument("model")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Replace an argument of the builder.")
+@json_option
+def info(model, settings, as_json):
+    """Print the layer table of MODEL as papers print it."""
+    with _quiet_import():
+        from zoo import catalog
+    with _quiet_import():
+        described = catalog.describe(model, settings)
+    if as_json:
+        click.echo(json.dumps(described, indent=2))
+        return
+    click.echo(f"{described['name']}  {described['paper']}\n{described['summary']}\n")
+    _table(("layer", "type", "maps", "size", "kernel", "stride", "activation", "weights", "multiply-adds"),
+           [[f"{v:,}" if isinstance(v, int) else v or "-" for v in row.values()] for row in described["layers"]],
+           right=(2, 7, 8))
+    click.echo(f"\n{described['weights']:,} weights, {described['trainable']:,} of them trainable; "
+               f"{described['flops']:,} multiply-adds.")
+    click.echo("(softmax): the network answers logits; softmax is in the loss and in the export.")
+
+
+@cli.command(epilog=example("zoo recipes"))
+@json_option
+def recipes(as_json):
+    """List the recipes with the results measured for them."""
+    from training import results
+    rows = results.rows()
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+        return
+    _table(("recipe", "model", "data", "test accuracy", "seeds", "seconds"), [list(row.values())[:6] for row in rows])
+
+
+@cli.command(epilog=example("zoo train lenet5-digits", "zoo train lenet5-mnist --data-dir ~/tensorflow_datasets",
+                            "zoo train lenet --data fashion_mnist --epochs 5 --set dropout=0.2"))
+@click.argument("name", required=False, metavar="[RECIPE|MODEL]")
+@click.option("--data", metavar="DATASET", help="Train MODEL on this data: digits, or a TensorFlow Datasets name.")
+@click.option("--recipe", "file", type=click.Path(), metavar="FILE", help="Repeat the run of a recipe.json.")
+@click.option("--run", type=click.Path(), metavar="DIR", help="The run directory; runs/RECIPE by default.")
+@data_dir_option
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE",
+              help="Replace a field of the recipe or an argument of the network.")
+@click.option("--epochs", metavar="N", help="The same as --set epochs=N.")
+@click.option("--precision", metavar="P", help="auto, float32, mixed_bfloat16 or mixed_float16.")
+@click.option("--seed", metavar="N", help="The same as --set seed=N.")
+@json_option
+def train(name, data, file, run, data_dir, settings, as_json, **fields):
+    """Train by RECIPE, or MODEL on --data. Run again with the same --run, it goes on where it stopped."""
+    with _quiet_import():
+        from training import recipes as table
+    if (name is None) == (file is None):
+        raise click.UsageError("Name a recipe, or a model and --data, or --recipe FILE. `zoo recipes` lists the recipes.")
+    recipe = table.read(file) if file else table.recipe(name, data)
+    given = [f"{key}={value}" for key, value in fields.items() if value is not None]
+    recipe = table.override(recipe, [*settings, *given])
+    with _quiet_import():
+        from training import fit
+    run = run or f"runs/{recipe.name}"
+    metrics = fit.train(recipe, run, data_dir, log=not as_json)
+    if as_json:
+        click.echo(json.dumps(metrics, indent=2))
+        return
+    click.echo(f"{recipe.name}: test accuracy {metrics['accuracy']:.4f} on {metrics['examples']:,} images, "
+               f"{metrics['seconds']:.0f} s of training. Results, model and pictures are in {run}")
+    click.echo(f"Next: zoo export {run}")
+
+
+@cli.command(epilog=example("zoo evaluate runs/lenet5-digits", "zoo evaluate runs/lenet5-mnist --data-dir DIR --json"))
+@click.argument("run", type=click.Path())
+@click.option("--data", metavar="DATASET", help="Another data set with the same classes.")
+@data_dir_option
+@json_option
+def evaluate(run, data, data_dir, as_json):
+    """Score the trained network of RUN on the test images."""
+    with _quiet_import():
+        from training import evaluate as work
+    scores = work.evaluate(run, data, data_dir)
+    click.echo(json.dumps(scores, indent=2) if as_json else
+               f"{scores['data']}: accuracy {scores['accuracy']:.4f}, loss {scores['loss']:.4f} "
+               f"on {scores['examples']:,} test images")
+
+
+@cli.command(epilog=example("zoo predict runs/lenet5-digits digit.png", "zoo predict saved_models/lenet5-digits *.png"))
+@click.argument("model", type=click.Path(), metavar="RUN|SAVEDMODEL")
+@click.argument("files", nargs=-1, required=True, type=click.Path())
+@json_option
+def predict(model, files, as_json):
+    """Label image FILES (JPEG, PNG, GIF, BMP, WebP) with a trained network."""
+    with _quiet_import():
+        from training import predict as work
+    answers = work.predict(model, files)
+    if as_json:
+        click.echo(json.dumps(answers, indent=2))
+        return
+    _table(("file", "label", "probability"), [(a["file"], a["label"], f"{a['probability']:.4f}") for a in answers])
+
+
+@cli.command(epilog=example("zoo export runs/lenet5-digits", "zoo export runs/lenet5-digits --to /models/digits/1"))
+@click.argument("run", type=click.Path())
+@click.option("--to", type=click.Path(), metavar="DIR", help="The SavedModel's directory; saved_models/RECIPE by default.")
+@click.option("--force", is_flag=True, help="Replace a SavedModel that is there.")
+@json_option
+def export(run, to, force, as_json):
+    """Write the trained network of RUN as a SavedModel, and check it in a process of its own."""
+    with _quiet_import():
+        from training import export as work
+    report = work.export(run, to, force=force)
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+        return
+    click.echo(f"{report['path']}: {report['bytes']:,} bytes; reloaded with TensorFlow alone, {report['examples']} test "
+               f"images answered alike, probabilities within {report['difference']:.0e}")
+    click.echo(f"Next: zoo predict {report['path']} IMAGE")
+
+
+def _table(head, rows, right=()):
+    """Print rows in columns as wide as they need, the columns `right` flush right."""
+    cells = [[str(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        line = (cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        click.echo("  ".join(line).rstrip())
+
+
+@contextlib.contextmanager
+def _quiet_import():
+    """Keep TensorFlow's start-up lines, which it writes from C++ past every setting, out of the answer."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def main(args=None):
+    """Run the command; a user's mistake is one line on stderr and the exit code 1 (failure) or 2 (usage)."""
+    if (Path.cwd() / "zoo").is_dir() is False and "" not in sys.path:
+        sys.path.insert(0, os.getcwd())  # a builder of the user's own, `module:model`, is looked for here
+    try:
+        return cli.main(args, prog_name="zoo", standalone_mode=False) or 0
+    except UserError as error:
+        code, message = error.exit_code, str(error)
+    except click.ClickException as error:
+        code, message = error.exit_code, error.format_message()
+    except (KeyboardInterrupt, click.Abort):
+        code, message = 130, "Interrupted. The same command goes on where this one stopped."
+    click.echo("zoo: " + " ".join(message.split()), err=True)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

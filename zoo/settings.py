@@ -1,0 +1,52 @@
+"""From "name=value", as it is typed, to a checked value."""
+import ast
+import inspect
+
+from zoo.errors import UsageError, unknown
+from zoo.registry import spec
+
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false",
+          dict: """a dictionary such as {'shift': 2}""", tuple: "numbers separated by commas"}
+
+
+def builder_args(model, settings, also=()):
+    """Return {argument: value} of "name=value" settings, checked against the builder of `model`.
+
+    Raises:
+        zoo.errors.UsageError: if the builder has no such argument (`also` are further names to suggest).
+    """
+    found, args = spec(model), {}
+    known = inspect.signature(found.builder).parameters
+    for name, value in map(split_setting, settings):
+        if name not in known:
+            raise unknown(f"setting of {model}", name, [*known, *also])
+        default = found.defaults.get(name)
+        args[name] = convert(name, value, tuple if isinstance(default, tuple) else type(default))
+    return args
+
+
+def split_setting(setting):
+    """Return (name, value) of "name=value"."""
+    name, equals, value = setting.partition("=")
+    if not equals:
+        raise UsageError(f"--set takes name=value, such as epochs=5. Received: {setting!r}.")
+    return name.strip(), value.strip()
+
+
+def convert(name, text, kind):
+    """Return `text` as a value of the type `kind`; anything but a number, truth value or text is a Python literal."""
+    if kind is str:
+        return text
+    if kind is bool and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = text
+    if kind is float and type(value) is int:
+        value = float(value)
+    if kind is tuple and isinstance(value, (list, int)):
+        value = tuple(value) if isinstance(value, list) else (value,)
+    if kind is not type(None) and type(value) is not kind:
+        raise UsageError(f"{name} must be {_WORDS.get(kind, kind.__name__)}. Received: {text!r}.")
+    return value
