@@ -42,6 +42,14 @@ def _affine(mean, std):
     return [1 / (255 * s) for s in stds], [-m / s for m, s in zip(means, stds, strict=True)]
 
 
+def positive(**counts):
+    """Raise UsageError unless each argument is a positive whole number, or a sequence of such."""
+    for name, count in counts.items():
+        values = count if isinstance(count, (list, tuple)) else [count]
+        if not values or not all(isinstance(n, int) and n > 0 for n in values):
+            raise UsageError(f"{name} must be positive whole numbers. Received: {count!r}.")
+
+
 def classifier(x, classes, *, dropout=0.0, **dense):
     """Return the float32 logits of `classes` classes, or the float32 features `x` themselves if `classes` is 0.
 

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from zoo.errors import UsageError, unknown
 
-ARCHITECTURES = ("lenet",)
+ARCHITECTURES = ("lenet", "mlp", "convnets", "alexnet", "vgg")
 
 _specs = {}
 
