@@ -1,5 +1,40 @@
-"""Set before TensorFlow is imported: its start-up lines are no test's concern."""
+"""What the tests share: quiet TensorFlow, one small finished run, and MNIST where it lies on this machine."""
 import os
+import subprocess
+import sys
+from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import pytest  # noqa: E402
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory):
+    """The directory of a short but real training on the embedded digits."""
+    from training import recipes
+    from training.fit import train
+    run = tmp_path_factory.mktemp("digits") / "run"
+    train(recipes.override(recipes.recipe("lenet5-digits"), ["epochs=3"]), run, log=False)
+    return run
+
+
+@pytest.fixture(scope="session")
+def mnist_dir():
+    """The TFDS folder that holds the prepared MNIST; $TFDS_DATA_DIR names it."""
+    folder = os.environ.get("TFDS_DATA_DIR", "")
+    if not (Path(folder) / "mnist").is_dir() or not folder:
+        pytest.skip("MNIST is not here: set TFDS_DATA_DIR to a TensorFlow Datasets folder that holds it")
+    return folder
+
+
+@pytest.fixture
+def zoo_command(tmp_path):
+    """Run `zoo ARGS...` in an empty folder, as a shell would; returns the finished process with its text output."""
+    def run(*args, cwd=tmp_path, **environment):
+        return subprocess.run([sys.executable, "-m", "zoo", *map(str, args)], cwd=cwd, capture_output=True, text=True,
+                              env={**os.environ, "PYTHONPATH": str(ROOT), **environment})
+    return run

@@ -41,6 +41,8 @@ class Checkpoint(keras.callbacks.Callback):
                     variable.assign(arrays[f"{group}{i}"])
             self._metrics = [arrays[f"metrics{i}"] for i in range(meta["metrics"])]
         self.step, self.history, self.seconds = meta["step"], meta["history"], meta["seconds"]
+        logits = keras.ops.zeros((1, model.output.shape[-1]))
+        model.compute_metrics(None, logits, logits)  # makes the metrics' variables; fit resets them
 
     def best(self):
         """Return the history row of the best epoch: highest validation accuracy, then lowest validation loss."""

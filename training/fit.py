@@ -116,7 +116,7 @@ def _finish(model, dataset, recipe, run, state, policy):
     write(run / "curves.png", _png(figures.curves(state.history)))
     write(run / "confusion.png", _png(figures.confusion(np.array(scores["confusion"]), dataset.class_names)))
     metrics = {
-        "recipe": recipe.name, "model": recipe.model, "data": recipe.data, **scores,
+        "recipe": recipe.name, "model": recipe.model, "data": recipe.data, **{f"test_{k}": v for k, v in scores.items()},
         "best_epoch": state.best(), "weights": model.count_params(), "input_shape": list(model.input.shape[1:]),
         "seconds": round(state.seconds, 1),
         "images_per_second": round(recipe.epochs * len(dataset.train.labels) / state.seconds),

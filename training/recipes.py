@@ -8,7 +8,6 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import zoo
 from zoo.errors import UsageError, unknown
 from zoo.settings import builder_args, convert, split_setting
 
@@ -63,13 +62,12 @@ def recipe(name, data=None):
     """Return the recipe `name`, or the default recipe that trains the model `name` on `data`.
 
     Raises:
-        zoo.errors.UsageError: if there is no such recipe, or no such model; the nearest name is given.
+        zoo.errors.UsageError: if there is no such recipe; the nearest name is given.
     """
     if data is None:
         if name not in RECIPES:
             raise unknown("recipe", name, RECIPES)
         return RECIPES[name]
-    zoo.spec(name)
     return Recipe(f"{name.rpartition(':')[2]}-{data}", name, data)
 
 
@@ -81,6 +79,8 @@ def read(path):
     """
     try:
         fields = json.loads(Path(path).read_text())
+        if not isinstance(fields, dict):
+            raise TypeError(f"a JSON object was expected, not {fields!r}")
         unknown_fields = set(fields) - {f.name for f in dataclasses.fields(Recipe)}
         if unknown_fields:
             raise unknown(f"field in {path}:", min(unknown_fields), [f.name for f in dataclasses.fields(Recipe)])

@@ -60,9 +60,9 @@ def list_models(pattern, as_json):
 def info(model, settings, as_json):
     """Print the layer table of MODEL as papers print it."""
     with _quiet_import():
+        import keras  # noqa: F401 - the builders need it
         from zoo import catalog
-    with _quiet_import():
-        described = catalog.describe(model, settings)
+    described = catalog.describe(model, settings)
     if as_json:
         click.echo(json.dumps(described, indent=2))
         return
@@ -102,21 +102,20 @@ def recipes(as_json):
 @json_option
 def train(name, data, file, run, data_dir, settings, as_json, **fields):
     """Train by RECIPE, or MODEL on --data. Run again with the same --run, it goes on where it stopped."""
-    with _quiet_import():
-        from training import recipes as table
+    from training import recipes as table
     if (name is None) == (file is None):
         raise click.UsageError("Name a recipe, or a model and --data, or --recipe FILE. `zoo recipes` lists the recipes.")
     recipe = table.read(file) if file else table.recipe(name, data)
-    given = [f"{key}={value}" for key, value in fields.items() if value is not None]
-    recipe = table.override(recipe, [*settings, *given])
     with _quiet_import():
         from training import fit
+    given = [f"{key}={value}" for key, value in fields.items() if value is not None]
+    recipe = table.override(recipe, [*settings, *given])
     run = run or f"runs/{recipe.name}"
     metrics = fit.train(recipe, run, data_dir, log=not as_json)
     if as_json:
         click.echo(json.dumps(metrics, indent=2))
         return
-    click.echo(f"{recipe.name}: test accuracy {metrics['accuracy']:.4f} on {metrics['examples']:,} images, "
+    click.echo(f"{recipe.name}: test accuracy {metrics['test_accuracy']:.4f} on {metrics['test_examples']:,} images, "
                f"{metrics['seconds']:.0f} s of training. Results, model and pictures are in {run}")
     click.echo(f"Next: zoo export {run}")
 

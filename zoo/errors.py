@@ -1,6 +1,8 @@
 """How a user's mistake is told: one line naming what was expected, what came, and the nearest valid choice."""
 import difflib
 
+_SHOWN = 12  # choices that an error lists when none is near
+
 
 class UserError(ValueError):
     """A mistake of the caller's that one line explains. The `zoo` command prints it and exits with 1."""
@@ -17,7 +19,9 @@ class UsageError(UserError):
 def unknown(kind, name, choices):
     """Return the UsageError for a `name` that is none of `choices`, with the nearest one if any is near."""
     choices = sorted(choices)
-    near = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.5)
+    longer = [choice for choice in choices if str(name) and str(name) in choice]  # 'float16' means 'mixed_float16'
+    near = difflib.get_close_matches(str(name), longer or choices, n=1, cutoff=0.5)
     if near:
         return UsageError(f"Unknown {kind} {name!r}. Did you mean {near[0]!r}?")
-    return UsageError(f"Unknown {kind} {name!r}. Known: {', '.join(choices)}.")
+    more = f" and {len(choices) - _SHOWN} more" if len(choices) > _SHOWN else ""
+    return UsageError(f"Unknown {kind} {name!r}. Known: {', '.join(choices[:_SHOWN])}{more}.")

@@ -1,0 +1,34 @@
+# The two commands: `make train` and `make test`. Both set up .venv first, with whatever python3 is at hand (3.10 to 3.13).
+PYTHON ?= python3
+VENV ?= .venv
+RUN ?= runs/lenet5-digits
+TO ?= saved_models/lenet5-digits
+BIN = $(VENV)/bin
+
+.PHONY: train test slow lint models results
+
+train: $(VENV)/.installed
+	$(BIN)/zoo train lenet5-digits --run $(RUN)
+	$(BIN)/zoo export $(RUN) --to $(TO) --force
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
+
+slow: $(VENV)/.installed
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.installed
+	$(BIN)/flake8
+
+# zoo/models.json: what `zoo list` prints.
+models: $(VENV)/.installed
+	$(BIN)/python -m zoo.catalog
+
+# README's table, from training/results/*.json.
+results: $(VENV)/.installed
+	$(BIN)/python -m training.results
+
+$(VENV)/.installed: setup.cfg constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@

@@ -1,0 +1,116 @@
+"""The zoo command as a person types it."""
+import json
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+import zoo
+from zoo.__main__ import cli, main
+
+
+@pytest.mark.parametrize("args", [["--help"], ["list"]])
+def test_it_answers_at_once(zoo_command, args):
+    """In 0.3 s; of processor time, as other tests share the machine."""
+    def seconds():
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert zoo_command(*args).returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert min(seconds() for _ in range(5)) < 0.3
+
+
+def test_list_imports_neither_keras_nor_tensorflow(zoo_command):
+    answer = zoo_command("list", PYTHONPROFILEIMPORTTIME="1")
+    assert "zoo.catalog" in answer.stderr
+    assert "keras" not in answer.stderr and "tensorflow" not in answer.stderr
+
+
+def test_list_shows_every_network_with_its_weights(zoo_command):
+    lines = {line.split()[0]: line for line in zoo_command("list").stdout.splitlines()[1:-1]}
+    assert list(lines) == zoo.names()
+    assert "61,706" in lines["lenet5"] and "32x32x1" in lines["lenet5"] and "LeCun et al. 1998" in lines["lenet5"]
+    assert [m["name"] for m in json.loads(zoo_command("list", "lenet5*", "--json").stdout)] == ["lenet5", "lenet5_relu"]
+
+
+@pytest.mark.parametrize("args, weights", [(["lenet5"], 61_706), (["lenet5", "--set", "classes=2"], 61_026),
+                                           (["lenet"], 44_426), (["lenet_cassava"], 2_365_581)])
+def test_info_counts_the_weights(zoo_command, args, weights):
+    answer = zoo_command("info", *args)
+    assert f"{weights:,} weights" in answer.stdout and not answer.stderr
+    assert answer.stdout.splitlines()[3].split() == ["layer", "type", "maps", "size", "kernel", "stride", "activation",
+                                                     "weights", "multiply-adds"]
+
+
+@pytest.mark.parametrize("name", ["", *cli.commands])
+def test_every_command_has_help_with_an_example(zoo_command, name):
+    help_text = zoo_command(*name.split(), "--help").stdout
+    assert "Example:" in help_text and f"zoo {name}".strip() in help_text
+
+
+MISTAKES = [
+    (["trian"], 2, "Unknown command 'trian'. Did you mean 'train'?"),
+    (["train", "nosuch"], 2, "Unknown recipe 'nosuch'. Known: "),
+    (["train", "lenet-mnits"], 2, "Did you mean 'lenet-mnist'?"),
+    (["train"], 2, "Name a recipe"),
+    (["train", "lenet5-digits", "--set", "epochs=abc"], 2, "epochs must be a whole number. Received: 'abc'."),
+    (["train", "lenet5-digits", "--epochs", "many"], 2, "epochs must be a whole number. Received: 'many'."),
+    (["train", "lenet5-digits", "--precision", "float16"], 2, "Unknown precision 'float16'. Did you mean 'mixed_float16'?"),
+    (["train", "nosuch", "--data", "digits"], 2, "Unknown model 'nosuch'."),
+    (["train", "lenet5-digits", "--run", "/proc/self/run"], 1, "Cannot write the run directory /proc/self/run: "),
+    (["train", "lenet5-mnist", "--data-dir", "empty"], 1, "could not be downloaded"),
+    (["train", "--recipe", "gone.json"], 2, "Cannot read the recipe gone.json: No such file or directory."),
+    (["info", "lenet9"], 2, "Unknown model 'lenet9'."),
+    (["info", "lenet5", "--set", "clases=2"], 2, "Did you mean 'classes'?"),
+    (["list", "zzz*"], 2, "Unknown model 'zzz*'."),
+    (["evaluate", "nowhere"], 1, "nowhere is no run directory"),
+    (["predict", "nowhere", "digit.png"], 1, "nowhere is no run directory"),
+    (["export", "nowhere"], 1, "nowhere is no run directory"),
+    (["export"], 2, "Missing argument 'RUN'"),
+]
+
+
+@pytest.mark.parametrize("args, code, words", MISTAKES, ids=[" ".join(mistake[0]) for mistake in MISTAKES])
+def test_a_mistake_gets_one_line_and_leaves_nothing(args, code, words, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    for proxy in ("HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(proxy, "http://127.0.0.1:9")  # no network
+    assert main(args) == code
+    out, err = capfd.readouterr()
+    assert words in err and len(err.splitlines()) == 1, err
+    assert not out and not list(tmp_path.iterdir())
+
+
+def test_tensorflows_start_up_lines_stay_out_of_the_answer(zoo_command):
+    answer = zoo_command("train", "lenet5-digits", "--set", "epochs=abc")
+    assert answer.stderr == "zoo: epochs must be a whole number. Received: 'abc'.\n" and answer.returncode == 2
+
+
+def test_tensorflow_still_needs_to_be_kept_quiet():
+    """If this fails, `_quiet_import` is no longer needed."""
+    loud = subprocess.run([sys.executable, "-c", "import tensorflow"], capture_output=True, text=True,
+                          env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
+    assert loud.stderr
+
+
+def test_train_evaluate_predict_and_export_from_an_empty_folder(zoo_command, tmp_path):
+    trained = zoo_command("train", "lenet5-digits", "--epochs", "1", "--set", "batch=128")
+    assert trained.returncode == 0 and not trained.stderr
+    assert trained.stdout.splitlines()[0].startswith("epoch 1/1  accuracy ")
+    assert trained.stdout.splitlines()[-1] == "Next: zoo export runs/lenet5-digits"
+    scores = json.loads(zoo_command("evaluate", "runs/lenet5-digits", "--json").stdout)
+    assert f"test accuracy {scores['accuracy']:.4f} on 360 images" in trained.stdout
+    exported = zoo_command("export", "runs/lenet5-digits")
+    assert exported.stdout.splitlines()[-1] == "Next: zoo predict saved_models/lenet5-digits IMAGE"
+    told = [json.loads(zoo_command("predict", model, "runs/lenet5-digits/curves.png", "--json").stdout)[0]
+            for model in ("runs/lenet5-digits", "saved_models/lenet5-digits")]
+    assert told[0]["label"] == told[1]["label"] and abs(told[0]["probability"] - told[1]["probability"]) < 1e-5
+
+
+def test_a_run_is_repeated_from_its_recipe_file(zoo_command, finished_run, tmp_path):
+    again = zoo_command("train", "--recipe", finished_run / "recipe.json", "--run", tmp_path / "again", "--json")
+    first = json.loads((finished_run / "metrics.json").read_text())
+    second = json.loads(again.stdout)
+    assert (second["test_loss"], second["test_confusion"]) == (first["test_loss"], first["test_confusion"])

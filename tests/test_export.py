@@ -1,0 +1,114 @@
+"""The SavedModel: what it takes, what it answers, and that nothing half-made is left behind."""
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from training import data, export, predict
+from zoo.errors import UserError
+
+STRANGER = """
+import sys
+sys.modules["keras"] = sys.modules["zoo"] = sys.modules["training"] = None
+import tensorflow as tf
+model = tf.saved_model.load(sys.argv[1])
+answer = model.signatures["from_bytes"](tf.constant([open(sys.argv[2], "rb").read()]))
+print(answer["label"].numpy()[0].decode())
+"""
+
+
+@pytest.fixture(scope="module")
+def exported(finished_run, tmp_path_factory):
+    to = tmp_path_factory.mktemp("export") / "model"
+    return to, export.export(finished_run, to)
+
+
+@pytest.fixture(scope="module")
+def test_images():
+    return data.load("digits", (32, 32, 1)).test.images[:50]
+
+
+def test_pixels_are_answered_as_the_keras_model_answers(exported, finished_run, test_images):
+    loaded = tf.saved_model.load(exported[0])
+    answers = loaded.signatures["serving_default"](image=tf.constant(test_images, tf.float32))
+    logits = keras.models.load_model(finished_run / "model.keras").predict(test_images, verbose=0)
+    assert set(answers) == {"probabilities", "class_id", "label"}
+    np.testing.assert_allclose(answers["probabilities"], tf.nn.softmax(logits), atol=1e-5)
+    assert np.array_equal(answers["class_id"], logits.argmax(axis=1))
+    assert [label.decode() for label in answers["label"].numpy()] == [str(i) for i in logits.argmax(axis=1)]
+
+
+def test_encoded_images_of_any_size_and_kind_are_answered(exported, test_images):
+    loaded = tf.saved_model.load(exported[0])
+    image = test_images[0]
+    larger = tf.cast(tf.image.resize(image, (64, 48)), tf.uint8)
+    files = [tf.io.encode_png(image), tf.io.encode_png(tf.image.grayscale_to_rgb(larger)),
+             tf.io.encode_jpeg(larger, quality=100)]
+    answers = loaded.signatures["from_bytes"](image_bytes=tf.stack(files))
+    pixels = loaded.signatures["serving_default"](image=tf.constant(image[None], tf.float32))
+    np.testing.assert_allclose(answers["probabilities"][0], pixels["probabilities"][0], atol=1e-6)
+    assert len(set(answers["label"].numpy())) == 1
+
+
+def test_a_stranger_with_tensorflow_alone_gets_a_label(exported, finished_run, test_images, tmp_path):
+    (tmp_path / "digit.png").write_bytes(tf.io.encode_png(test_images[0]).numpy())
+    asked = subprocess.run([sys.executable, "-I", "-c", STRANGER, exported[0], tmp_path / "digit.png"],
+                           capture_output=True, text=True)
+    assert asked.stdout.strip() == predict.predict(finished_run, [tmp_path / "digit.png"])[0]["label"], asked.stderr
+
+
+def test_the_weights_are_on_disk_once(exported):
+    weights = 4 * 61_706
+    on_disk = sum(file.stat().st_size for file in (exported[0] / "variables").iterdir())
+    assert weights <= on_disk <= 1.1 * weights
+    assert exported[1]["bytes"] == sum(f.stat().st_size for f in exported[0].rglob("*") if f.is_file())
+
+
+def test_an_export_that_is_there_is_kept_unless_forced(exported, finished_run):
+    before = (exported[0] / "saved_model.pb").read_bytes()
+    with pytest.raises(UserError, match="exists. Choose another --to, or replace it with --force"):
+        export.export(finished_run, exported[0])
+    assert (exported[0] / "saved_model.pb").read_bytes() == before
+    export.export(finished_run, exported[0], force=True)
+    assert sorted(p.name for p in exported[0].parent.iterdir()) == ["model"]
+
+
+def test_a_mismatch_leaves_nothing_behind(finished_run, tmp_path, monkeypatch):
+    """The graph on disk is made to differ from the Keras model, as a wrong conversion would."""
+    honest = export._write
+
+    def corrupt(model, class_names, path):
+        original = model.get_weights()
+        model.set_weights([weight + 0.01 for weight in original])
+        honest(model, class_names, path)
+        model.set_weights(original)
+    monkeypatch.setattr(export, "_write", corrupt)
+    with pytest.raises(UserError, match="serving_default answers otherwise than the Keras model.*Nothing was exported"):
+        export.export(finished_run, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_export_that_cannot_be_written_says_so(finished_run, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="Cannot write .*file/model: "):
+        export.export(finished_run, tmp_path / "file/model")
+
+
+def test_an_unfinished_run_is_not_exported(tmp_path):
+    with pytest.raises(UserError, match="is no run directory"):
+        export.export(tmp_path, tmp_path / "model")
+    (tmp_path / "recipe.json").write_text(json.dumps({"name": "x"}))
+    with pytest.raises(UserError, match="has not finished"):
+        export.export(tmp_path, tmp_path / "model")
+
+
+def test_a_file_that_is_no_image_is_named(exported, tmp_path):
+    (tmp_path / "note.jpg").write_text("not a picture")
+    with pytest.raises(UserError, match="note.jpg is no JPEG"):
+        predict.predict(exported[0], [tmp_path / "note.jpg"])
+    with pytest.raises(UserError, match="Cannot read .*gone.png: No such file"):
+        predict.predict(exported[0], [tmp_path / "gone.png"])

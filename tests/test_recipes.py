@@ -1,0 +1,60 @@
+"""Recipes: what can be set, and what is refused."""
+import json
+
+import pytest
+
+import zoo
+from training import recipes
+from zoo.errors import UsageError
+
+LENET = recipes.recipe("lenet5-mnist")
+
+
+def test_every_recipe_trains_a_network_of_the_zoo_under_its_own_name():
+    for name, recipe in recipes.RECIPES.items():
+        assert name == recipe.name
+        zoo.build(recipe.model, **recipe.model_args)
+
+
+def test_settings_replace_fields_and_arguments_of_the_network():
+    changed = recipes.override(LENET, ["epochs=3", "learning_rate=1", "normalise=true", "augment={'shift': 1}",
+                                       "optimizer=sgd", "dropout=0.5", "input_shape=32,32,1"])
+    assert (changed.epochs, changed.learning_rate, changed.normalise) == (3, 1.0, True)
+    assert (changed.augment, changed.optimizer) == ({"shift": 1}, "sgd")
+    assert changed.model_args == {"input_shape": (32, 32, 1), "padding": "same", "dropout": 0.5}
+
+
+@pytest.mark.parametrize("setting, words", [
+    ("epochs=abc", "epochs must be a whole number. Received: 'abc'"),
+    ("epochs=2.5", "epochs must be a whole number. Received: '2.5'"),
+    ("epochs=0", "epochs must be at least 1. Received: 0"),
+    ("validation=0.9", "validation must be 0 to 0.5. Received: 0.9"),
+    ("learning_rate=fast", "learning_rate must be a number"),
+    ("learning_rate=nan", "learning_rate must be a number"),
+    ("normalise=perhaps", "normalise must be true or false"),
+    ("augment=3", "augment must be a dictionary"),
+    ("dropout=no", "dropout must be a number"),
+    ("epchs=3", "Unknown setting of lenet5 'epchs'. Did you mean 'epochs'?"),
+    ("epochs", "--set takes name=value"),
+])
+def test_a_wrong_setting_is_explained(setting, words):
+    with pytest.raises(UsageError, match=words.replace("?", r"\?")):
+        recipes.override(LENET, [setting])
+
+
+def test_a_recipe_file_repeats_the_recipe(tmp_path):
+    (tmp_path / "recipe.json").write_text(LENET.to_json())
+    assert json.loads(recipes.read(tmp_path / "recipe.json").to_json()) == json.loads(LENET.to_json())
+
+
+@pytest.mark.parametrize("text, words", [("{", "is not a recipe"), ("[1]", "is not a recipe"), ("{}", "is not a recipe"),
+                                         ('{"epocs": 3}', "Did you mean 'epochs'")])
+def test_a_broken_recipe_file_is_explained(tmp_path, text, words):
+    (tmp_path / "recipe.json").write_text(text)
+    with pytest.raises(UsageError, match=words):
+        recipes.read(tmp_path / "recipe.json")
+
+
+def test_a_missing_recipe_file_is_named(tmp_path):
+    with pytest.raises(UsageError, match="Cannot read the recipe .*gone.json: No such file"):
+        recipes.read(tmp_path / "gone.json")

@@ -1,0 +1,103 @@
+"""Names: found, misspelt, doubled, and the user's own."""
+import json
+import sys
+
+import keras
+import pytest
+
+import zoo
+from zoo import catalog
+from zoo.errors import UsageError
+
+
+def test_the_nearest_name_is_given():
+    with pytest.raises(UsageError, match=r"Unknown model 'lenet55'\. Did you mean 'lenet5'\?"):
+        zoo.build("lenet55")
+
+
+def test_names_are_filtered_by_a_shell_pattern():
+    assert zoo.names("lenet5*") == ["lenet5", "lenet5_relu"]
+
+
+def test_a_second_builder_of_one_name_is_refused():
+    with pytest.raises(ValueError, match="'lenet5' is already registered by zoo.lenet"):
+        @zoo.register("lenet5")
+        def impostor():
+            """Would replace LeNet-5."""
+
+
+def test_a_variant_with_an_option_its_builder_lacks_is_refused():
+    with pytest.raises(TypeError, match="depths"):
+        @zoo.register("broken", depths=(1, 2))
+        def broken(input_shape=(8, 8, 1)):
+            """Takes no depths."""
+
+
+def test_a_typo_in_an_argument_is_pythons_own_error():
+    with pytest.raises(TypeError, match="clases"):
+        zoo.build("lenet5", clases=3)
+
+
+@pytest.mark.parametrize("shape, words", [((15, 15, 1), "at least 16x16.*Received: 15x15.*padding='same'"),
+                                          ((32, 32), "three positive integers"), ((32, -1, 1), "three positive integers")])
+def test_an_image_shape_that_will_not_do_is_explained(shape, words):
+    with pytest.raises(UsageError, match=words):
+        zoo.build("lenet5", input_shape=shape)
+
+
+@pytest.mark.parametrize("padding, minimum", [("valid", 16), ("same", 12)])
+@pytest.mark.parametrize("name", ["lenet", "lenet5"])
+def test_the_minimum_size_is_the_smallest_that_works(name, padding, minimum):
+    assert zoo.build(name, input_shape=(minimum, minimum, 1), padding=padding).output.shape == (None, 10)
+    with pytest.raises(UsageError, match=f"at least {minimum}x{minimum}"):
+        zoo.build(name, input_shape=(minimum - 1, minimum, 1), padding=padding)
+
+
+@pytest.mark.parametrize("name, overrides, weights", [
+    ("lenet5", {}, 61_706), ("lenet5", {"classes": 2}, 61_026), ("lenet", {}, 44_426), ("lenet", {"classes": 2}, 43_746),
+    ("lenet", {"classes": 2, "input_shape": (32, 32, 1)}, 61_026), ("lenet_cassava", {}, 2_365_581),
+    ("lenet_keras", {}, 61_706), ("lenet5", {"input_shape": (28, 28, 1), "padding": "same"}, 61_706)])
+def test_lenet_weights_to_the_unit(name, overrides, weights):
+    assert zoo.build(name, **overrides).count_params() == weights
+
+
+def test_pixels_are_normalised_with_the_given_mean_and_deviation():
+    model = zoo.build("lenet", input_shape=(28, 28, 3), mean=[0.1, 0.2, 0.3], std=[0.5, 0.4, 0.25])
+    normalised = keras.Model(model.input, model.get_layer("rescale").output)
+    x = keras.ops.full((1, 28, 28, 3), 255.0)
+    got = keras.ops.convert_to_numpy(normalised(x))[0, 0, 0]
+    assert got == pytest.approx([(1 - 0.1) / 0.5, (1 - 0.2) / 0.4, (1 - 0.3) / 0.25], rel=1e-5)
+
+
+def test_a_builder_of_ones_own_is_found_by_module_and_name(tmp_path, monkeypatch):
+    (tmp_path / "my_nets.py").write_text(
+        "import keras\nfrom zoo import register\nfrom zoo.blocks import classifier, image_input\n"
+        "@register('linear')\ndef linear(input_shape=(8, 8, 1), classes=10):\n"
+        "    image, x = image_input(input_shape)\n    x = keras.layers.Flatten(name='flatten')(x)\n"
+        "    return keras.Model(image, classifier(x, classes))\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        assert zoo.build("my_nets:linear").count_params() == 650
+    finally:
+        zoo.registry._specs.pop("linear"), sys.modules.pop("my_nets")
+    with pytest.raises(UsageError, match="Cannot import 'my_nts'"):
+        zoo.build("my_nts:linear")
+
+
+def test_models_json_says_what_the_networks_are():
+    """If this fails: make models."""
+    for entry in json.loads(catalog.PATH.read_text()):
+        if entry["weights"] < 3e6:
+            assert catalog._entry(zoo.spec(entry["name"]), zoo.build(entry["name"])) == entry
+    assert [entry["name"] for entry in catalog.matching("*")] == zoo.names()
+
+
+def test_an_unknown_stage_is_named():
+    with pytest.raises(UsageError, match="Unknown stage 'c2'"):
+        zoo.features(zoo.build("lenet5"), ["c2"])
+
+
+def test_a_stage_is_tapped_behind_its_last_layer():
+    taps = zoo.features(zoo.build("lenet5"), ["s2", "c5"])
+    assert {name: tuple(tensor.shape) for name, tensor in taps.output.items()} == {
+        "s2": (None, 14, 14, 6), "c5": (None, 1, 1, 120)}

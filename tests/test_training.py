@@ -1,0 +1,141 @@
+"""A training: what it leaves, what it reaches, and that a kill does not change it."""
+import csv
+import json
+import random
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.conftest import ROOT
+from training import evaluate, optimize, precision, recipes
+from training.fit import train
+from zoo.errors import UserError
+
+
+def test_a_run_directory_is_complete(finished_run):
+    metrics = json.loads((finished_run / "metrics.json").read_text())
+    rows = list(csv.DictReader((finished_run / "history.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+    assert metrics["weights"] == 61_706 and metrics["seed"] == 0 and metrics["precision"] == "float32"
+    assert metrics["seconds"] > 0 and metrics["images_per_second"] > 0
+    assert metrics["versions"]["tensorflow"] == tf.__version__
+    assert metrics["test_accuracy"] == np.trace(metrics["test_confusion"]) / 360
+    for picture in ("curves.png", "confusion.png"):
+        assert tf.io.decode_png((finished_run / picture).read_bytes()).shape[0] > 300
+    assert list(finished_run.glob("tensorboard/train/events.*")) and list(finished_run.glob("tensorboard/validation/events.*"))
+    assert not list(finished_run.glob(".*.tmp"))
+
+
+def test_the_model_file_is_the_network_that_was_scored(finished_run):
+    metrics = json.loads((finished_run / "metrics.json").read_text())
+    scores = evaluate.evaluate(finished_run)
+    assert scores["accuracy"] == metrics["test_accuracy"] and scores["loss"] == pytest.approx(metrics["test_loss"], rel=1e-6)
+
+
+def test_a_finished_run_is_not_trained_again(finished_run):
+    before = (finished_run / "model.keras").stat().st_mtime_ns
+    recipe = recipes.read(finished_run / "recipe.json")
+    assert train(recipe, finished_run)["recipe"] == "lenet5-digits"
+    assert (finished_run / "model.keras").stat().st_mtime_ns == before
+
+
+def test_a_run_of_another_recipe_is_left_alone(finished_run):
+    kept = (finished_run / "recipe.json").read_text()
+    with pytest.raises(UserError, match="holds a run of another recipe .*epochs is 3 there, 40 here"):
+        train(recipes.recipe("lenet5-digits"), finished_run)
+    assert (finished_run / "recipe.json").read_text() == kept
+
+
+def test_a_training_that_cannot_start_leaves_no_directory(tmp_path):
+    with pytest.raises(UserError, match="at least 16x16"):
+        train(recipes.Recipe("small", "lenet5", "digits", {"input_shape": (8, 8, 1)}), tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_trainings_do_not_share_a_directory(finished_run):
+    from training.run_dir import claim
+    recipe = recipes.read(finished_run / "recipe.json")
+    with claim(finished_run, recipe), pytest.raises(UserError, match="Another process is training"):
+        with claim(finished_run, recipe):
+            pass
+
+
+def kill_in_the_middle(run, seconds):
+    """Start the training of tests/killed.py, let it train for `seconds` after its first line, and kill it."""
+    with subprocess.Popen([sys.executable, "-m", "tests.killed", run], cwd=ROOT, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, text=True) as training:
+        training.stdout.readline()
+        time.sleep(seconds)
+        training.kill()
+
+
+def test_killed_at_random_moments_it_ends_bit_for_bit_the_same(tmp_path):
+    moments = random.Random(0)
+    subprocess.run([sys.executable, "-m", "tests.killed", tmp_path / "whole"], cwd=ROOT, check=True, capture_output=True)
+    for _ in range(3):
+        kill_in_the_middle(tmp_path / "killed", moments.uniform(0, 0.4))
+    steps = json.loads(str(np.load(tmp_path / "killed/checkpoint.npz")["meta"]))["step"]
+    assert 0 < steps < 126, "it was not killed in the middle"
+    subprocess.run([sys.executable, "-m", "tests.killed", tmp_path / "killed"], cwd=ROOT, check=True, capture_output=True)
+    assert (tmp_path / "killed/history.csv").read_bytes() == (tmp_path / "whole/history.csv").read_bytes()
+    whole, killed = (np.load(tmp_path / name / "checkpoint.npz") for name in ("whole", "killed"))
+    assert not [key for key in whole if key != "meta" and not np.array_equal(whole[key], killed[key])]
+    models = [keras.models.load_model(tmp_path / name / "model.keras") for name in ("whole", "killed")]
+    assert all(np.array_equal(a, b) for a, b in zip(*(model.get_weights() for model in models), strict=True))
+
+
+@pytest.mark.parametrize("policy, wrapped", [("float32", False), ("mixed_bfloat16", False), ("mixed_float16", True)])
+def test_every_precision_trains_and_ends_in_a_float32_model(tmp_path, policy, wrapped):
+    recipe = recipes.override(recipes.recipe("lenet5-digits"), ["epochs=1", f"precision={policy}", "batch=256"])
+    metrics = train(recipe, tmp_path / "run", log=False)
+    assert metrics["precision"] == policy and np.isfinite(metrics["test_loss"])
+    model = keras.models.load_model(tmp_path / "run/model.keras")
+    assert {layer.compute_dtype for layer in model.layers} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32", "the policy leaked out of the training"
+
+
+def test_pure_half_precision_is_refused():
+    with pytest.raises(UserError, match="Unknown precision 'float16'"):
+        precision.resolve("float16")
+
+
+def test_auto_precision_is_float32_without_an_accelerator():
+    expected = "float32" if not tf.config.list_physical_devices("GPU") else "mixed_bfloat16"
+    assert precision.resolve("auto") == expected
+
+
+def test_the_rate_warms_up_and_falls_to_zero():
+    recipe = recipes.Recipe("r", "lenet5", "digits", epochs=10, warmup=2, learning_rate=0.1)
+    rate = optimize.optimizer(recipe, steps_per_epoch=5)._learning_rate
+    rates = [float(rate(step)) for step in range(51)]
+    assert rates[0] == 0 and rates[10] == pytest.approx(0.1) and rates[50] == pytest.approx(0, abs=1e-9)
+    assert rates[:11] == sorted(rates[:11]) and rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_weight_decay_spares_biases():
+    recipe = recipes.Recipe("r", "lenet5", "digits", optimizer="adamw", weight_decay=0.5, schedule="constant",
+                            learning_rate=0.1)
+    made = optimize.optimizer(recipe, 5)
+    kernel, bias = keras.Variable(np.ones(3), name="kernel"), keras.Variable(np.ones(3), name="bias")
+    made.build([kernel, bias])
+    made.apply([np.zeros(3, "float32"), np.zeros(3, "float32")])
+    assert (kernel.numpy() < 1).all() and (bias.numpy() == 1).all()
+
+
+@pytest.mark.parametrize("field, words", [("optimizer", "Unknown optimizer 'adm'. Did you mean 'adam'"),
+                                          ("schedule", "Unknown schedule 'adm'. Known: constant, cosine")])
+def test_an_unknown_part_is_named(field, words):
+    with pytest.raises(UserError, match=words):
+        optimize.optimizer(recipes.Recipe("r", "lenet5", "digits", **{field: "adm"}), 5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, accuracy", [("lenet5-mnist", 0.990), ("lenet-mnist", 0.989)])
+def test_mnist_recipes_reach_their_scores(tmp_path, mnist_dir, name, accuracy):
+    assert train(recipes.recipe(name), tmp_path / "run", mnist_dir)["test_accuracy"] >= accuracy
