@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from zoo.errors import UsageError, unknown
 
-ARCHITECTURES = ("lenet", "mlp", "convnets", "alexnet", "vgg")
+ARCHITECTURES = ("lenet", "mlp", "convnets", "alexnet", "vgg", "inception", "inception_v3", "inception_v4")
 
 _specs = {}
 
