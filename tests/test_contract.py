@@ -99,21 +99,27 @@ def test_config_round_trip_gives_the_same_network(name, tmp_path):
 
 @pytest.mark.parametrize("name", TINY)
 def test_one_fit_step_moves_every_weight_and_lowers_the_loss(name):
+    """In training mode without dropout, as the step itself sees the loss: one step's moving averages say little."""
     model = zoo.build(name, **TINY[name])
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0.0
     x, y = pixels(model, 8), np.arange(8) % model.output.shape[-1]
-    model.compile(keras.optimizers.SGD(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-5), loss)  # moves a weight by its gradient's sign, however small
     before = [weight.numpy() for weight in model.trainable_weights]
-    first = model.evaluate(x, y, verbose=0)
+    first = float(loss(y, model(x, training=True)))
     model.fit(x, y, batch_size=8, epochs=1, verbose=0)
     unmoved = [w.path for w, old in zip(model.trainable_weights, before, strict=True) if (w.numpy() == old).all()]
     assert not unmoved
-    assert model.evaluate(x, y, verbose=0) < first
+    assert float(loss(y, model(x, training=True))) < first
 
 
 @pytest.mark.parametrize("name", TINY)
 def test_too_small_an_image_is_refused_with_the_minimum(name):
     channels = zoo.spec(name).defaults["input_shape"][-1]
-    if zoo.build(name, **TINY[name]).layers[2].__class__.__name__ == "Flatten":
-        pytest.skip("a fully connected network takes any size")
+    if name.startswith("mlp"):
+        assert zoo.build(name, input_shape=(1, 1, channels)).count_params() > 0, "a perceptron takes any size"
+        return
     with pytest.raises(ValueError, match=r"at least \d+x\d+.*Received: 1x1"):
         zoo.build(name, input_shape=(1, 1, channels))

@@ -30,7 +30,7 @@ def claim(path, recipe):
         zoo.errors.UserError: if it cannot be written, holds anything but this recipe's run, or another process is in it.
     """
     path = Path(path)
-    created = not path.exists()
+    created = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         path.mkdir(parents=True, exist_ok=True)
         lock = open(path / ".lock", "w")
@@ -47,8 +47,9 @@ def claim(path, recipe):
         finally:
             if not (path / "recipe.json").exists():
                 (path / ".lock").unlink()
-            if created and not any(path.iterdir()):
-                path.rmdir()
+                with contextlib.suppress(OSError):  # not empty: something else was put there meanwhile
+                    for folder in created:
+                        folder.rmdir()
 
 
 def _refuse_foreign(path, recipe):
