@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import subprocess
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -122,7 +123,7 @@ def _finish(model, dataset, recipe, run, state, policy):
         "images_per_second": round(recipe.epochs * len(dataset.train.labels) / state.seconds),
         "precision": policy, "seed": recipe.seed, "machine": machine(),
         "versions": {name: version(name) for name in ("classic-zoo", "tensorflow", "keras", "numpy")},
-        "python": platform.python_version(), "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "python": platform.python_version(), "commit": _commit(), "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "class_names": dataset.class_names,
     }
     write(run / "metrics.json", json.dumps(metrics, indent=2) + "\n")
@@ -136,6 +137,15 @@ def machine():
     gpus = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
             for gpu in tf.config.list_physical_devices("GPU")]
     return ", ".join([found[1] if found else platform.machine(), f"{os.cpu_count()} cores", *gpus])
+
+
+def _commit():
+    """The commit of the checkout that this code stands in, None where it is installed."""
+    here = Path(__file__).parents[1]
+    if not (here / ".git").exists():
+        return None
+    said = subprocess.run(["git", "-C", here, "describe", "--always", "--dirty"], capture_output=True, text=True)
+    return said.stdout.strip() or None
 
 
 def _csv(history):

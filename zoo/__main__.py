@@ -84,7 +84,9 @@ def recipes(as_json):
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    _table(("recipe", "model", "data", "test accuracy", "seeds", "seconds"), [list(row.values())[:6] for row in rows])
+    columns = ("recipe", "model", "data", "accuracy", "seeds", "seconds", "published")
+    _table(("recipe", "network", "data", "test accuracy", "seeds", "seconds", "published"),
+           [[row[column] for column in columns] for row in rows])
 
 
 @cli.command(epilog=example("zoo train lenet5-digits", "zoo train lenet5-mnist --data-dir ~/tensorflow_datasets",

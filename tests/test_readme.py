@@ -1,0 +1,94 @@
+"""The README tells the truth: its commands run, its Python runs, its numbers are the recorded ones."""
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from sklearn.datasets import load_digits
+
+from tests.conftest import ROOT
+from training import results
+
+TEXT = (ROOT / "README.md").read_text()
+COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for line in block.splitlines()]
+PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """An empty folder with what the README supposes: a digit, the example's module, and `zoo` on the path."""
+    folder = tmp_path_factory.mktemp("newcomer")
+    digit = tf.cast(load_digits().images[0] * 15, tf.uint8)[..., None]
+    (folder / "digit.png").write_bytes(tf.io.encode_png(digit).numpy())
+    (folder / "my_nets.py").write_text(next(block for block in PYTHON if "my_nets.py" in block))
+    return folder
+
+
+def run(line, folder, **environment):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(line, shell=True, cwd=folder, capture_output=True, text=True,
+                          env={**os.environ, "PATH": path, **environment})
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_zoo_commands_run_in_the_order_they_are_told(folder, request):
+    assert shutil.which("zoo", path=Path(sys.executable).parent), "install the project first: make test does"
+    for line in (line for line in COMMANDS if line.startswith("zoo ")):
+        if "--data-dir" in line or "--data mnist" in line or "lenet5-mnist" in line:
+            continue  # below, with MNIST
+        run(line, folder)
+    assert "label" in run("zoo predict saved_models/lenet5-digits digit.png", folder)
+
+
+def test_the_mnist_commands_run(folder, mnist_dir):
+    for line in (line for line in COMMANDS if "mnist" in line):
+        short = line.replace("~/tensorflow_datasets", mnist_dir)
+        short = short.replace("--epochs 5", "--epochs 1") if "--epochs" in line else short
+        if "lenet5-mnist" in line and "--recipe" not in line:
+            short += " --epochs 1"
+        run(short, folder, TFDS_DATA_DIR=mnist_dir)
+
+
+@pytest.mark.parametrize("number", [i for i, block in enumerate(PYTHON) if "my_nets.py" not in block])
+def test_the_python_runs(folder, number):
+    if "saved_models/lenet5-digits" in PYTHON[number] and not (folder / "saved_models/lenet5-digits").exists():
+        run("zoo train lenet5-digits --epochs 1 --run runs/short && zoo export runs/short --to saved_models/lenet5-digits",
+            folder)
+    run(f"{sys.executable} -c '{PYTHON[number]}'", folder)
+
+
+def test_make_train_ends_with_the_accuracy_and_the_next_command(tmp_path):
+    if not (Path(sys.prefix) / ".installed").exists():
+        pytest.skip("this environment was not set up by make")
+    said = run(f"make train VENV={sys.prefix} RUN={tmp_path}/run TO={tmp_path}/model", ROOT)
+    accuracy = float(re.search(r"test accuracy ([\d.]+)", said)[1])
+    assert accuracy >= 0.97
+    assert said.splitlines()[-1] == f"Next: zoo predict {tmp_path}/model IMAGE"
+
+
+def test_make_knows_what_is_told_of_it():
+    for line in (line for line in COMMANDS if line.startswith("make ")):
+        run(f"{line} --dry-run", ROOT)
+
+
+def test_the_results_are_the_recorded_ones():
+    """If this fails: make results."""
+    assert results.readme(TEXT) == TEXT
+
+
+def test_every_file_named_in_the_tree_exists():
+    tree = re.search(r"## What is where\n\n```\n(.*?)```", TEXT, re.S)[1]
+    parent = ROOT
+    for line in tree.splitlines():
+        names = re.split(r" {2,}", line.strip())[0]
+        if not line.startswith(" "):
+            parent = ROOT / names
+            assert parent.is_dir(), names
+        else:
+            for name in re.split(r",? ", names):
+                assert name == "..." or (parent / name).exists(), f"{parent}/{name}"
