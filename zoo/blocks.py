@@ -50,6 +50,11 @@ def positive(**counts):
             raise UsageError(f"{name} must be positive whole numbers. Received: {count!r}.")
 
 
+def smallest(halvings):
+    """Return the smallest image side that leaves two pixels to each of `halvings` strides of 2, which round up."""
+    return 2 ** halvings // 2 + 1
+
+
 def classifier(x, classes, *, dropout=0.0, **dense):
     """Return the float32 logits of `classes` classes, or the float32 features `x` themselves if `classes` is 0.
 
