@@ -13,7 +13,8 @@ _POOLS = (layers.MaxPooling1D, layers.MaxPooling2D, layers.AveragePooling1D, lay
 _KINDS = {"InputLayer": "Input", "Conv1D": "Convolution", "Conv2D": "Convolution", "Dense": "Fully connected",
           "DepthwiseConv2D": "Depthwise convolution", "MaxPooling2D": "Max pooling", "Add": "Sum",
           "AveragePooling2D": "Average pooling", "GlobalAveragePooling2D": "Global average pooling",
-          "GlobalMaxPooling1D": "Max over time", "BatchNormalization": "Batch normalisation"}
+          "GlobalMaxPooling1D": "Max over time", "BatchNormalization": "Batch normalisation",
+          "Concatenate": "Concatenation", "ZeroPadding2D": "Zero padding"}
 
 
 @dataclasses.dataclass
