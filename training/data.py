@@ -113,8 +113,8 @@ def _prepare(builder):
         builder.download_and_prepare()
     except (OSError, AssertionError) as error:  # what requests and TFDS raise: no network, disk full, manual download
         reason = str(error) if isinstance(error, AssertionError) else type(error).__name__
-        raise UserError(f"The data set {builder.info.name!r} is not prepared in {builder.data_path.parents[1]} and could not be "
-                        f"downloaded ({reason}). Connect to the network, or name another --data-dir.") from error
+        raise UserError(f"The data set {builder.info.name!r} is not prepared in {builder.data_path.parents[1]} and could "
+                        f"not be downloaded ({reason}). Connect to the network, or name another --data-dir.") from error
 
 
 def _read(builder, part, shape):

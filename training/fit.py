@@ -117,13 +117,15 @@ def _finish(model, dataset, recipe, run, state, policy):
     write(run / "curves.png", _png(figures.curves(state.history)))
     write(run / "confusion.png", _png(figures.confusion(np.array(scores["confusion"]), dataset.class_names)))
     metrics = {
-        "recipe": recipe.name, "model": recipe.model, "data": recipe.data, **{f"test_{k}": v for k, v in scores.items()},
+        "recipe": recipe.name, "model": recipe.model, "data": recipe.data,
+        **{f"test_{key}": value for key, value in scores.items()},
         "best_epoch": state.best(), "weights": model.count_params(), "input_shape": list(model.input.shape[1:]),
         "seconds": round(state.seconds, 1),
         "images_per_second": round(recipe.epochs * len(dataset.train.labels) / state.seconds),
         "precision": policy, "seed": recipe.seed, "machine": machine(),
         "versions": {name: version(name) for name in ("classic-zoo", "tensorflow", "keras", "numpy")},
-        "python": platform.python_version(), "commit": _commit(), "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "python": platform.python_version(), "commit": _commit(),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "class_names": dataset.class_names,
     }
     write(run / "metrics.json", json.dumps(metrics, indent=2) + "\n")
