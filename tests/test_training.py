@@ -90,6 +90,15 @@ def test_killed_at_random_moments_it_ends_bit_for_bit_the_same(tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(*(model.get_weights() for model in models), strict=True))
 
 
+def test_auxiliary_heads_train_with_the_network_and_leave_it(tmp_path):
+    small = {"input_shape": (32, 32, 1), "stem": "small", "depths": (1, 4, 1), "width": 0.0625, "aux": True}
+    metrics = train(recipes.Recipe("aux", "googlenet", "digits", small, epochs=2, batch=256), tmp_path / "run", log=False)
+    row = metrics["best_epoch"]
+    assert row["loss"] == pytest.approx(row["logits_loss"] + 0.3 * (row["aux1_loss"] + row["aux2_loss"]), rel=0.01)
+    assert "val_accuracy" in row
+    assert keras.models.load_model(tmp_path / "run/model.keras").output.shape == (None, 10)
+
+
 @pytest.mark.parametrize("policy, wrapped", [("float32", False), ("mixed_bfloat16", False), ("mixed_float16", True)])
 def test_every_precision_trains_and_ends_in_a_float32_model(tmp_path, policy, wrapped):
     recipe = recipes.override(recipes.recipe("lenet5-digits"), ["epochs=1", f"precision={policy}", "batch=256"])

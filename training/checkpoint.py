@@ -41,7 +41,7 @@ class Checkpoint(keras.callbacks.Callback):
                     variable.assign(arrays[f"{group}{i}"])
             self._metrics = [arrays[f"metrics{i}"] for i in range(meta["metrics"])]
         self.step, self.history, self.seconds = meta["step"], meta["history"], meta["seconds"]
-        logits = keras.ops.zeros((1, model.output.shape[-1]))
+        logits = keras.tree.map_structure(lambda head: keras.ops.zeros((1, head.shape[-1])), model.output)
         model.compute_metrics(None, logits, logits)  # makes the metrics' variables; fit resets them
 
     def best(self):
@@ -72,7 +72,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        self.history.append({"epoch": epoch + 1, **{k: float(v) for k, v in logs.items()}, "learning_rate": rate})
+        scores = {name.replace("logits_accuracy", "accuracy"): float(value) for name, value in logs.items()}
+        self.history.append({"epoch": epoch + 1, **scores, "learning_rate": rate})
         if self.best() is self.history[-1]:
             write(self.best_path, packed(**_numbered("model", self.model.variables)))
         self.save()

@@ -21,6 +21,7 @@ from training.checkpoint import Checkpoint, packed
 from training.progress import Report
 from training.run_dir import claim, write
 from zoo.errors import UserError
+from zoo.inception import AUX_WEIGHT
 
 _EXAMPLES = 32  # test images that a run keeps, to check its exports with
 
@@ -54,8 +55,7 @@ def train(recipe, run, data_dir=None, log=True):
         steps = pipeline.steps_per_epoch(dataset.train, recipe.batch)
         with _dtype_policy(policy):
             model = build()
-            model.compile(optimize.optimizer(recipe, steps), metrics=["accuracy"], jit_compile=False,
-                          loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing))
+            _compile(model, recipe, steps)
         write(run / "recipe.json", recipe.to_json())
         state = _fit(model, dataset, recipe, run, steps, log)
         return _finish(build(), dataset, recipe, run, state, policy)
@@ -85,6 +85,24 @@ def _dtype_policy(policy):
         keras.config.set_dtype_policy(before)
 
 
+def _compile(model, recipe, steps):
+    """Cross-entropy and accuracy; where auxiliary heads end in a dict of logits, theirs count AUX_WEIGHT each."""
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
+    weights = None
+    if isinstance(model.output, dict):
+        weights = {head: 1.0 if head == "logits" else AUX_WEIGHT for head in model.output}
+        loss = dict.fromkeys(model.output, loss)
+    model.compile(optimize.optimizer(recipe, steps), loss, loss_weights=weights, jit_compile=False,
+                  metrics={"logits": ["accuracy"]} if weights else ["accuracy"])
+
+
+def _for_heads(model, batches):
+    """The batches with the labels once for each head of `model`."""
+    if not isinstance(model.output, dict):
+        return batches
+    return batches.map(lambda images, labels: (images, dict.fromkeys(model.output, labels)))
+
+
 def _fit(model, dataset, recipe, run, steps, log):
     """Fit the rest of an interrupted epoch, if there is one, and then all the epochs that are left."""
     state = Checkpoint(run, steps)
@@ -92,13 +110,13 @@ def _fit(model, dataset, recipe, run, steps, log):
     report = Report(recipe.epochs, steps, state, quiet=not log)
     callbacks = [state, report, keras.callbacks.TensorBoard(run / "tensorboard")]
     classes = len(dataset.class_names)
-    validation = dataset.validation and pipeline.batches(dataset.validation, recipe.batch, classes)
+    validation = dataset.validation and _for_heads(model, pipeline.batches(dataset.validation, recipe.batch, classes))
     try:
         for pause in (-(-state.step // steps), recipe.epochs):
             epoch, begun = divmod(state.step, steps)
             if epoch < pause:
                 batches = pipeline.training_batches(dataset.train, recipe, classes, first=state.step)
-                model.fit(batches, initial_epoch=epoch, epochs=pause, steps_per_epoch=steps - begun, verbose=0,
+                model.fit(_for_heads(model, batches), initial_epoch=epoch, epochs=pause, steps_per_epoch=steps - begun, verbose=0,
                           shuffle=False, validation_data=validation, callbacks=callbacks)
     finally:
         report.close()
@@ -108,6 +126,8 @@ def _fit(model, dataset, recipe, run, steps, log):
 def _finish(model, dataset, recipe, run, state, policy):
     """Write what a finished training leaves; `model` is a fresh float32 network."""
     state.load_best(model)
+    if isinstance(model.output, dict):  # auxiliary heads have done their work
+        model = keras.Model(model.input, model.output["logits"], name=model.name)
     temporary = run / ".model.keras"
     model.save(temporary)
     os.replace(temporary, run / "model.keras")

@@ -14,10 +14,11 @@ def image_input(input_shape, *, minimum=1, hint=None, mean=0.0, std=1.0):
         input_shape: (height, width, channels) of the images.
         minimum: the smallest height and width that the network can take.
         hint: the option of the builder that makes smaller images fit, such as "stem='small'".
-        mean, std: of the pixels, on a scale of 0 to 1; a number, or one per channel.
+        mean, std: of the pixels, on a scale of 0 to 1; a number, or one per channel. Where these name several channels, a
+            grey image is repeated in as many.
 
     Returns:
-        Two Keras tensors of shape (batch, *input_shape): the pixels in [0, 255], and the normalised image.
+        Two Keras tensors: the pixels in [0, 255], of shape (batch, *input_shape), and the normalised image.
 
     Raises:
         zoo.errors.UsageError: if `input_shape` is no image shape or is smaller than `minimum`.
@@ -30,7 +31,10 @@ def image_input(input_shape, *, minimum=1, hint=None, mean=0.0, std=1.0):
         raise UsageError(f"Images must be at least {minimum}x{minimum} here. Received: {shape[0]}x{shape[1]}.{advice}")
     image = keras.Input(shape, name="image")
     scale, offset = _affine(mean, std)
-    return image, layers.Rescaling(scale, offset, dtype="float32", name="rescale")(image)
+    x = image
+    if shape[2] == 1 and isinstance(scale, list) and len(scale) > 1:
+        x = layers.Concatenate(dtype="float32", name="repeat")([image] * len(scale))
+    return image, layers.Rescaling(scale, offset, dtype="float32", name="rescale")(x)
 
 
 def _affine(mean, std):

@@ -103,17 +103,26 @@ def build(name, **overrides):
 
     Args:
         name: a registered name (`names()` lists them), or `package.module:model` for a builder of your own.
-        **overrides: builder arguments that replace the variant's own, such as `input_shape=(32, 32, 3)`, `classes=10`.
+        **overrides: builder arguments that replace the variant's own, such as `input_shape=(32, 32, 3)`, `classes=10`. One
+            more, unless the builder itself has an argument of that name: `weights="imagenet"` downloads the weights that
+            keras.applications publishes, for the networks of `zoo.weights.ORIGINS`. With other `classes` than 1000 the last
+            layer starts afresh. A network of keras.applications in memory does in place of "imagenet".
 
     Returns:
         A functional `keras.Model` from images in [0, 255], shape (batch, *input_shape), to float32 logits of shape
         (batch, classes), or to the pooled features if `classes=0`.
 
     Raises:
-        zoo.errors.UsageError: if the name is unknown or the input is too small for the network.
+        zoo.errors.UsageError: if the name is unknown, the input is too small for the network, or the weights do not fit it.
+        zoo.errors.UserError: if the weights cannot be downloaded.
         TypeError: if an override is not an argument of the builder.
     """
     found = spec(name)
+    own = "weights" in inspect.signature(found.builder).parameters
+    weights = None if own else overrides.pop("weights", None)
+    if weights is not None:
+        from zoo.weights import pretrained  # imports Keras
+        return pretrained(found, weights, overrides)
     model = found.builder(**{**found.options, **overrides})
     model.name = found.name
     return model
