@@ -54,8 +54,10 @@ _LENET5_28 = {"input_shape": (28, 28, 1), "padding": "same"}  # pads 28x28 to th
 RECIPES = {recipe.name: recipe for recipe in (
     Recipe("lenet5-digits", "lenet5", "digits", epochs=40, batch=32, learning_rate=3e-3, label_smoothing=0.05,
            augment=_AFFINE),
-    Recipe("lenet5-mnist", "lenet5", "mnist", _LENET5_28, epochs=20, learning_rate=2e-3, augment=_AFFINE),
-    Recipe("lenet-mnist", "lenet", "mnist", normalise=True, epochs=20, learning_rate=2e-3, augment=_AFFINE),
+    Recipe("lenet5-mnist", "lenet5", "mnist", _LENET5_28, epochs=20, learning_rate=4e-3, label_smoothing=0.05,
+           augment=_AFFINE),
+    Recipe("lenet-mnist", "lenet", "mnist", normalise=True, epochs=20, learning_rate=4e-3, label_smoothing=0.05,
+           augment=_AFFINE),
 )}
 
 
