@@ -81,10 +81,10 @@ def test_a_mismatch_leaves_nothing_behind(finished_run, tmp_path, monkeypatch):
     """The graph on disk is made to differ from the Keras model, as a wrong conversion would."""
     honest = export._write
 
-    def corrupt(model, class_names, path):
+    def corrupt(model, *args):
         original = model.get_weights()
         model.set_weights([weight + 0.01 for weight in original])
-        honest(model, class_names, path)
+        honest(model, *args)
         model.set_weights(original)
     monkeypatch.setattr(export, "_write", corrupt)
     with pytest.raises(UserError, match="serving_default answers otherwise than the Keras model.*Nothing was exported"):

@@ -1,25 +1,23 @@
-"""Data sets by name: the digits that scikit-learn embeds, and whatever TensorFlow Datasets knows."""
+"""Data sets by name: embedded digits, folders of images, .npz arrays, and whatever TensorFlow Datasets knows.
+
+All are decoded and resized once, to uint8, into memory or, where that is short, a file on disk; training then picks its
+batches by index, which is what makes every step a function of (seed, step).
+"""
 import dataclasses
-import logging
+from pathlib import Path
 
 import numpy as np
-import requests
 import tensorflow as tf
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from training.images import fit_to
-from zoo.errors import UserError, unknown
+from training import sources
+from training.images import decode
+from training.store import Reader, Split
+from zoo.errors import UserError
 
 _TEST_SHARE = 0.2  # of a data set that comes without a test part
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """Images, uint8 of shape (n, height, width, channels), and their labels, int32 of shape (n,)."""
-
-    images: np.ndarray
-    labels: np.ndarray
+_BATCH = 256       # images counted at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,92 +32,121 @@ class Dataset:
     @property
     def statistics(self):
         """(means, standard deviations) of the training images on a scale of 0 to 1, a list each, one per channel."""
-        counts = [np.bincount(channel.ravel(), minlength=256) for channel in np.moveaxis(self.train.images, -1, 0)]
+        counts = np.zeros((self.train.store.shape[-1], 256), "int64")
+        for first in range(0, len(self.train), _BATCH):
+            images = self.train.take(np.arange(first, min(first + _BATCH, len(self.train))))
+            counts += [np.bincount(channel.ravel(), minlength=256) for channel in np.moveaxis(images, -1, 0)]
         levels = np.arange(256) / 255
         means = [float(np.average(levels, weights=count)) for count in counts]
         return means, [float(np.average((levels - m) ** 2, weights=c) ** 0.5) for m, c in zip(means, counts, strict=True)]
 
 
-def load(name, shape, *, validation=0.1, seed=0, data_dir=None):
-    """Load the data set `name` into memory, its images resized to `shape`.
+def load(name, shape, *, validation=0.1, seed=0, data_dir=None, resize="stretch", skip_bad=False, cache_dir=None, say=None):
+    """Load the data set `name`, its images resized to `shape`.
 
-    A given test part is kept; else a fifth is set aside, the same whatever the seed. Validation is drawn from what is left.
-    Both are stratified by class.
+    Given parts are kept. A missing test part is a fifth of the rest, the same whatever the seed; a missing validation part
+    is then drawn from the training part. Both are stratified by class.
 
     Args:
-        name: "digits" or a name of TensorFlow Datasets.
+        name: "digits"; the path of a folder of class folders (with train, validation and test above them or without) or
+            of a .npz file; or a name of TensorFlow Datasets.
         shape: (height, width, channels) of the images.
-        validation: the share of the training images held out.
+        validation: the share of the training images held out, if no validation part is given.
         seed: draws the validation images.
         data_dir: where TensorFlow Datasets keeps its files; None for its own default.
+        resize: what becomes of the aspect, see `training.images.fit_to`.
+        skip_bad: leave out image files that cannot be decoded, instead of refusing the folder.
+        cache_dir: the directory on whose disk decoded images go that would crowd the memory; None for the system's own.
+        say: a function that is told, in a line, what takes time or space.
 
     Raises:
-        zoo.errors.UserError: if the data set is unknown, holds no labelled images, or is neither there nor to be fetched.
+        zoo.errors.UserError: if the data set is unknown, holds no labelled images, has files that cannot be decoded, or is
+            neither there nor to be fetched.
     """
-    train, test, class_names = _digits(shape) if name == "digits" else _tfds(name, shape, data_dir)
-    if test is None:
-        train, test = _divide(train, _TEST_SHARE, seed=0)
-    held_out = None
-    if validation:
-        train, held_out = _divide(train, validation, seed)
-    return Dataset(train, held_out, test, class_names)
+    reader = Reader(tuple(shape), resize, skip_bad, cache_dir, say or (lambda line: None))
+    if name == "digits":
+        parts, class_names = _digits(reader)
+    elif is_path(name):
+        parts, class_names = _npz(name, reader) if Path(name).suffix == ".npz" else _folder(name, reader)
+    else:
+        parts, class_names = _tfds(name, reader, data_dir)
+    if "test" not in parts:
+        parts["train"], parts["test"] = _divide(parts["train"], _TEST_SHARE, seed=0)
+    if "validation" not in parts and validation:
+        parts["train"], parts["validation"] = _divide(parts["train"], validation, seed)
+    return Dataset(parts["train"], parts.get("validation"), parts["test"], class_names)
+
+
+def is_path(name):
+    """Return whether the data set `name` is a file or folder of the user's own."""
+    return Path(name).exists() or any(mark in name for mark in ("/", "\\", ".npz"))
 
 
 def channels(name, data_dir=None):
     """Return the number of channels of the data set's own images: 1 or 3."""
-    return 1 if name == "digits" else _builder(name, data_dir).info.features["image"].shape[-1] or 3
+    if name == "digits":
+        return 1
+    if is_path(name):
+        return sources.arrays(name)["train"][0].shape[-1] if Path(name).suffix == ".npz" else 3
+    return sources.tfds_builder(name, data_dir).info.features["image"].shape[-1] or 3
 
 
-def _digits(shape):
+def _digits(reader):
     """8x8 scans with 17 grey levels (E. Alpaydin and C. Kaynak 1998, UCI machine learning repository; CC BY 4.0)."""
     scans = load_digits()
-    images = tf.constant(np.round(scans.images * (255 / 16)).astype("uint8")[..., None])
-    return Split(fit_to(images, shape).numpy(), scans.target.astype("int32")), None, [str(n) for n in range(10)]
+    images = np.round(scans.images * (255 / 16)).astype("uint8")[..., None]
+    return {"train": _from_arrays(images, scans.target.astype("int32"), reader)}, [str(n) for n in range(10)]
+
+
+def _npz(path, reader):
+    parts = {split: _from_arrays(images, labels, reader) for split, (images, labels) in sources.arrays(path).items()}
+    return parts, [str(n) for n in range(1 + max(part.classes.max() for part in parts.values()))]
+
+
+def _from_arrays(images, labels, reader):
+    def pick(place):
+        image = tf.numpy_function(lambda i: images[i], [place], tf.uint8)
+        return place, tf.ensure_shape(image, images.shape[1:]), tf.gather(labels, place)
+    return reader.read(tf.data.Dataset.range(len(images)).map(pick), len(images))
+
+
+def _folder(folder, reader):
+    items = sources.files(folder)
+    class_names = sources.class_names(folder)
+    paths = tf.constant([str(path) for path, _, _ in items])
+    labels = tf.constant([class_names.index(label) for _, label, _ in items], tf.int32)
+    numbered = tf.data.Dataset.range(len(items)).map(
+        lambda place: (place, decode(tf.io.read_file(paths[place])), labels[place]), num_parallel_calls=tf.data.AUTOTUNE)
+    whole = reader.read(numbered, len(items))
+    bad = np.setdiff1d(np.arange(len(items)), whole.rows)
+    if len(bad):
+        _tell_bad(folder, items[bad[0]][0], len(bad), reader)
+    given = np.array([split or "train" for _, _, split in items])[whole.rows]
+    return {str(part): dataclasses.replace(whole, rows=whole.rows[given == part]) for part in np.unique(given)}, class_names
+
+
+def _tell_bad(folder, first, count, reader):
+    if not reader.skip_bad:
+        more = f", nor can {count - 1} more" if count > 1 else ""
+        raise UserError(f"{first} cannot be decoded{more}. `zoo doctor {folder}` says what is wrong; --skip-bad leaves such "
+                        "files out.")
+    reader.say(f"{count} files that cannot be decoded are left out; the first is {first}")
+
+
+def _tfds(name, reader, data_dir):
+    builder = sources.tfds_builder(name, data_dir)
+    sources.prepare(builder)
+    parts = {}
+    for part in builder.info.splits.keys() & {"train", "validation", "test"}:
+        rows = builder.as_dataset(split=part, shuffle_files=False).enumerate()
+        parts[part] = reader.read(rows.map(lambda place, row: (place, row["image"], row["label"])),
+                                  builder.info.splits[part].num_examples)
+    return parts, list(builder.info.features["label"].names)
 
 
 def _divide(split, share, seed):
-    kept, held_out = train_test_split(np.arange(len(split.labels)), test_size=share, random_state=seed,
-                                      stratify=split.labels)
-    return tuple(Split(split.images[part], split.labels[part]) for part in (np.sort(kept), np.sort(held_out)))
-
-
-def _tfds(name, shape, data_dir):
-    builder = _builder(name, data_dir)
-    _prepare(builder)
-    parts = {part: _read(builder, part, shape) for part in ("train", "test") if part in builder.info.splits}
-    return parts["train"], parts.get("test"), list(builder.info.features["label"].names)
-
-
-def _builder(name, data_dir):
-    import tensorflow_datasets as tfds  # imported late: it takes a second, and digits do without
-    logging.getLogger("absl").setLevel(logging.ERROR)
     try:
-        builder = tfds.builder(name, data_dir=data_dir)
-    except tfds.core.DatasetNotFoundError:
-        raise unknown("data set", name, ["digits", *tfds.list_builders(with_community_datasets=False)]) from None
-    if not {"image", "label"} <= set(builder.info.features or ()):
-        raise UserError(f"The data set {name!r} has no images with one label each; its features are "
-                        f"{', '.join(builder.info.features)}.")
-    return builder
-
-
-def _prepare(builder):
-    """Download and prepare the data set if it is not there; ask for one address first, as TFDS retries for minutes."""
-    if builder.is_prepared():
-        return
-    try:
-        for address in list(builder.url_infos)[:1]:
-            requests.head(address, timeout=10, allow_redirects=True)
-        builder.download_and_prepare()
-    except (OSError, AssertionError) as error:  # what requests and TFDS raise: no network, disk full, manual download
-        reason = str(error) if isinstance(error, AssertionError) else type(error).__name__
-        raise UserError(f"The data set {builder.info.name!r} is not prepared in {builder.data_path.parents[1]} and could "
-                        f"not be downloaded ({reason}). Connect to the network, or name another --data-dir.") from error
-
-
-def _read(builder, part, shape):
-    rows = builder.as_dataset(split=part, shuffle_files=False)
-    rows = rows.map(lambda row: (fit_to(row["image"][None], shape)[0], tf.cast(row["label"], tf.int32)),
-                    num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    images, labels = zip(*rows.batch(1024).as_numpy_iterator(), strict=True)
-    return Split(np.concatenate(images), np.concatenate(labels))
+        kept, held_out = train_test_split(split.rows, test_size=share, random_state=seed, stratify=split.labels)
+    except ValueError as error:  # a class of one image, or fewer images held out than classes
+        raise UserError(f"Cannot set {share:.0%} of {len(split):,} images aside by class: {error}") from None
+    return tuple(dataclasses.replace(split, rows=np.sort(part)) for part in (kept, held_out))

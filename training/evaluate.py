@@ -3,7 +3,7 @@ import keras
 import numpy as np
 from sklearn.metrics import confusion_matrix
 
-from training import data, run_dir
+from training import data, pipeline, run_dir
 from training.recipes import read
 
 
@@ -18,11 +18,12 @@ def score(model, split, class_names, batch=256):
     Returns:
         A dict: accuracy and loss are floats, examples an int, confusion a list of rows, true class by predicted class.
     """
-    logits = model.predict(split.images, batch_size=batch, verbose=0)
+    images = pipeline.batches(split, batch, len(class_names)).map(lambda images, labels: images)
+    logits = model.predict(images, verbose=0)
     losses = keras.losses.sparse_categorical_crossentropy(split.labels, logits, from_logits=True)
     found = np.argmax(logits, axis=1)
     return {"accuracy": float(np.mean(found == split.labels)), "loss": float(np.mean(losses)),
-            "examples": len(split.labels),
+            "examples": len(split),
             "confusion": confusion_matrix(split.labels, found, labels=range(len(class_names))).tolist()}
 
 
@@ -43,7 +44,8 @@ def evaluate(run, name=None, data_dir=None):
         zoo.errors.UserError: if there is no finished run or no such data, or its classes are others.
     """
     model, metrics, recipe = load(run)
-    dataset = data.load(name or recipe.data, model.input.shape[1:], validation=0, data_dir=data_dir)
+    dataset = data.load(name or recipe.data, model.input.shape[1:], validation=0, data_dir=data_dir, resize=recipe.resize,
+                        skip_bad=recipe.skip_bad)
     if dataset.class_names != metrics["class_names"]:
         raise run_dir.UserError(f"{run} knows the classes {_few(metrics['class_names'])}; "
                                 f"{name} has {_few(dataset.class_names)}.")

@@ -40,7 +40,7 @@ def export(run, to=None, force=False):
         to.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{to.name}-", dir=to.parent) as scratch:
             written = Path(scratch) / "saved_model"
-            _write(model, metrics["class_names"], written)
+            _write(model, metrics["class_names"], recipe.resize, written)
             difference = _compare(model, metrics["class_names"], images, written)
             if to.exists():
                 os.rename(to, Path(scratch) / "old")
@@ -51,7 +51,7 @@ def export(run, to=None, force=False):
     return {"path": str(to), "bytes": size, "examples": len(images), "difference": difference}
 
 
-def _write(model, class_names, path):
+def _write(model, class_names, resize, path):
     """Endpoints without `track`, which would write every weight a second time."""
     shape = model.input.shape[1:]
 
@@ -61,7 +61,7 @@ def _write(model, class_names, path):
         return {"probabilities": probabilities, "class_id": class_id, "label": tf.gather(class_names, class_id)}
 
     def answer_bytes(image_bytes):
-        images = tf.map_fn(lambda data: fit_to(decode(data)[None], shape)[0], image_bytes,
+        images = tf.map_fn(lambda data: fit_to(decode(data)[None], shape, resize)[0], image_bytes,
                            fn_output_signature=tf.TensorSpec(shape, tf.uint8))
         return answer(tf.cast(images, tf.float32))
 

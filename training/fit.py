@@ -50,7 +50,7 @@ def train(recipe, run, data_dir=None, log=True):
         if (run / "metrics.json").exists():
             return json.loads((run / "metrics.json").read_text())
         policy = precision.resolve(recipe.precision)
-        dataset, build = prepare(recipe, data_dir)
+        dataset, build = prepare(recipe, data_dir, cache_dir=run, say=print if log else None)
         keras.utils.set_random_seed(recipe.seed)
         steps = pipeline.steps_per_epoch(dataset.train, recipe.batch)
         with _dtype_policy(policy):
@@ -61,14 +61,17 @@ def train(recipe, run, data_dir=None, log=True):
         return _finish(build(), dataset, recipe, run, state, policy)
 
 
-def prepare(recipe, data_dir=None):
-    """Return the recipe's `training.data.Dataset` and a function without arguments that builds its network for it."""
+def prepare(recipe, data_dir=None, **told):
+    """Return the recipe's `training.data.Dataset` and a function without arguments that builds its network for it.
+
+    `told` are cache_dir and say of `training.data.load`.
+    """
     spec = zoo.spec(recipe.model)
     args = dict(recipe.model_args)
     if "input_shape" not in args:
         args["input_shape"] = (*spec.defaults["input_shape"][:2], data.channels(recipe.data, data_dir))
     dataset = data.load(recipe.data, tuple(args["input_shape"]), validation=recipe.validation, seed=recipe.seed,
-                        data_dir=data_dir)
+                        data_dir=data_dir, resize=recipe.resize, skip_bad=recipe.skip_bad, **told)
     if recipe.normalise:
         args["mean"], args["std"] = dataset.statistics
     args["classes"] = len(dataset.class_names)
@@ -110,7 +113,9 @@ def _fit(model, dataset, recipe, run, steps, log):
     report = Report(recipe.epochs, steps, state, quiet=not log)
     callbacks = [state, report, keras.callbacks.TensorBoard(run / "tensorboard")]
     classes = len(dataset.class_names)
-    validation = dataset.validation and _for_heads(model, pipeline.batches(dataset.validation, recipe.batch, classes))
+    validation = dataset.validation
+    if validation:
+        validation = _for_heads(model, pipeline.batches(validation, recipe.batch, classes))
     try:
         for pause in (-(-state.step // steps), recipe.epochs):
             epoch, begun = divmod(state.step, steps)
@@ -132,7 +137,8 @@ def _finish(model, dataset, recipe, run, state, policy):
     model.save(temporary)
     os.replace(temporary, run / "model.keras")
     scores = evaluate.score(model, dataset.test, dataset.class_names)
-    write(run / "examples.npz", packed(images=dataset.test.images[:_EXAMPLES], labels=dataset.test.labels[:_EXAMPLES]))
+    shown = np.arange(min(_EXAMPLES, len(dataset.test)))
+    write(run / "examples.npz", packed(images=dataset.test.take(shown), labels=dataset.test.labels[shown]))
     write(run / "history.csv", _csv(state.history))
     write(run / "curves.png", _png(figures.curves(state.history)))
     write(run / "confusion.png", _png(figures.confusion(np.array(scores["confusion"]), dataset.class_names)))
@@ -141,7 +147,7 @@ def _finish(model, dataset, recipe, run, state, policy):
         **{f"test_{key}": value for key, value in scores.items()},
         "best_epoch": state.best(), "weights": model.count_params(), "input_shape": list(model.input.shape[1:]),
         "seconds": round(state.seconds, 1),
-        "images_per_second": round(recipe.epochs * len(dataset.train.labels) / state.seconds),
+        "images_per_second": round(recipe.epochs * len(dataset.train) / state.seconds),
         "precision": policy, "seed": recipe.seed, "machine": machine(),
         "versions": {name: version(name) for name in ("classic-zoo", "tensorflow", "keras", "numpy")},
         "python": platform.python_version(), "commit": _commit(),

@@ -13,7 +13,7 @@ AUGMENTATIONS = ("shift", "rotate", "zoom")
 
 def steps_per_epoch(split, batch):
     """Return the number of batches in an epoch; the last one may be smaller, nothing is dropped."""
-    return math.ceil(len(split.labels) / batch)
+    return math.ceil(len(split) / batch)
 
 
 def training_batches(split, recipe, classes, first=0):
@@ -31,15 +31,14 @@ def training_batches(split, recipe, classes, first=0):
     for name in recipe.augment:
         if name not in AUGMENTATIONS:
             raise unknown("augmentation", name, AUGMENTATIONS)
-    images, labels = tf.constant(split.images), tf.constant(split.labels)
-    count, per_epoch = len(split.labels), steps_per_epoch(split, recipe.batch)
+    labels, count, per_epoch = tf.constant(split.labels), len(split), steps_per_epoch(split, recipe.batch)
 
     def batch(step):
         epoch, place = step // per_epoch, step % per_epoch * recipe.batch
         places = tf.range(place, tf.minimum(place + recipe.batch, count))
         seed = tf.stack([tf.constant(recipe.seed, tf.int64), epoch])
         chosen = tf.random.experimental.index_shuffle(places, seed, tf.constant(count - 1, tf.int64))
-        picked = _affine(tf.gather(images, chosen), recipe.augment, [recipe.seed, step])
+        picked = _affine(_take(split, chosen), recipe.augment, [recipe.seed, step])
         return picked, tf.one_hot(tf.gather(labels, chosen), classes)
 
     steps = tf.data.Dataset.range(first, tf.int64.max)
@@ -48,8 +47,19 @@ def training_batches(split, recipe, classes, first=0):
 
 def batches(split, batch, classes):
     """Return the batches of (images, one-hot labels) of `split`, once, in its own order."""
-    rows = tf.data.Dataset.from_tensor_slices((split.images, split.labels)).batch(batch)
-    return rows.map(lambda images, labels: (images, tf.one_hot(labels, classes))).prefetch(tf.data.AUTOTUNE)
+    labels = tf.constant(split.labels)
+
+    def rows(places):
+        return _take(split, places), tf.one_hot(tf.gather(labels, places), classes)
+
+    places = tf.data.Dataset.range(len(split)).batch(batch)
+    return places.map(rows, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def _take(split, places):
+    """The images at `places`, from memory or disk, without a second copy of them all in the graph."""
+    images = tf.numpy_function(split.take, [places], tf.uint8)
+    return tf.ensure_shape(images, (None, *split.store.shape[1:]))
 
 
 def _affine(images, augment, seed):

@@ -59,10 +59,10 @@ def _saved_model(path):
 
 
 def _run(path):
-    model, metrics, _ = evaluate.load(path)
+    model, metrics, recipe = evaluate.load(path)
 
     def ask(data):
-        images = np.concatenate([fit_to(decode(image)[None], model.input.shape[1:]) for image in data])
+        images = np.concatenate([fit_to(decode(image)[None], model.input.shape[1:], recipe.resize) for image in data])
         probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(model.predict(images, verbose=0)))
         return probabilities, [metrics["class_names"][i] for i in probabilities.argmax(axis=1)]
     return ask

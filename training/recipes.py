@@ -12,14 +12,21 @@ from zoo.errors import UsageError, unknown
 from zoo.settings import builder_args, convert, split_setting
 
 
+RESIZES = ("stretch", "crop", "pad")
+BALANCES = ("none", "weights", "sampling")
+
+
 @dataclass(frozen=True)
 class Recipe:
     """One experiment, complete: with the same versions and number of threads it gives the same weights."""
 
     name: str
     model: str                    # a name of the zoo
-    data: str                     # "digits" or a TFDS name
+    data: str                     # "digits", the path of a folder or .npz file, or a TFDS name
     model_args: dict = field(default_factory=dict)  # builder arguments; images are resized to its input_shape
+    resize: str = "stretch"       # stretch, crop or pad: what becomes of the images' aspect
+    skip_bad: bool = False        # leave out files that cannot be decoded, instead of refusing the folder
+    balance: str = "none"         # uneven classes: none, weights (in the loss) or sampling (each class as often)
     normalise: bool = False       # subtract the training images' mean and divide by their standard deviation
     validation: float = 0.1       # share of the training images held out to choose the best epoch, 0 to 0.5
     augment: dict = field(default_factory=dict)     # {"shift": pixels, "rotate": degrees, "zoom": share}
@@ -42,6 +49,9 @@ class Recipe:
             if not value >= low or (high is not None and value > high):
                 bound = f"at least {low}" if high is None else f"{low} to {high}"
                 raise UsageError(f"{name} must be {bound}. Received: {value}.")
+        for name, choices in (("resize", RESIZES), ("balance", BALANCES)):
+            if getattr(self, name) not in choices:
+                raise unknown(name, getattr(self, name), choices)
 
     def to_json(self):
         """Return the recipe as indented JSON, all fields."""
@@ -71,7 +81,8 @@ def recipe(name, data=None):
         if name not in RECIPES:
             raise unknown("recipe", name, RECIPES)
         return RECIPES[name]
-    return Recipe(f"{name.rpartition(':')[2]}-{data}", name, data)
+    source = str(Path(data).resolve()) if Path(data).exists() else data
+    return Recipe(f"{name.rpartition(':')[2]}-{Path(data).stem}", name, source)
 
 
 def read(path):

@@ -2,13 +2,14 @@
 
 `python -m training.results RUN...` records finished runs there, one a seed, and writes the README's table anew.
 """
+import dataclasses
 import json
 import statistics
 import sys
 from pathlib import Path
 
 from training import run_dir
-from training.recipes import RECIPES
+from training.recipes import RECIPES, read
 from zoo.errors import UserError
 
 FOLDER = Path(__file__).with_name("results")
@@ -49,8 +50,8 @@ def record(run):
         zoo.errors.UserError: if the run has not finished, or its recipe is not the one in `RECIPES`.
     """
     metrics = run_dir.results(run)
-    ours, ran = RECIPES.get(metrics["recipe"]), json.loads((Path(run) / "recipe.json").read_text())
-    if ours is None or json.loads(ours.to_json()) | {"seed": ran["seed"]} != ran:
+    ours, ran = RECIPES.get(metrics["recipe"]), read(Path(run) / "recipe.json")
+    if ours is None or dataclasses.replace(ours, seed=ran.seed).to_json() != ran.to_json():
         raise UserError(f"{run} is no run of a recipe of ours as it stands; only such results are kept.")
     file = FOLDER / f"{ours.name}.json"
     others = json.loads(file.read_text())["runs"] if file.exists() else []

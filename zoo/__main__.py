@@ -92,7 +92,7 @@ def recipes(as_json):
 @cli.command(epilog=example("zoo train lenet5-digits", "zoo train lenet5-mnist --data-dir ~/tensorflow_datasets",
                             "zoo train lenet --data fashion_mnist --epochs 5 --set dropout=0.2"))
 @click.argument("name", required=False, metavar="[RECIPE|MODEL]")
-@click.option("--data", metavar="DATASET", help="Train MODEL on this data: digits, or a TensorFlow Datasets name.")
+@click.option("--data", metavar="DATASET", help="Train MODEL on this data.")
 @click.option("--recipe", "file", type=click.Path(), metavar="FILE", help="Repeat the run of a recipe.json.")
 @click.option("--run", type=click.Path(), metavar="DIR", help="The run directory; runs/RECIPE by default.")
 @data_dir_option
@@ -101,9 +101,13 @@ def recipes(as_json):
 @click.option("--epochs", metavar="N", help="The same as --set epochs=N.")
 @click.option("--precision", metavar="P", help="auto, float32, mixed_bfloat16 or mixed_float16.")
 @click.option("--seed", metavar="N", help="The same as --set seed=N.")
+@click.option("--skip-bad", is_flag=True, help="Leave out image files that cannot be decoded.")
 @json_option
-def train(name, data, file, run, data_dir, settings, as_json, **fields):
-    """Train by RECIPE, or MODEL on --data. Run again with the same --run, it goes on where it stopped."""
+def train(name, data, file, run, data_dir, settings, skip_bad, as_json, **fields):
+    """Train by RECIPE, or MODEL on --data. Run again with the same --run, it goes on where it stopped.
+
+    DATASET is "digits" (embedded), the path of a folder of class folders or of an .npz file, or a name of TensorFlow Datasets.
+    """
     from training import recipes as table
     if (name is None) == (file is None):
         raise click.UsageError("Name a recipe, or a model and --data, or --recipe FILE. `zoo recipes` lists the recipes.")
@@ -111,7 +115,7 @@ def train(name, data, file, run, data_dir, settings, as_json, **fields):
     with _quiet_import():
         from training import fit
     given = [f"{key}={value}" for key, value in fields.items() if value is not None]
-    recipe = table.override(recipe, [*settings, *given])
+    recipe = table.override(recipe, [*settings, *given, *["skip_bad=true"] * skip_bad])
     run = run or f"runs/{recipe.name}"
     metrics = fit.train(recipe, run, data_dir, log=not as_json)
     if as_json:

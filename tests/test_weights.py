@@ -1,0 +1,245 @@
+"""Weights of keras.applications in our networks: the same logits from the same pixels, and what is refused.
+
+No test downloads anything. The published networks are built with random weights, and moved in on the way that downloaded ones
+take.
+"""
+import functools
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import zoo
+from zoo import weights
+from zoo.errors import UsageError
+
+MODULES = {"vgg16": "vgg16", "vgg19": "vgg19", "resnet50_keras": "resnet", "resnet101_keras": "resnet",
+           "resnet152_keras": "resnet", "inception_v3": "inception_v3", "densenet121": "densenet", "densenet169": "densenet",
+           "densenet201": "densenet", "mobilenet_v1": "mobilenet", "mobilenet_v2": "mobilenet_v2"}
+SMALL = (64, 96, 3)
+
+
+def images(shape, n=4):
+    """Real-valued pixels, each image of its own tint."""
+    rng = np.random.default_rng(1)
+    return (rng.uniform(0, 128, (n, *shape)) + rng.uniform(0, 127, (n, 1, 1, 3))[..., :shape[2]]).astype("float32")
+
+
+def prepared(name, x):
+    return importlib.import_module(f"keras.applications.{MODULES[name]}").preprocess_input(x.copy())
+
+
+def published(name, input_shape=SMALL, **options):
+    """keras.applications' network with random weights, and the statistics of a batch, without which the logits hardly vary."""
+    keras.utils.set_random_seed(2)
+    model = getattr(keras.applications, weights.ORIGINS[name][0])(
+        weights=None, input_shape=input_shape, classifier_activation=None, **options)
+    rng = np.random.default_rng(3)
+    for weight in model.weights:
+        if weight.name in ("gamma", "beta", "bias"):
+            weight.assign(rng.normal(weight.name == "gamma", 0.2, weight.shape))
+    momenta = {layer: layer.momentum for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)}
+    for layer in momenta:
+        layer.momentum = 0.0
+    if momenta:
+        model(prepared(name, images(input_shape)), training=True)
+    for layer, momentum in momenta.items():
+        layer.momentum = momentum
+        # A channel that is nearly constant in this batch would blow rounding errors up.
+        variance = layer.moving_variance.numpy()
+        layer.moving_variance.assign(variance + 0.1 * variance.mean())
+    return model
+
+
+shared = functools.cache(published)
+
+
+def logits(model, x):
+    return keras.ops.convert_to_numpy(model(x))
+
+
+def assert_same(got, expected, tolerance=1e-4):
+    """Within `tolerance` of the spread of the logits from image to image, which is what a classifier goes by."""
+    spread = expected.std(axis=0).mean()
+    assert np.isfinite(expected).all() and spread > 0.01 * np.abs(expected).mean(), "the logits hardly vary"
+    assert np.abs(got - expected).max() < tolerance * np.abs(expected).max()
+    assert np.abs(got - expected).mean() < 10 * tolerance * spread
+
+
+def assert_moves_in(name, input_shape, source, **overrides):
+    x = images(input_shape)
+    ours = zoo.build(name, weights=source, input_shape=input_shape, **overrides)
+    assert_same(logits(ours, x), logits(source, prepared(name, x)))
+
+
+@pytest.mark.parametrize("name, input_shape", [
+    ("vgg16", (224, 224, 3)), ("vgg19", SMALL), ("resnet50_keras", SMALL), ("inception_v3", (107, 91, 3)),
+    ("densenet121", SMALL), ("mobilenet_v1", SMALL), ("mobilenet_v2", SMALL)])
+def test_the_published_network_gives_the_same_logits_from_plain_pixels(name, input_shape):
+    assert_moves_in(name, input_shape, published(name, input_shape))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["resnet101_keras", "resnet152_keras", "densenet169", "densenet201"])
+def test_the_deeper_published_networks_do_too(name):
+    assert_moves_in(name, (128, 160, 3), published(name, (128, 160, 3)))
+
+
+@pytest.mark.parametrize("name, alpha", [(name, alpha) for name, alphas in weights.ALPHAS.items() for alpha in alphas])
+def test_every_published_width_multiplier_moves_in(name, alpha):
+    assert_moves_in(name, SMALL, published(name, alpha=alpha), alpha=alpha)
+
+
+def test_every_origin_is_compared():
+    assert MODULES.keys() == weights.ORIGINS.keys() <= set(zoo.names())
+
+
+def test_other_classes_start_with_a_new_head_on_the_same_features():
+    source = shared("mobilenet_v2")
+    features = keras.Model(source.input, source.layers[-2].output)
+    x = images(SMALL)
+    expected = logits(features, prepared("mobilenet_v2", x))
+    ours = zoo.build("mobilenet_v2", weights=source, input_shape=SMALL, classes=7)
+    assert ours.output.shape == (None, 7) and not ours.get_layer("logits").bias.numpy().any()
+    assert_same(logits(keras.Model(ours.input, ours.get_layer("pool").output), x), expected)
+    assert_same(logits(zoo.build("mobilenet_v2", weights=source, input_shape=SMALL, classes=0), x), expected)
+
+
+def test_a_source_without_its_classifier_will_do():
+    source = published("mobilenet_v1", include_top=False, pooling="avg")
+    x = images(SMALL)
+    ours = zoo.build("mobilenet_v1", weights=source, input_shape=SMALL, classes=0)
+    assert_same(logits(ours, x), logits(source, prepared("mobilenet_v1", x)))
+    assert zoo.build("mobilenet_v1", weights=source, input_shape=SMALL, classes=3).output.shape == (None, 3)
+
+
+@pytest.mark.parametrize("name", ["vgg19", "densenet121", "mobilenet_v2"])
+def test_a_grey_image_is_taken_as_one_of_three_equal_channels(name, tmp_path):
+    """To the border: a padding of zeros stands for the mean colour, which a sum of kernels would forget."""
+    source = shared(name)
+    x = images((*SMALL[:2], 1))
+    ours = zoo.build(name, weights=source, input_shape=(*SMALL[:2], 1))
+    assert_same(logits(ours, x), logits(source, prepared(name, np.repeat(x, 3, axis=-1))))
+    assert "repeat" not in zoo.stages(ours)
+    if name == "mobilenet_v2":
+        ours.save(tmp_path / "grey.keras")
+        np.testing.assert_array_equal(logits(keras.models.load_model(tmp_path / "grey.keras"), x), logits(ours, x))
+
+
+def test_a_stem_of_other_stride_and_equal_shape_takes_the_weights():
+    source = shared("mobilenet_v2")
+    ours = zoo.build("mobilenet_v2", weights=source, input_shape=(32, 32, 3), stem="small")
+    np.testing.assert_array_equal(ours.get_layer("stem_conv").kernel, source.get_layer("Conv1").kernel)
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_logits_are_float32_and_close_under_mixed_precision(policy):
+    source = shared("mobilenet_v2")
+    keras.config.set_dtype_policy(policy)
+    try:
+        ours = zoo.build("mobilenet_v2", weights=source, input_shape=SMALL)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    x = images(SMALL)
+    got, expected = logits(ours, x), logits(source, prepared("mobilenet_v2", x))
+    assert got.dtype == np.float32 and ours.get_layer("stem_conv").compute_dtype == policy.removeprefix("mixed_")
+    assert np.corrcoef(got.ravel(), expected.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("name, overrides, words", [
+    ("resnet50", {}, r"'resnet50', whose convolutions have no bias\. Did you mean 'resnet50_keras'\?"),
+    ("lenet5", {}, r"No ImageNet weights for 'lenet5'\. There are for: densenet121, .*vgg19"),
+    ("vgg16", {"weights": "imagnet"}, r"Unknown weights 'imagnet'\. Did you mean 'imagenet'\?"),
+    ("vgg16", {"mean": 0.5}, r"their own mean and std\. Received: mean=0\.5"),
+    ("densenet121", {"std": [0.2, 0.2, 0.2]}, r"their own mean and std\. Received: std="),
+    ("mobilenet_v2", {"input_shape": (64, 64, 4)}, r"3 channels, or of 1\. Received: 4\."),
+    ("mobilenet_v2", {"input_shape": (64, 64)}, r"three positive integers"),
+    ("mobilenet_v1", {"alpha": 0.6}, r"alpha 0\.25, 0\.5, 0\.75, 1\.0\. Received: 0\.6"),
+    ("resnet50_keras", {"stem": "small"}, r"'conv1_conv' of resnet50 \(kernel 7x7x3x64, bias 64\) does not fit 'stem_conv' "
+                                          r"\(kernel 3x3x3x64, bias 64\)"),
+    ("densenet121", {"depths": (6, 12, 24)}, r"of densenet121 .* does not fit 'logits' "),
+    ("inception_v3", {"width": 0.5}, r"\(kernel 3x3x3x32\) does not fit 'stem\w*conv' \(kernel 3x3x3x16\)"),
+])
+def test_what_will_not_do_is_refused_before_the_download(name, overrides, words):
+    with pytest.raises(UsageError, match=words) as refusal:
+        zoo.build(name, **{"weights": "imagenet"} | overrides)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("classes", [1000, 0])
+def test_a_fully_connected_layer_wants_the_size_it_was_made_for(classes):
+    with pytest.raises(UsageError, match=r"'fc1' of vgg19 \(kernel 3072x4096, bias 4096\) does not fit "
+                                         r"'fc1' \(kernel 512x4096, bias 4096\)\..* input_shape=\(64, 96, 3\)"):
+        zoo.build("vgg19", weights=shared("vgg19"), input_shape=(32, 32, 3), classes=classes)
+
+
+def test_a_network_with_fewer_layers_is_refused():
+    ours = zoo.build("mobilenet_v1", input_shape=SMALL, classes=0)
+    cut = keras.Model(ours.input, ours.get_layer("stage4_block6_pointwise_relu").output)
+    before = cut.get_weights()
+    with pytest.raises(UsageError, match=r"has 55 layers with weights, 'conv_preds' the last; .* has 46"):
+        weights.transfer(published("mobilenet_v1"), cut)
+    assert all((old == new).all() for old, new in zip(before, cut.get_weights(), strict=True))
+
+
+def test_no_weights_and_none_are_the_same():
+    keras.utils.set_random_seed(0)
+    plain = zoo.build("lenet5").get_weights()
+    keras.utils.set_random_seed(0)
+    none = zoo.build("lenet5", weights=None).get_weights()
+    assert all((a == b).all() for a, b in zip(plain, none, strict=True))
+
+
+def test_a_builder_with_a_weights_argument_of_its_own_keeps_it():
+    seen = []
+
+    @zoo.register("weighted")
+    def weighted(input_shape=(8, 8, 1), classes=10, *, weights="mine"):
+        """Has its own idea of weights."""
+        seen.append(weights)
+        return zoo.spec("mlp").builder(input_shape, classes)
+    try:
+        for overrides in ({}, {"weights": "imagenet"}, {"weights": None}):
+            assert zoo.build("weighted", **overrides).name == "weighted"
+    finally:
+        zoo.registry._specs.pop("weighted")
+    assert seen == ["mine", "imagenet", None]
+
+
+OFFLINE = """
+import keras, zoo
+from zoo.errors import UserError
+try:
+    zoo.build("mobilenet_v2", weights="imagenet", classes=5)
+except UserError as error:
+    print("REFUSED", type(error).__name__, error.exit_code, error)
+"""
+CACHED = """
+import sys
+import keras, numpy as np, zoo
+source = keras.applications.MobileNetV2(weights=None, classifier_activation=None)
+source.save(sys.argv[1] + "/models/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5")
+ours = zoo.build("mobilenet_v2", weights="imagenet", input_shape=(64, 64, 1))
+np.testing.assert_array_equal(ours.get_layer("logits").kernel, source.get_layer("predictions").kernel)
+print("LOADED", ours.count_params())
+"""
+
+
+def test_downloaded_weights_are_used_and_without_a_network_one_line_says_so(tmp_path):
+    """A proxy where nobody listens is no network; a file where keras keeps its downloads is a download of before."""
+    def run(script):
+        return subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, env={
+            **os.environ, "KERAS_HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9", "no_proxy": "",
+            "PYTHONPATH": str(Path(__file__).parents[1])})
+    done = run(OFFLINE)
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("REFUSED UserError 1 Cannot get the ImageNet weights of MobileNetV2: URL fetch failure on https://")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".json"], "nothing partial is left"
+    done = run(CACHED)
+    assert done.returncode == 0 and "LOADED 3538984" in done.stdout, done.stderr

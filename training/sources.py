@@ -1,0 +1,132 @@
+"""Where examples come from: folders of images, arrays in .npz files, and TensorFlow Datasets."""
+import logging
+import re
+from pathlib import Path
+
+import numpy as np
+import requests
+
+from zoo.errors import UserError, unknown
+
+SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
+          "test": "test"}
+_NPZ_NAMES = {"train": (("x_train", "y_train"), ("images", "labels"), ("x", "y")),
+              "validation": (("x_val", "y_val"), ("x_validation", "y_validation")), "test": (("x_test", "y_test"),)}
+
+
+def files(folder):
+    """List the files of a folder of class folders, with or without train, validation and test above them.
+
+    Args:
+        folder: path; its class folders are named by their labels. Hidden files and folders do not count.
+
+    Returns:
+        A list of (path, label, split), sorted by split, label and file name; split is "train", "validation", "test", or
+        None where the folder has no such parts.
+
+    Raises:
+        zoo.errors.UserError: if there are no class folders, or files stand where class folders should.
+    """
+    parts = _folders(Path(folder))
+    given = {name: SPLITS[name.lower()] for name in parts if name.lower() in SPLITS}
+    if given and len(given) < len(parts):
+        odd = min(set(parts) - set(given))
+        raise UserError(f"{folder} has both parts ({', '.join(given)}) and {odd!r}; expected parts alone, or classes alone.")
+    roots = [(Path(folder) / name, split) for name, split in given.items()] or [(Path(folder), None)]
+    found = [(path, label, split) for root, split in roots for label in _folders(root)
+             for path in sorted((root / label).iterdir()) if path.is_file() and not path.name.startswith(".")]
+    if not found:
+        raise UserError(f"{folder} holds no class folders with files; expected {folder}/[train|validation|test/]CLASS/IMAGE.")
+    return found
+
+
+def class_names(folder):
+    """Return the names of all class folders of `folder`, the empty ones too, numbers in the order of numbers."""
+    parts = _folders(Path(folder))
+    roots = [Path(folder) / name for name in parts if name.lower() in SPLITS] or [Path(folder)]
+    return sorted({label for root in roots for label in _folders(root)}, key=_numerically)
+
+
+def arrays(path):
+    """Read the images and labels of a .npz file.
+
+    Args:
+        path: of a file with x_train and y_train, and, if it has them, x_val, y_val, x_test and y_test; or with images and
+            labels. Images are (n, height, width) or (n, height, width, 1 or 3) in [0, 255]; labels integers of shape (n,).
+
+    Returns:
+        {"train": (images, labels), ...}: images uint8 of shape (n, height, width, channels), labels int32 of shape (n,).
+
+    Raises:
+        zoo.errors.UserError: if the file cannot be read or holds anything else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            held = {name: file[name] for name in file.files}
+    except (OSError, ValueError) as error:
+        raise UserError(f"Cannot read {path} as .npz: {error}.") from None
+    parts = {}
+    for split, pairs in _NPZ_NAMES.items():
+        for x, y in pairs:
+            if x in held and y in held:
+                parts[split] = _checked(path, x, held[x], y, held[y])
+    if "train" not in parts:
+        raise UserError(f"{path} needs the arrays x_train and y_train, or images and labels. It has: {', '.join(held)}.")
+    return parts
+
+
+def _checked(path, x_name, x, y_name, y):
+    x = x[..., None] if x.ndim == 3 else x
+    if x.ndim != 4 or x.shape[-1] not in (1, 3):
+        raise UserError(f"{x_name} in {path} must be (n, height, width) or (n, height, width, 1 or 3). Received: {x.shape}.")
+    y = y.reshape(len(y), -1)
+    if y.shape != (len(x), 1) or not np.issubdtype(y.dtype, np.integer) or y.min(initial=0) < 0:
+        raise UserError(f"{y_name} in {path} must be {len(x)} whole numbers from 0 up. Received: {y.dtype} {y.shape}.")
+    if x.min(initial=0) < 0 or x.max(initial=0) > 255 or (x.dtype.kind == "f" and 0 < x.max(initial=0) <= 1):
+        raise UserError(f"{x_name} in {path} must be pixels of 0 to 255. Received: {x.min():g} to {x.max():g}.")
+    return np.round(x).astype("uint8"), y[:, 0].astype("int32")
+
+
+def _folders(folder):
+    """The names of the visible folders in `folder`, numbers in the order of numbers."""
+    try:
+        names = [path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    except OSError as error:
+        raise UserError(f"Cannot read the folder {folder}: {error.strerror}.") from None
+    return sorted(names, key=_numerically)
+
+
+def _numerically(name):
+    return [int(text) if i % 2 else text for i, text in enumerate(re.split(r"([0-9]+)", name))]
+
+
+def tfds_builder(name, data_dir):
+    """Return the builder of the TensorFlow Datasets data set `name`, whose examples have one image and one label each.
+
+    Raises:
+        zoo.errors.UserError: if there is no such data set (the nearest name is given), or it has no such examples.
+    """
+    import tensorflow_datasets as tfds  # imported late: it takes a second, and digits do without
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError:
+        raise unknown("data set", name, ["digits", *tfds.list_builders(with_community_datasets=False)]) from None
+    if not {"image", "label"} <= set(builder.info.features or ()):
+        raise UserError(f"The data set {name!r} has no images with one label each; its features are "
+                        f"{', '.join(builder.info.features)}.")
+    return builder
+
+
+def prepare(builder):
+    """Download and prepare the data set if it is not there; ask for one address first, as TFDS retries for minutes."""
+    if builder.is_prepared():
+        return
+    try:
+        for address in list(builder.url_infos)[:1]:
+            requests.head(address, timeout=10, allow_redirects=True)
+        builder.download_and_prepare()
+    except (OSError, AssertionError) as error:  # what requests and TFDS raise: no network, disk full, manual download
+        reason = str(error) if isinstance(error, AssertionError) else type(error).__name__
+        raise UserError(f"The data set {builder.info.name!r} is not prepared in {builder.data_path.parents[1]} and could "
+                        f"not be downloaded ({reason}). Connect to the network, or name another --data-dir.") from error
