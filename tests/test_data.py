@@ -1,9 +1,12 @@
 """Data sets and the batches made of them."""
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
-from training import data, pipeline
+from training import data, pipeline, store
 from training.images import decode, fit_to
 from training.recipes import Recipe, recipe
 from zoo.errors import UserError
@@ -123,3 +126,126 @@ def test_grey_values_survive_the_way_to_colour_and_back():
 def test_a_file_decodes_to_three_channels(encode):
     grey = tf.cast(tf.fill((6, 5, 1), 90), tf.uint8)
     assert np.array_equal(decode(encode(grey)), np.full((6, 5, 3), 90))
+
+
+@pytest.fixture(scope="module")
+def uneven(digits):
+    """All zeros of the training part, ten of each other digit."""
+    labels = digits.train.labels
+    kept = np.concatenate([np.flatnonzero(labels == n)[:None if n == 0 else 10] for n in range(10)])
+    return dataclasses.replace(digits.train, rows=digits.train.rows[np.sort(kept)])
+
+
+def test_class_weights_make_all_classes_count_alike(uneven):
+    weights = pipeline.class_weights(uneven, 10)
+    totals = weights * np.bincount(uneven.labels)
+    assert totals == pytest.approx([len(uneven) / 10] * 10)
+    weighted = Recipe("w", "lenet5", "digits", batch=64, balance="weights")
+    for _, labels, weight in first_batches(uneven, weighted, 3):
+        assert weight == pytest.approx(weights[labels.argmax(axis=1)])
+
+
+def test_balanced_sampling_draws_each_class_as_often(uneven):
+    sampled = Recipe("s", "lenet5", "digits", batch=64, balance="sampling")
+    labels = np.concatenate([labels.argmax(axis=1) for _, labels in first_batches(uneven, sampled, 60)])
+    counts = np.bincount(labels, minlength=10)
+    assert np.abs(counts / len(labels) - 0.1).max() < 4 * np.sqrt(0.1 * 0.9 / len(labels))
+    assert same(first_batches(uneven, sampled, 8)[5:], first_batches(uneven, sampled, 3, first=5))
+
+
+def picture(path, size=(20, 10), colour=(200, 30, 30)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(path)
+
+
+def test_a_folder_of_class_folders_is_read_and_divided(tmp_path):
+    for n in range(20):
+        picture(tmp_path / "10" / f"a {n}.jpg", colour=(10 * n, 0, 0))
+        picture(tmp_path / "9" / f"ß{n}.png", colour=(0, 10 * n, 0))
+    (tmp_path / "9" / ".hidden").write_text("no picture")
+    dataset = data.load(str(tmp_path), (4, 4, 3), validation=0.25)
+    assert dataset.class_names == ["9", "10"]
+    assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [24, 8, 8]
+    for part in (dataset.train, dataset.validation, dataset.test):
+        assert np.bincount(part.labels).tolist() == [len(part) / 2] * 2
+        reddish = part.images[..., 0].mean((1, 2)) > part.images[..., 1].mean((1, 2))
+        assert np.array_equal(reddish, (part.labels == 1) & reddish)
+
+
+def test_given_parts_are_kept(tmp_path):
+    for split, count in (("train", 3), ("val", 2), ("test", 1)):
+        for label in ("cat", "dog"):
+            for n in range(count):
+                picture(tmp_path / split / label / f"{n}.png")
+    dataset = data.load(str(tmp_path), (4, 4, 3))
+    assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [6, 4, 2]
+
+
+def test_a_broken_file_ends_in_its_path_or_is_left_out(tmp_path):
+    for n in range(12):
+        picture(tmp_path / "a" / f"{n}.png")
+        picture(tmp_path / "b" / f"{n}.png")
+    broken = tmp_path / "b" / "7.png"
+    broken.write_bytes(broken.read_bytes()[:40])
+    with pytest.raises(UserError, match=f"{broken} cannot be decoded. `zoo doctor {tmp_path}` says what is wrong; --skip-bad"):
+        data.load(str(tmp_path), (4, 4, 3))
+    told = []
+    dataset = data.load(str(tmp_path), (4, 4, 3), skip_bad=True, say=told.append)
+    assert len(dataset.train) + len(dataset.validation) + len(dataset.test) == 23
+    assert any("1 files that cannot be decoded are left out" in line for line in told)
+
+
+@pytest.mark.parametrize("name, words", [("empty", "holds no class folders"), ("gone/x", "Cannot read the folder")])
+def test_a_folder_without_images_is_explained(tmp_path, name, words):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=words):
+        data.load(str(tmp_path / name), (4, 4, 3))
+
+
+def test_too_few_images_to_set_some_aside_are_explained(tmp_path):
+    picture(tmp_path / "a" / "1.png"), picture(tmp_path / "b" / "1.png")
+    with pytest.raises(UserError, match="Cannot set 20% of 2 images aside by class"):
+        data.load(str(tmp_path), (4, 4, 3))
+
+
+def test_arrays_in_a_file_are_read(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (40, 6, 6)).astype("uint8")
+    np.savez(tmp_path / "set.npz", x_train=images, y_train=np.arange(40) % 2, x_test=images[:10], y_test=np.arange(10) % 2)
+    dataset = data.load(str(tmp_path / "set.npz"), (6, 6, 1), validation=0)
+    assert np.array_equal(dataset.train.images[..., 0], images) and dataset.class_names == ["0", "1"]
+    assert np.array_equal(dataset.test.labels, np.arange(10) % 2)
+
+
+@pytest.mark.parametrize("arrays, words", [
+    ({"x_train": np.zeros((4, 6)), "y_train": np.zeros(4, int)}, "must be .n, height, width"),
+    ({"x_train": np.zeros((4, 6, 6)), "y_train": np.zeros(3, int)}, "must be 4 whole numbers"),
+    ({"x_train": np.full((4, 6, 6), 0.5), "y_train": np.zeros(4, int)}, "must be pixels of 0 to 255. Received: 0.5 to 0.5"),
+    ({"foo": np.zeros(3)}, "needs the arrays x_train and y_train, or images and labels. It has: foo"),
+])
+def test_arrays_that_will_not_do_are_explained(tmp_path, arrays, words):
+    np.savez(tmp_path / "set.npz", **arrays)
+    with pytest.raises(UserError, match=words):
+        data.load(str(tmp_path / "set.npz"), (6, 6, 1))
+
+
+def test_images_that_crowd_the_memory_go_to_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_MEMORY_SHARE", 0.0)
+    told = []
+    dataset = data.load("digits", (8, 8, 1), cache_dir=tmp_path, say=told.append)
+    assert f"on disk, in {tmp_path}" in told[0] and not list(tmp_path.iterdir()), "the file should have no name"
+    monkeypatch.undo()
+    assert np.array_equal(dataset.train.images, data.load("digits", (8, 8, 1)).train.images)
+
+
+@pytest.mark.parametrize("resize, corner, centre", [("stretch", 200, 200), ("crop", 200, 200), ("pad", 0, 200)])
+def test_the_aspect_is_treated_as_asked(resize, corner, centre):
+    wide = tf.fill((1, 10, 20, 3), tf.cast(200, tf.uint8))
+    fitted = fit_to(wide, (8, 8, 3), resize).numpy()
+    assert fitted.shape == (1, 8, 8, 3)
+    assert (fitted[0, 0, 0, 0], fitted[0, 4, 4, 0]) == (corner, centre)
+
+
+def test_cropping_keeps_the_middle():
+    wide = np.zeros((1, 10, 30, 1), "uint8")
+    wide[:, :, 10:20] = 100
+    assert (fit_to(tf.constant(wide), (10, 10, 1), "crop").numpy() == 100).all()

@@ -12,7 +12,7 @@ def score(model, split, class_names, batch=256):
 
     Args:
         model: from images to logits.
-        split: a `training.data.Split`.
+        split: a `training.store.Split`.
         class_names: the classes' names, in label order.
 
     Returns:

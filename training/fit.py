@@ -103,7 +103,7 @@ def _for_heads(model, batches):
     """The batches with the labels once for each head of `model`."""
     if not isinstance(model.output, dict):
         return batches
-    return batches.map(lambda images, labels: (images, dict.fromkeys(model.output, labels)))
+    return batches.map(lambda images, labels, *weights: (images, dict.fromkeys(model.output, labels), *weights))
 
 
 def _fit(model, dataset, recipe, run, steps, log):
@@ -121,8 +121,8 @@ def _fit(model, dataset, recipe, run, steps, log):
             epoch, begun = divmod(state.step, steps)
             if epoch < pause:
                 batches = pipeline.training_batches(dataset.train, recipe, classes, first=state.step)
-                model.fit(_for_heads(model, batches), initial_epoch=epoch, epochs=pause, steps_per_epoch=steps - begun, verbose=0,
-                          shuffle=False, validation_data=validation, callbacks=callbacks)
+                model.fit(_for_heads(model, batches), initial_epoch=epoch, epochs=pause, steps_per_epoch=steps - begun,
+                          shuffle=False, validation_data=validation, callbacks=callbacks, verbose=0)
     finally:
         report.close()
     return state

@@ -4,6 +4,7 @@ So a training can stop at any step and go on with the very batches it would have
 """
 import math
 
+import numpy as np
 import tensorflow as tf
 
 from zoo.errors import unknown
@@ -19,9 +20,11 @@ def steps_per_epoch(split, batch):
 def training_batches(split, recipe, classes, first=0):
     """Return the endless shuffled, augmented batches of (images, one-hot labels) from step `first` on.
 
+    With the recipe's balance "weights" a third part comes, the weight of each example in the loss.
+
     Args:
-        split: a `training.data.Split`.
-        recipe: gives batch, seed and augmentations.
+        split: a `training.store.Split`.
+        recipe: gives batch, seed, balance and augmentations.
         classes: the number of classes.
         first: the global step of the first batch.
 
@@ -31,18 +34,41 @@ def training_batches(split, recipe, classes, first=0):
     for name in recipe.augment:
         if name not in AUGMENTATIONS:
             raise unknown("augmentation", name, AUGMENTATIONS)
-    labels, count, per_epoch = tf.constant(split.labels), len(split), steps_per_epoch(split, recipe.batch)
+    labels, per_epoch = tf.constant(split.labels), steps_per_epoch(split, recipe.batch)
+    weights = tf.constant(class_weights(split, classes), tf.float32)
 
     def batch(step):
-        epoch, place = step // per_epoch, step % per_epoch * recipe.batch
-        places = tf.range(place, tf.minimum(place + recipe.batch, count))
-        seed = tf.stack([tf.constant(recipe.seed, tf.int64), epoch])
-        chosen = tf.random.experimental.index_shuffle(places, seed, tf.constant(count - 1, tf.int64))
-        picked = _affine(_take(split, chosen), recipe.augment, [recipe.seed, step])
-        return picked, tf.one_hot(tf.gather(labels, chosen), classes)
+        chosen = _places(split, recipe, step // per_epoch, step % per_epoch, classes)
+        picked, targets = _take(split, chosen), tf.gather(labels, chosen)
+        images = _affine(picked, recipe.augment, [recipe.seed, step])
+        if recipe.balance == "weights":
+            return images, tf.one_hot(targets, classes), tf.gather(weights, targets)
+        return images, tf.one_hot(targets, classes)
 
     steps = tf.data.Dataset.range(first, tf.int64.max)
     return steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+
+def class_weights(split, classes):
+    """Return the weight of each class, float64 of shape (classes,), by which all classes count alike in the loss."""
+    counts = np.bincount(split.labels, minlength=classes)
+    return len(split) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+
+
+def _places(split, recipe, epoch, step, classes):
+    """Which images make up the batch `step` of `epoch`: the next of a permutation, or draws from classes drawn alike."""
+    first, count = step * recipe.batch, len(split)
+    places = tf.range(first, tf.minimum(first + recipe.batch, count))
+    seed = tf.stack([tf.constant(recipe.seed, tf.int64), epoch])
+    if recipe.balance != "sampling":
+        return tf.random.experimental.index_shuffle(places, seed, tf.constant(count - 1, tf.int64))
+    by_class = np.argsort(split.labels, kind="stable")
+    counts = np.bincount(split.labels, minlength=classes)
+    present, starts = np.flatnonzero(counts), np.cumsum(counts) - counts
+    draws = tf.random.stateless_uniform((2, tf.size(places)), tf.stack([seed[0], epoch * 2**31 + step]), dtype=tf.float64)
+    drawn = tf.gather(present, tf.cast(draws[0] * len(present), tf.int64))
+    within = tf.cast(draws[1] * tf.cast(tf.gather(counts, drawn), tf.float64), tf.int64)
+    return tf.gather(by_class, tf.gather(starts, drawn) + within)
 
 
 def batches(split, batch, classes):

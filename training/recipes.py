@@ -68,11 +68,12 @@ RECIPES = {recipe.name: recipe for recipe in (
            augment=_AFFINE),
     Recipe("lenet-mnist", "lenet", "mnist", normalise=True, epochs=20, learning_rate=4e-3, label_smoothing=0.05,
            augment=_AFFINE),
+    Recipe("lenet-cassava", "lenet_cassava", "cassava", epochs=30, batch=64, augment=_AFFINE),
 )}
 
 
 def recipe(name, data=None):
-    """Return the recipe `name`, or the default recipe that trains the model `name` on `data`.
+    """Return the recipe `name`, on other `data` if some are named; or the default recipe of the model `name` on `data`.
 
     Raises:
         zoo.errors.UsageError: if there is no such recipe; the nearest name is given.
@@ -82,7 +83,10 @@ def recipe(name, data=None):
             raise unknown("recipe", name, RECIPES)
         return RECIPES[name]
     source = str(Path(data).resolve()) if Path(data).exists() else data
-    return Recipe(f"{name.rpartition(':')[2]}-{Path(data).stem}", name, source)
+    title = f"{name.rpartition(':')[2]}-{Path(data).stem}"
+    if name in RECIPES:
+        return dataclasses.replace(RECIPES[name], name=title, data=source)
+    return Recipe(title, name, source)
 
 
 def read(path):

@@ -1,0 +1,106 @@
+"""Sentences: read from files, split into words, and numbered by a vocabulary, alike in training and in the SavedModel."""
+import collections
+import csv
+import dataclasses
+import itertools
+import unicodedata
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from training import sources
+from zoo.errors import UserError
+
+PADDING, UNKNOWN = "<pad>", "<unk>"  # ids 0 and 1; words never look like this: < and > are words of their own
+TEXT_COLUMNS = ("text", "sentence", "review", "content", "comment")
+LABEL_COLUMNS = ("label", "class", "sentiment", "category", "target", "polarity")
+_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_CHUNK = 4096  # sentences tokenised at a time, so that memory does not grow with their number
+
+
+def read(path):
+    """Read labelled sentences.
+
+    Args:
+        path: of a CSV or TSV file, whose first row names a text and a label column (see `rows`); of a folder with such files
+            named train, validation and test; or of a folder of class folders of UTF-8 .txt files, with or without train,
+            validation and test above them.
+
+    Returns:
+        {"train": (texts, labels), ...}: lists of str of the same length, the texts in NFC. Without given parts all is "train".
+
+    Raises:
+        zoo.errors.UserError: if something cannot be read; the file and the line are named.
+    """
+    path = Path(path)
+    if path.suffix.lower() in _DELIMITERS:
+        return {"train": _columns(rows(path))}
+    tables = {sources.SPLITS.get(file.stem.lower()): file for file in sorted(path.glob("*.?sv")) if file.suffix in _DELIMITERS}
+    if "train" in tables:
+        return {split: _columns(rows(file)) for split, file in tables.items() if split}
+    parts = collections.defaultdict(list)
+    for file, label, split in sources.files(path):
+        if file.suffix.lower() != ".txt":
+            raise UserError(f"{file} is no .txt file; expected {path}/[train|validation|test/]CLASS/NAME.txt.")
+        parts[split or "train"].append((unicodedata.normalize("NFC", _utf8(file)).strip(), label))
+    return {split: _columns(pairs) for split, pairs in parts.items()}
+
+
+def rows(path):
+    """Return the (text, label) pairs of a CSV or TSV file as a list, in the order of the file.
+
+    The first row names the columns: one of `TEXT_COLUMNS` and one of `LABEL_COLUMNS`, whatever their case, among any others;
+    of two columns, one such name is enough. CSV is quoted as in RFC 4180; TSV has no quotes. Blank lines do not count.
+
+    Raises:
+        zoo.errors.UserError: if the file cannot be read, is not UTF-8, lacks the columns, or a row lacks a column.
+    """
+    path = Path(path)
+    lines = _utf8(path).splitlines(keepends=True)
+    tsv = path.suffix.lower() == ".tsv"
+    reader = csv.reader(lines, delimiter="\t" if tsv else ",", quoting=csv.QUOTE_NONE if tsv else csv.QUOTE_MINIMAL, strict=True)
+    try:
+        head = next(reader, [])
+        text, label = _places(path, head)
+        pairs = []
+        for row in filter(None, reader):
+            if len(row) != len(head) or not row[label].strip():
+                raise UserError(f"{path}, line {reader.line_num}: expected {len(head)} columns with a {head[label]}. "
+                                f"Received: {','.join(row)[:60]!r}.")
+            pairs.append((unicodedata.normalize("NFC", row[text]), row[label].strip()))
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: {error}.") from None
+    if not pairs:
+        raise UserError(f"{path} holds no sentences.")
+    return pairs
+
+
+def _places(path, head):
+    """The numbers of the text and the label column."""
+    names = [name.strip().lower() for name in head]
+    text, label = (next((names.index(name) for name in known if name in names), None)
+                   for known in (TEXT_COLUMNS, LABEL_COLUMNS))
+    if len(names) == 2 and (text, label) != (None, None):
+        text, label = (1 - label if text is None else text), (1 - text if label is None else label)
+    if text is None or label is None:
+        raise UserError(f"{path}, line 1: expected a column named {', '.join(TEXT_COLUMNS[:-1])} or {TEXT_COLUMNS[-1]} and one "
+                        f"named {', '.join(LABEL_COLUMNS[:-1])} or {LABEL_COLUMNS[-1]}. Received: {', '.join(head) or 'nothing'}.")
+    return text, label
+
+
+def _utf8(path):
+    try:
+        data = path.read_bytes()
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8. Save the file as UTF-8.") from None
+
+
+def _columns(pairs):
+    texts, labels = zip(*pairs, strict=True)
+    return list(texts), list(labels)
