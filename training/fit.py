@@ -55,7 +55,7 @@ def train(recipe, run, data_dir=None, log=True):
         steps = pipeline.steps_per_epoch(dataset.train, recipe.batch)
         with _dtype_policy(policy):
             model = build()
-            _compile(model, recipe, steps)
+            compile_model(model, recipe, steps)
         write(run / "recipe.json", recipe.to_json())
         state = _fit(model, dataset, recipe, run, steps, log)
         return _finish(build(), dataset, recipe, run, state, policy)
@@ -88,7 +88,7 @@ def _dtype_policy(policy):
         keras.config.set_dtype_policy(before)
 
 
-def _compile(model, recipe, steps):
+def compile_model(model, recipe, steps):
     """Cross-entropy and accuracy; where auxiliary heads end in a dict of logits, theirs count AUX_WEIGHT each."""
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
     weights = None
