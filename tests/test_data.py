@@ -94,26 +94,16 @@ def test_validation_comes_in_its_own_order(digits):
     assert np.array_equal(images, digits.validation.images)
 
 
-@pytest.mark.parametrize("augment", [{"shift": 2}, {"rotate": 15}, {"zoom": 0.2}])
-def test_augmentation_changes_images_and_stays_within_bounds(digits, augment):
+def test_the_recipes_augmentation_reaches_the_batches(digits):
     (plain, _), = first_batches(digits.train, Recipe("p", "lenet5", "digits", batch=64), 1)
-    (changed, _), = first_batches(digits.train, Recipe("a", "lenet5", "digits", batch=64, augment=augment), 1)
+    (changed, _), = first_batches(digits.train, Recipe("a", "lenet5", "digits", batch=64, augment={"zoom": 0.3}), 1)
     assert np.mean(np.abs(changed - plain).max(axis=(1, 2, 3)) > 1) > 0.9, "images were left as they were"
     assert changed.min() >= 0 and changed.max() <= 255
 
 
-def test_a_shift_by_whole_pixels_moves_the_image():
-    image = np.zeros((1, 9, 9, 1), "uint8")
-    image[0, 4, 4] = 200
-    seeds = [pipeline._affine(tf.constant(image), {"shift": 3}, [0, step]).numpy() for step in range(40)]
-    centres = np.array([np.average(np.indices((9, 9)).reshape(2, -1), weights=moved.ravel(), axis=1) for moved in seeds]) - 4
-    assert np.abs(centres).max() <= 3 + 1e-4 and np.abs(centres).max(axis=0).min() > 1.5
-    assert all(moved.sum() == pytest.approx(200, rel=1e-3) for moved in seeds)
-
-
-def test_an_unknown_augmentation_is_named(digits):
-    with pytest.raises(UserError, match="Unknown augmentation 'shfit'. Did you mean 'shift'?"):
-        first_batches(digits.train, Recipe("r", "lenet5", "digits", augment={"shfit": 1}), 1)
+def test_mixed_labels_reach_the_batches_whole(digits):
+    (_, labels), = first_batches(digits.train, Recipe("m", "lenet5", "digits", batch=64, augment={"mixup": 1.0}), 1)
+    assert labels.sum(axis=1) == pytest.approx(1) and (labels.max(axis=1) < 0.999).any()
 
 
 def test_grey_values_survive_the_way_to_colour_and_back():

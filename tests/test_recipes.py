@@ -34,6 +34,8 @@ def test_settings_replace_fields_and_arguments_of_the_network():
     ("normalise=perhaps", "normalise must be true or false"),
     ("augment=3", "augment must be a dictionary"),
     ("dropout=no", "dropout must be a number"),
+    ("resize=squash", "Unknown resize 'squash'"),
+    ("balance=wieghts", "Did you mean 'weights'?"),
     ("epchs=3", "Unknown setting of lenet5 'epchs'. Did you mean 'epochs'?"),
     ("epochs", "--set takes name=value"),
 ])
@@ -58,3 +60,14 @@ def test_a_broken_recipe_file_is_explained(tmp_path, text, words):
 def test_a_missing_recipe_file_is_named(tmp_path):
     with pytest.raises(UsageError, match="Cannot read the recipe .*gone.json: No such file"):
         recipes.read(tmp_path / "gone.json")
+
+
+def test_class_weights_are_refused_with_mixed_labels():
+    with pytest.raises(UsageError, match="balance='weights' needs one class an image.*'sampling' goes with them"):
+        recipes.override(LENET, ["augment={'mixup': 0.2}", "balance=weights"])
+
+
+def test_a_recipe_runs_on_other_data(tmp_path):
+    moved = recipes.recipe("lenet-mnist", str(tmp_path))
+    assert (moved.model, moved.epochs, moved.data) == ("lenet", recipes.recipe("lenet-mnist").epochs, str(tmp_path))
+    assert moved.name == f"lenet-mnist-{tmp_path.name}"

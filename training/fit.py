@@ -17,6 +17,7 @@ import tensorflow as tf
 
 import zoo
 from training import data, evaluate, figures, optimize, pipeline, precision
+from training.augment import check
 from training.checkpoint import Checkpoint, packed
 from training.progress import Report
 from training.run_dir import claim, write
@@ -70,6 +71,7 @@ def prepare(recipe, data_dir=None, **told):
     args = dict(recipe.model_args)
     if "input_shape" not in args:
         args["input_shape"] = (*spec.defaults["input_shape"][:2], data.channels(recipe.data, data_dir))
+    check(recipe.augment, args["input_shape"][-1])
     dataset = data.load(recipe.data, tuple(args["input_shape"]), validation=recipe.validation, seed=recipe.seed,
                         data_dir=data_dir, resize=recipe.resize, skip_bad=recipe.skip_bad, **told)
     if recipe.normalise:

@@ -7,9 +7,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from zoo.errors import unknown
-
-AUGMENTATIONS = ("shift", "rotate", "zoom")
+from training.augment import augment
 
 
 def steps_per_epoch(split, batch):
@@ -27,23 +25,15 @@ def training_batches(split, recipe, classes, first=0):
         recipe: gives batch, seed, balance and augmentations.
         classes: the number of classes.
         first: the global step of the first batch.
-
-    Raises:
-        zoo.errors.UsageError: if the recipe names an unknown augmentation.
     """
-    for name in recipe.augment:
-        if name not in AUGMENTATIONS:
-            raise unknown("augmentation", name, AUGMENTATIONS)
     labels, per_epoch = tf.constant(split.labels), steps_per_epoch(split, recipe.batch)
     weights = tf.constant(class_weights(split, classes), tf.float32)
 
     def batch(step):
         chosen = _places(split, recipe, step // per_epoch, step % per_epoch, classes)
-        picked, targets = _take(split, chosen), tf.gather(labels, chosen)
-        images = _affine(picked, recipe.augment, [recipe.seed, step])
-        if recipe.balance == "weights":
-            return images, tf.one_hot(targets, classes), tf.gather(weights, targets)
-        return images, tf.one_hot(targets, classes)
+        classes_chosen = tf.gather(labels, chosen)
+        changed = augment(_take(split, chosen), tf.one_hot(classes_chosen, classes), recipe.augment, [recipe.seed, step])
+        return (*changed, tf.gather(weights, classes_chosen)) if recipe.balance == "weights" else changed
 
     steps = tf.data.Dataset.range(first, tf.int64.max)
     return steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
@@ -86,21 +76,3 @@ def _take(split, places):
     """The images at `places`, from memory or disk, without a second copy of them all in the graph."""
     images = tf.numpy_function(split.take, [places], tf.uint8)
     return tf.ensure_shape(images, (None, *split.store.shape[1:]))
-
-
-def _affine(images, augment, seed):
-    """Shift by up to `shift` pixels, turn by up to `rotate` degrees, zoom by up to `zoom`, all at once; zeros come in."""
-    if not augment:
-        return images
-    count, (height, width) = tf.shape(images)[0], images.shape[1:3]
-    rows = tf.random.stateless_uniform((4, count), seed, -1.0, 1.0)
-    right, down = rows[0] * augment.get("shift", 0.0), rows[1] * augment.get("shift", 0.0)
-    turn, zoom = rows[2] * math.radians(augment.get("rotate", 0.0)), 1.0 + rows[3] * augment.get("zoom", 0.0)
-    cos, sin = tf.cos(turn) / zoom, tf.sin(turn) / zoom
-    centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
-    zero = tf.zeros_like(cos)
-    transforms = tf.stack([cos, -sin, centre_x - cos * (centre_x + right) + sin * (centre_y + down),
-                           sin, cos, centre_y - sin * (centre_x + right) - cos * (centre_y + down), zero, zero], axis=1)
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=tf.cast(images, tf.float32), transforms=transforms, output_shape=(height, width), fill_value=0.0,
-        interpolation="BILINEAR", fill_mode="CONSTANT")

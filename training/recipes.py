@@ -29,7 +29,7 @@ class Recipe:
     balance: str = "none"         # uneven classes: none, weights (in the loss) or sampling (each class as often)
     normalise: bool = False       # subtract the training images' mean and divide by their standard deviation
     validation: float = 0.1       # share of the training images held out to choose the best epoch, 0 to 0.5
-    augment: dict = field(default_factory=dict)     # {"shift": pixels, "rotate": degrees, "zoom": share}
+    augment: dict = field(default_factory=dict)     # {"crop": pixels, "flip": true, ...}, see training.augment
     optimizer: str = "adam"       # adam, adamw, sgd, nesterov
     learning_rate: float = 1e-3   # the highest rate
     schedule: str = "cosine"      # cosine (to zero) or constant
@@ -52,6 +52,9 @@ class Recipe:
         for name, choices in (("resize", RESIZES), ("balance", BALANCES)):
             if getattr(self, name) not in choices:
                 raise unknown(name, getattr(self, name), choices)
+        if self.balance == "weights" and {"mixup", "cutmix"} & set(self.augment):
+            raise UsageError("balance='weights' needs one class an image, and mixup and cutmix give two. "
+                             "balance='sampling' goes with them.")
 
     def to_json(self):
         """Return the recipe as indented JSON, all fields."""
@@ -68,6 +71,8 @@ RECIPES = {recipe.name: recipe for recipe in (
            augment=_AFFINE),
     Recipe("lenet-mnist", "lenet", "mnist", normalise=True, epochs=20, learning_rate=4e-3, label_smoothing=0.05,
            augment=_AFFINE),
+    Recipe("resnet20-cifar10", "resnet20", "cifar10", normalise=True, validation=0.02, epochs=40, optimizer="nesterov",
+           learning_rate=0.2, weight_decay=5e-4, warmup=2.0, augment={"crop": 4, "flip": True}),
     Recipe("lenet-cassava", "lenet_cassava", "cassava", epochs=30, batch=64, augment=_AFFINE),
 )}
 
