@@ -48,6 +48,12 @@ TINY = {
     "resnet56": {"input_shape": (8, 8, 3), "n": 1, "width": 4},
     "simple_cnn": {},
     "small_inception": {},
+    "text_mlp": {"vocab_size": 50, "embedding": 8, "hidden": (16,)},
+    "textcnn": {"vocab_size": 50, "embedding": 8, "filters": 8, "embedding_dropout": 0.1},
+    "textcnn_course": {"vocab_size": 50, "embedding": 8, "windows": (1, 9), "filters": 8},  # 9: more than the sentences have
+    "textcnn_multichannel": {"vocab_size": 50, "embedding": 8, "windows": (2,), "filters": 8},
+    "textcnn_nonstatic": {"vocab_size": 50, "embedding": 8, "filters": 8},
+    "textcnn_static": {"vocab_size": 50, "embedding": 8, "filters": 8},
     "vgg11": {"input_shape": (32, 32, 3), "classes": 5, "filters": (8, 8, 8, 8, 8), "units": 32, "dropout": 0.1},
     "vgg13": {"input_shape": (16, 16, 3), "classes": 5, "depths": (2, 2), "filters": (8, 8), "units": 32, "dropout": 0.1},
     "vgg16": {"input_shape": (16, 16, 3), "classes": 5, "depths": (2, 3), "filters": (8, 8), "units": 32, "dropout": 0.1},

@@ -1,6 +1,7 @@
 """The table that papers and courses print of a network: one row a layer, with its multiply-adds.
 
-Batch normalisation, activation and dropout stand in the row of the layer they follow, as papers write them.
+Batch normalisation, activation and dropout stand in the row of the layer they follow, as papers write them. A length that
+the input decides is written n.
 """
 import dataclasses
 import math
@@ -14,7 +15,8 @@ _KINDS = {"InputLayer": "Input", "Conv1D": "Convolution", "Conv2D": "Convolution
           "DepthwiseConv2D": "Depthwise convolution", "MaxPooling2D": "Max pooling", "Add": "Sum",
           "AveragePooling2D": "Average pooling", "GlobalAveragePooling2D": "Global average pooling",
           "GlobalMaxPooling1D": "Max over time", "BatchNormalization": "Batch normalisation",
-          "Concatenate": "Concatenation", "ZeroPadding2D": "Zero padding"}
+          "Concatenate": "Concatenation", "ZeroPadding2D": "Zero padding", "ZeroPadding1D": "Zero padding",
+          "MaxPooling1D": "Max pooling", "Multiply": "Product"}
 
 
 @dataclasses.dataclass
@@ -49,16 +51,21 @@ def layer_table(model):
 def multiply_adds(layer):
     """Return the multiplications (each with its addition) that one example costs in `layer`; 0 without a product.
 
-    Only matrix products and convolutions count, as in He et al. 2016, table 1.
+    Only matrix products and convolutions count, as in He et al. 2016, table 1; in a sentence, those of one position.
     """
     if isinstance(layer, layers.Dense):
-        return math.prod(layer.output.shape[1:]) * layer.input.shape[-1]
+        return _positions(layer) * layer.input.shape[-1]
     if isinstance(layer, layers.DepthwiseConv2D):
-        return math.prod(layer.output.shape[1:]) * math.prod(layer.kernel_size)
+        return _positions(layer) * math.prod(layer.kernel_size)
     if isinstance(layer, (layers.Conv1D, layers.Conv2D)):
         taps = math.prod(layer.kernel_size) * layer.input.shape[-1] // layer.groups
-        return math.prod(layer.output.shape[1:]) * taps
+        return _positions(layer) * taps
     return 0
+
+
+def _positions(layer):
+    """The numbers in the output of `layer` for one example, or for one token where their number is open."""
+    return math.prod(n or 1 for n in layer.output.shape[1:])
 
 
 def total_multiply_adds(model):
@@ -91,7 +98,7 @@ def _activation(layer):
 
 
 def _times(numbers):
-    return "x".join(str(n) for n in numbers) if numbers else "-"
+    return "x".join(str(n or "n") for n in numbers) if numbers else "-"
 
 
 def _stride(layer):

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from zoo.errors import UsageError, unknown
 
 ARCHITECTURES = ("lenet", "mlp", "convnets", "alexnet", "vgg", "inception", "inception_v3", "inception_v4", "resnet",
-                 "resnet_cifar", "densenet", "mobilenet", "mobilenet_v2")
+                 "resnet_cifar", "densenet", "mobilenet", "mobilenet_v2", "textcnn")
 
 _specs = {}
 
