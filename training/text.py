@@ -1,23 +1,16 @@
-"""Sentences: read from files, split into words, and numbered by a vocabulary, alike in training and in the SavedModel."""
+"""Labelled sentences from files: CSV and TSV tables, folders of tables, folders of text files."""
 import collections
 import csv
-import dataclasses
-import itertools
+import io
 import unicodedata
 from pathlib import Path
-
-import keras
-import numpy as np
-import tensorflow as tf
 
 from training import sources
 from zoo.errors import UserError
 
-PADDING, UNKNOWN = "<pad>", "<unk>"  # ids 0 and 1; words never look like this: < and > are words of their own
 TEXT_COLUMNS = ("text", "sentence", "review", "content", "comment")
 LABEL_COLUMNS = ("label", "class", "sentiment", "category", "target", "polarity")
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_CHUNK = 4096  # sentences tokenised at a time, so that memory does not grow with their number
 
 
 def read(path):
@@ -58,9 +51,9 @@ def rows(path):
         zoo.errors.UserError: if the file cannot be read, is not UTF-8, lacks the columns, or a row lacks a column.
     """
     path = Path(path)
-    lines = _utf8(path).splitlines(keepends=True)
     tsv = path.suffix.lower() == ".tsv"
-    reader = csv.reader(lines, delimiter="\t" if tsv else ",", quoting=csv.QUOTE_NONE if tsv else csv.QUOTE_MINIMAL, strict=True)
+    reader = csv.reader(io.StringIO(_utf8(path), newline=""), strict=True, delimiter="\t" if tsv else ",",
+                        quoting=csv.QUOTE_NONE if tsv else csv.QUOTE_MINIMAL)
     try:
         head = next(reader, [])
         text, label = _places(path, head)
@@ -85,8 +78,8 @@ def _places(path, head):
     if len(names) == 2 and (text, label) != (None, None):
         text, label = (1 - label if text is None else text), (1 - text if label is None else label)
     if text is None or label is None:
-        raise UserError(f"{path}, line 1: expected a column named {', '.join(TEXT_COLUMNS[:-1])} or {TEXT_COLUMNS[-1]} and one "
-                        f"named {', '.join(LABEL_COLUMNS[:-1])} or {LABEL_COLUMNS[-1]}. Received: {', '.join(head) or 'nothing'}.")
+        raise UserError(f"{path}, line 1: expected the names of the columns, a text ({', '.join(TEXT_COLUMNS)}) and a label "
+                        f"({', '.join(LABEL_COLUMNS)}). Received: {', '.join(head)[:60] or 'nothing'}.")
     return text, label
 
 

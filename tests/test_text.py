@@ -1,0 +1,224 @@
+"""Sentences: read from files, split into words, numbered, and the same from inside a SavedModel."""
+import gzip
+import os
+import subprocess
+import sys
+import unicodedata
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from training import text
+from training.vocabulary import PADDING, UNKNOWN, Vocabulary, standardise, token_ids, vectors
+from zoo.errors import UserError
+
+VIETNAMESE = "aàáảãạăằắẳẵặâầấẩẫậbcdđeèéẻẽẹêềếểễệghiìíỉĩịklmnoòóỏõọôồốổỗộơờớởỡợpqrstuùúủũụưừứửữựvxyỳýỷỹỵ"
+
+
+def words(sentence):
+    return standardise([sentence]).numpy()[0].decode().split()
+
+
+@pytest.fixture
+def data_folder():
+    folder = Path(os.environ.get("ZOO_DATA", ""))
+    if "ZOO_DATA" not in os.environ or not (folder / "mr.csv").is_file() or not (folder / "uit-vsfc").is_dir():
+        pytest.skip("mr.csv and uit-vsfc are not here: set ZOO_DATA to a folder that holds them")
+    return folder
+
+
+# Reading
+
+def test_a_table_is_read_by_the_names_of_its_columns(tmp_path):
+    (tmp_path / "a.csv").write_text('id,Label,Review\n1,good,"nice, really"\n\n2,bad,"two\nlines"\n3,good,\n', "utf-8")
+    assert text.rows(tmp_path / "a.csv") == [("nice, really", "good"), ("two\nlines", "bad"), ("", "good")]
+    (tmp_path / "b.tsv").write_text('words\tclass\nsay "no\tbad\n', encoding="utf-8-sig")
+    assert text.rows(tmp_path / "b.tsv") == [('say "no', "bad")]
+    assert text.read(tmp_path / "b.tsv") == {"train": (['say "no'], ["bad"])}
+
+
+def test_texts_are_composed_and_keep_unusual_line_ends(tmp_path):
+    decomposed = unicodedata.normalize("NFD", "tiếng Việt")
+    (tmp_path / "a.csv").write_bytes(f"text,label\r\n{decomposed}\u2028\x85,x\r\n".encode())
+    assert text.rows(tmp_path / "a.csv") == [("tiếng Việt\u2028\x85", "x")]
+
+
+@pytest.mark.parametrize("content, words", [
+    (b"text,label\nfine,a\n\xe1\xbb,b\n", r"line 3: byte 0xe1 is not UTF-8"),
+    (b"text,label\nfine,a\n\nshort\n", r"line 4: expected 2 columns with a label. Received: 'short'"),
+    (b"text,label\none, two,a\n", r"line 2: expected 2 columns"),
+    (b"text,label\nfine,\n", r"line 2: expected 2 columns with a label"),
+    (b"one,two\nfine,a\n", r"line 1: expected the names of the columns, a text \(text, .*Received: one, two"),
+    (b"text,a,b\nfine,a,b\n", r"line 1: expected the names of the columns"),
+    (b"", r"line 1: .* Received: nothing"), (b"text,label\n", "holds no sentences"),
+    (b'text,label\n"open,a\n', r"line 2: unexpected end of data")])
+def test_a_bad_table_is_refused_with_the_line(tmp_path, content, words):
+    (tmp_path / "bad.csv").write_bytes(content)
+    with pytest.raises(UserError, match=rf"bad\.csv.*{words}"):
+        text.rows(tmp_path / "bad.csv")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UserError, match="Cannot read .*gone.csv: No such file"):
+        text.read(tmp_path / "gone.csv")
+
+
+def test_a_folder_of_tables_has_their_parts(tmp_path):
+    for name in ("train", "val", "test"):
+        (tmp_path / f"{name}.csv").write_text(f"text,label\nfrom {name},x\n", encoding="utf-8")
+    assert text.read(tmp_path) == {"train": (["from train"], ["x"]), "validation": (["from val"], ["x"]),
+                                   "test": (["from test"], ["x"])}
+
+
+@pytest.mark.parametrize("part", ["", "train/", "test/"])
+def test_a_folder_of_text_files_is_read_by_class(tmp_path, part):
+    for label, sentence in (("neg", "dở"), ("pos", "ngon")):
+        (tmp_path / part / label).mkdir(parents=True)
+        (tmp_path / part / label / "1.txt").write_text(f"{sentence}\n", encoding="utf-8")
+    assert text.read(tmp_path) == {part.rstrip("/") or "train": (["dở", "ngon"], ["neg", "pos"])}
+    (tmp_path / part / "pos" / "2.txt").write_bytes(b"first\nsecond \xff\n")
+    with pytest.raises(UserError, match=r"2\.txt, line 2: byte 0xff is not UTF-8"):
+        text.read(tmp_path)
+    (tmp_path / part / "pos" / "2.txt").rename(tmp_path / part / "pos" / "2.jpg")
+    with pytest.raises(UserError, match=r"2\.jpg is no \.txt file"):
+        text.read(tmp_path)
+
+
+def test_the_real_tables_are_read_whole(data_folder):
+    texts, labels = text.read(data_folder / "mr.csv")["train"]
+    assert len(texts) == 10_662 and labels.count("positive") == 5_331
+    parts = text.read(data_folder / "uit-vsfc")
+    assert {part: len(labels) for part, (_, labels) in parts.items()} == {"train": 11_426, "validation": 1_583, "test": 3_166}
+    built = Vocabulary.build(parts["train"][0])
+    assert UNKNOWN in built.words and "giảng" in built.words and built.encode(parts["test"][0]).max() < len(built)
+
+
+# Standardisation
+
+@pytest.mark.parametrize("letters", [VIETNAMESE, VIETNAMESE.upper(), "äöüßéèçñåÿÄÖÜÉÈÇÑÅ"])
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_letters_are_composed_as_unicode_does(letters, form):
+    spelt = [unicodedata.normalize(form, letter) for letter in letters]
+    assert [word.decode() for word in standardise(spelt).numpy()] == list(unicodedata.normalize("NFC", letters.lower()))
+
+
+def test_marks_in_either_order_and_half_composed_are_the_same_letter():
+    for spelt in ("e\u0302\u0323", "e\u0323\u0302", "ê\u0323", "ẹ\u0302", "Ê\u0323"):
+        assert words(f"vi{spelt}t") == ["việt"]
+    assert len(words("á\u0302")[0]) == 2, "an acute under a circumflex is no letter; NFC leaves it"
+
+
+@pytest.mark.parametrize("sentence, expected", [
+    ("", []), (" \n", []), ("ngon😀😀 ❤️", ["ngon", "😀", "😀", "❤"]),
+    ("Món ăn NGON, giá rẻ!", ["món", "ăn", "ngon", ",", "giá", "rẻ", "!"]),
+    ("Sinh_viên rất nhiệt_tình.", ["sinh_viên", "rất", "nhiệt_tình", "."]),
+    ("It's what they don't say", ["it", "'s", "what", "they", "do", "n't", "say"]),
+    ("the movie’s 'sẽ' o'er", ["the", "movie", "'s", "'", "sẽ", "'", "o", "'", "er"]),
+    ("8/10 :) <unk> [UNK]", ["8", "/", "10", ":", ")", "<", "unk", ">", "[", "unk", "]"]),
+    ("\ufeffa\u00a0b\u2028c\td\x00e", ["a", "b", "c", "d", "e"])])
+def test_words_and_punctuation_are_set_apart(sentence, expected):
+    assert words(sentence) == expected
+
+
+def test_broken_utf8_does_not_fail_the_batch():
+    answers = standardise([b"ngon \xff", "ngon"]).numpy()
+    assert [answer.decode().split() for answer in answers] == [["ngon", "\ufffd"], ["ngon"]]
+
+
+# Vocabulary
+
+def test_the_commonest_words_come_first():
+    built = Vocabulary.build(["b a c", "a B c", "a d"], size=5)
+    assert built.words == (PADDING, UNKNOWN, "a", "b", "c")
+    assert Vocabulary.build(["b a c", "a b", "a d"], minimum_count=2).words == (PADDING, UNKNOWN, "a", "b")
+    assert Vocabulary.parse(str(built)) == built and str(built).split("\n")[4] == "c"
+
+
+def test_sentences_become_ids():
+    built = Vocabulary.build(["a b c"])
+    ids = built.encode(["c x a", "", "b"])
+    assert ids.dtype == np.int32 and ids.tolist() == [[4, 1, 2], [0, 0, 0], [3, 0, 0]]
+    assert built.encode(["c x a", "b"], max_tokens=2).tolist() == [[4, 1], [3, 0]]
+    assert built.encode([""]).tolist() == [[0]] and built.encode([]).shape == (0, 1)
+    assert built.encode(["a " * 10_000]).shape == (1, 10_000)
+
+
+def test_many_sentences_are_numbered_as_one_by_one():
+    sentences = [" ".join("abcdefgh"[:i % 9]) for i in range(5000)]
+    built = Vocabulary.build(sentences)
+    ids = built.encode(sentences)
+    assert ids.shape == (5000, 8)
+    for i in (0, 8, 4095, 4096, 4999):
+        alone = built.encode([sentences[i]])
+        assert ids[i, :i % 9].tolist() == alone[0, :i % 9].tolist() and not ids[i, i % 9:].any()
+
+
+READER = """
+import sys
+sys.modules["keras"] = None
+import tensorflow as tf
+loaded = tf.saved_model.load(sys.argv[1])
+ids = loaded.signatures["serving_default"](tf.constant(["B học_sinh", "", unknown]))["ids"]
+print(ids.numpy().tolist())
+""".replace("unknown", ascii(unicodedata.normalize("NFD", "học_sinh giỏi")))
+
+
+def test_a_saved_model_numbers_raw_strings_with_tensorflow_alone(tmp_path):
+    built = Vocabulary.build(["a b học_sinh"])
+    lookup = built.lookup()
+    archive = keras.export.ExportArchive()
+    archive.track(lookup)
+    archive.add_endpoint("serving_default", lambda texts: {"ids": token_ids(texts, lookup, 4)},
+                         [tf.TensorSpec((None,), tf.string, name="text")])
+    archive.write_out(str(tmp_path / "model"), verbose=False)
+    asked = subprocess.run([sys.executable, "-I", "-c", READER, tmp_path / "model"], capture_output=True, text=True)
+    assert asked.stdout.strip() == "[[3, 4], [0, 0], [4, 1]]", asked.stderr[-500:]
+
+
+# Pre-trained vectors
+
+WORD2VEC = "3 2\nngon 1.0 2.0\ndở -1.0 0.5\nphở 0.0 3.0\n"
+
+
+@pytest.fixture
+def vector_files(tmp_path):
+    models = pytest.importorskip("gensim.models", reason="gensim reads word vectors: pip install gensim")
+    (tmp_path / "w2v.txt").write_text(WORD2VEC, encoding="utf-8")
+    (tmp_path / "glove.txt").write_text(WORD2VEC.partition("\n")[2], encoding="utf-8")
+    (tmp_path / "w2v.txt.gz").write_bytes(gzip.compress(WORD2VEC.encode()))
+    known = models.KeyedVectors.load_word2vec_format(tmp_path / "w2v.txt")
+    known.save_word2vec_format(tmp_path / "w2v.bin", binary=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["w2v.txt", "w2v.txt.gz", "w2v.bin", "glove.txt"])
+def test_vectors_are_read_in_every_format(vector_files, name):
+    table, found = vectors(vector_files / name, Vocabulary((PADDING, UNKNOWN, "phở", "bún", "ngon")))
+    assert found == 2 and table.shape == (5, 2) and table.dtype == np.float32
+    assert table[[0, 2, 4]].tolist() == [[0, 0], [0, 3], [1, 2]]
+    assert np.abs(table[[1, 3]]).min() > 0 and not np.array_equal(table[1], table[3])
+
+
+def test_words_without_a_vector_have_the_variance_of_the_others(vector_files):
+    table, found = vectors(vector_files / "w2v.txt", Vocabulary((PADDING, UNKNOWN, *map(str, range(5000)))))
+    known = [1.0, 2.0, -1.0, 0.5, 0.0, 3.0]
+    assert found == 0 and table[1:].std() == pytest.approx(np.std(known), rel=0.03)
+
+
+@pytest.mark.parametrize("content", [b"<html>\nno vectors\n", b"2 2\na 1.0 2.0\n", b"a x y\nb 1.0 2.0\n", b""])
+def test_a_file_without_vectors_is_refused(tmp_path, content):
+    pytest.importorskip("gensim", reason="gensim reads word vectors: pip install gensim")
+    (tmp_path / "bad").write_bytes(content)
+    with pytest.raises(UserError, match="bad is neither in word2vec's text or binary format nor in GloVe's"):
+        vectors(tmp_path / "bad", Vocabulary((PADDING, UNKNOWN)))
+    with pytest.raises(UserError, match="Cannot read .*gone: "):
+        vectors(tmp_path / "gone", Vocabulary((PADDING, UNKNOWN)))
+
+
+def test_gensim_is_asked_for_when_it_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "gensim", None)
+    with pytest.raises(UserError, match=r"needs gensim: pip install 'classic-zoo\[text\]'"):
+        vectors(tmp_path / "any", Vocabulary((PADDING, UNKNOWN)))
