@@ -301,6 +301,6 @@ def _cutmix(alpha, height, width, seed):
 
 
 def _beta(seed, name, alpha):
-    """One draw of Beta(alpha, alpha); a tiny alpha, whose gammas may both be 0, gives 0."""
+    """One draw of Beta(alpha, alpha), a ratio of gammas. A tiny alpha may send both to the smallest number: 0, not a half."""
     left, right = tf.unstack(tf.random.stateless_gamma((2,), _seed(seed, name), alpha, dtype=tf.float64))
-    return tf.cast(tf.math.divide_no_nan(left, left + right), tf.float32)
+    return tf.cast(tf.where(left == right, tf.zeros_like(left), left / (left + right)), tf.float32)
