@@ -35,6 +35,11 @@ def test_list_shows_every_network_with_its_weights(zoo_command):
     assert [m["name"] for m in json.loads(zoo_command("list", "lenet5*", "--json").stdout)] == ["lenet5", "lenet5_relu"]
 
 
+def test_list_sorts_and_leaves_out_the_large(zoo_command):
+    models = json.loads(zoo_command("list", "resnet*", "--max-params", "1000000", "--sort", "flops", "--json").stdout)
+    assert [model["name"] for model in models] == ["resnet20", "resnet32", "resnet44", "resnet56"]
+
+
 @pytest.mark.parametrize("args, weights", [(["lenet5"], 61_706), (["lenet5", "--set", "classes=2"], 61_026),
                                            (["lenet"], 44_426), (["lenet_cassava"], 2_365_581)])
 def test_info_counts_the_weights(zoo_command, args, weights):
@@ -65,6 +70,7 @@ MISTAKES = [
     (["info", "lenet9"], 2, "Unknown model 'lenet9'."),
     (["info", "lenet5", "--set", "clases=2"], 2, "Did you mean 'classes'?"),
     (["list", "zzz*"], 2, "Unknown model 'zzz*'."),
+    (["list", "vgg*", "--max-params", "1000"], 2, "No model 'vgg*' has at most 1,000 weights; the smallest has 132,863,336."),
     (["evaluate", "nowhere"], 1, "nowhere is no run directory"),
     (["predict", "nowhere", "digit.png"], 1, "nowhere is no run directory"),
     (["export", "nowhere"], 1, "nowhere is no run directory"),

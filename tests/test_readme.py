@@ -12,6 +12,7 @@ from sklearn.datasets import load_digits
 
 from tests.conftest import ROOT
 from training import results
+from zoo import catalog
 
 TEXT = (ROOT / "README.md").read_text()
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for line in block.splitlines()]
@@ -79,6 +80,11 @@ def test_make_knows_what_is_told_of_it():
 def test_the_results_are_the_recorded_ones():
     """If this fails: make results."""
     assert results.readme(TEXT) == TEXT
+
+
+def test_the_networks_are_those_of_the_catalogue():
+    """If this fails: make models."""
+    assert catalog.readme(TEXT) == TEXT and "| lenet5 | 61,706 | 416,520 | 32x32x1 |" in TEXT
 
 
 def test_every_file_named_in_the_tree_exists():

@@ -37,19 +37,19 @@ def cli():
     """The classic networks: exact to their papers, trained on real data, exported with one command."""
 
 
-@cli.command("list", epilog=example("zoo list", "zoo list 'lenet*'"))
+@cli.command("list", epilog=example("zoo list", "zoo list 'resnet*' --sort flops", "zoo list --max-params 1000000"))
 @click.argument("pattern", default="*")
+@click.option("--max-params", type=click.IntRange(min=1), metavar="N", help="Only networks of at most N weights.")
+@click.option("--sort", type=click.Choice(["name", "params", "flops"]), default="name", help="The order of the list.")
 @json_option
-def list_models(pattern, as_json):
+def list_models(pattern, max_params, sort, as_json):
     """List the networks whose name matches PATTERN, with weights, multiply-adds, input and paper."""
     from zoo import catalog
-    models = catalog.matching(pattern)
+    models = catalog.matching(pattern, max_params, sort)
     if as_json:
         click.echo(json.dumps(models, indent=2))
         return
-    _table(("name", "weights", "FLOPs", "input", "paper"),
-           [(m["name"], f"{m['weights']:,}", f"{m['flops']:,}", "x".join(map(str, m["input_shape"])), m["paper"])
-            for m in models], right=(1, 2))
+    _table(("name", "weights", "FLOPs", "input", "paper"), map(catalog.cells, models), right=(1, 2))
     click.echo("FLOPs: multiply-adds of one forward pass, as papers count them.")
 
 

@@ -4,25 +4,44 @@ import fnmatch
 import inspect
 import json
 import math
+import operator
 import sys
 from pathlib import Path
 
-from zoo.errors import unknown
+from zoo.errors import UsageError, unknown
 
 PATH = Path(__file__).with_name("models.json")
+README = Path(__file__).parents[1] / "README.md"
+_MARKS = "<!-- networks: make models -->\n", "<!-- end of networks -->\n"
 
 
-def matching(pattern):
+def matching(pattern="*", max_params=None, sort="name"):
     """Return the models.json entries, dicts, whose name matches a shell pattern.
 
+    Args:
+        pattern: such as "resnet*".
+        max_params: the most weights a network may have; None for any number.
+        sort: "name", "params" or "flops".
+
     Raises:
-        zoo.errors.UsageError: if none does.
+        zoo.errors.UsageError: if there is none.
     """
     models = json.loads(PATH.read_text())
     found = [model for model in models if fnmatch.fnmatch(model["name"], pattern)]
     if not found:
         raise unknown("model", pattern, [model["name"] for model in models])
-    return found
+    small = [model for model in found if max_params is None or model["weights"] <= max_params]
+    if not small:
+        raise UsageError(f"No model {pattern!r} has at most {max_params:,} weights; "
+                         f"the smallest has {min(model['weights'] for model in found):,}.")
+    return sorted(small, key=operator.itemgetter({"params": "weights"}.get(sort, sort)))
+
+
+def cells(entry):
+    """Return what a table shows of an entry: name, weights, multiply-adds, input and paper, as texts."""
+    per_token = " a token" if entry["input_shape"] == [None] else ""
+    size = "tokens" if per_token else "x".join(map(str, entry["input_shape"]))
+    return entry["name"], f"{entry['weights']:,}", f"{entry['flops']:,}{per_token}", size, entry["paper"]
 
 
 def describe(name, settings=()):
@@ -54,9 +73,19 @@ def _entry(spec, model):
             "paper": spec.paper, "summary": summary}
 
 
+def readme(text):
+    """Return the README `text` with the table of networks brought up to date."""
+    rows = [("network", "weights", "multiply-adds", "input", "source"), ["---", "---:", "---:", "---", "---"],
+            *map(cells, matching())]
+    table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    (before, _, rest), after = text.partition(_MARKS[0]), text.partition(_MARKS[1])[2]
+    return before + _MARKS[0] + table + _MARKS[1] + after if rest else text
+
+
 def main():
-    """Write models.json anew."""
+    """Write models.json anew, and with it the README's table."""
     PATH.write_text("[\n" + ",\n".join(json.dumps(entry) for entry in entries()) + "\n]\n")
+    README.write_text(readme(README.read_text()))
 
 
 if __name__ == "__main__":

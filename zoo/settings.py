@@ -16,7 +16,7 @@ def builder_args(model, settings, also=()):
         zoo.errors.UsageError: if the builder has no such argument (`also` are further names to suggest).
     """
     found, args = spec(model), {}
-    known = inspect.signature(found.builder).parameters
+    known = {**inspect.signature(found.builder).parameters, "weights": None}  # `zoo.build` takes weights for all
     for name, value in map(split_setting, settings):
         if name not in known:
             raise unknown(f"setting of {model}", name, [*known, *also])
