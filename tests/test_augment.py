@@ -8,6 +8,7 @@ import tensorflow as tf
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from training import augment as module
+from training import image_ops as ops
 from training.augment import AUGMENTATIONS, MIXING, augment, check
 from zoo.errors import UsageError
 
@@ -146,9 +147,9 @@ def test_a_rotation_turns_about_the_middle_by_at_most_its_degrees():
 @pytest.mark.parametrize("quarters", [1, 2, 3])
 def test_a_right_angle_is_exact(quarters):
     turn = quarters * math.pi / 2
-    matrices = module._matrices(2, math.cos(turn), -math.sin(turn), 0, math.sin(turn), math.cos(turn), 0)
+    matrices = ops.matrices(2, math.cos(turn), -math.sin(turn), 0, math.sin(turn), math.cos(turn), 0)
     images = noise(2, 16, 16)
-    found = module._warp(tf.constant(images, tf.float32), matrices, "BILINEAR").numpy()
+    found = ops.warp(tf.constant(images, tf.float32), matrices, "BILINEAR").numpy()
     # float32 puts the outermost places a hair outside, where black is mixed in
     assert np.allclose(found, np.rot90(images, quarters, axes=(1, 2)), atol=1e-2)
 
@@ -244,7 +245,7 @@ def test_mixup_mixes_labels_as_it_mixes_pixels():
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 8.0])
 def test_mixups_share_is_a_draw_of_beta(alpha):
     seeds = tf.stack([tf.zeros(400, tf.int64), tf.range(400, dtype=tf.int64)], axis=1)
-    shares = tf.map_fn(lambda seed: module._beta(seed, "mixup", alpha), seeds, fn_output_signature=tf.float32).numpy()
+    shares = tf.map_fn(lambda seed: ops.beta(seed, "mixup", alpha), seeds, fn_output_signature=tf.float32).numpy()
     assert shares.min() >= 0 and shares.max() <= 1 and shares.mean() == pytest.approx(0.5, abs=0.06)
     assert shares.var() == pytest.approx(1 / (8 * alpha + 4), rel=0.15)
 
@@ -299,13 +300,13 @@ SMOOTH = np.array(Image.fromarray(noise(1, 48, 40)[0]).filter(ImageFilter.Gaussi
 
 
 @pytest.mark.parametrize("operation, amount, pillow", [
-    (module._saturation, 0.81, lambda image: ImageEnhance.Color(image).enhance(1.81)),
-    (module._contrast, -0.81, lambda image: ImageEnhance.Contrast(image).enhance(0.19)),
-    (module._brightness, 0.81, lambda image: ImageEnhance.Brightness(image).enhance(1.81)),
-    (module._sharpness, 0.81, lambda image: ImageEnhance.Sharpness(image).enhance(1.81)),
-    (module._auto_contrast, 0.0, ImageOps.autocontrast),
-    (module._solarize, -156.0, lambda image: ImageOps.solarize(image, 100)),
-    (module._posterize, 4.0, lambda image: ImageOps.posterize(image, 4)),
+    (ops.saturation, 0.81, lambda image: ImageEnhance.Color(image).enhance(1.81)),
+    (ops.contrast, -0.81, lambda image: ImageEnhance.Contrast(image).enhance(0.19)),
+    (ops.brightness, 0.81, lambda image: ImageEnhance.Brightness(image).enhance(1.81)),
+    (ops.sharpness, 0.81, lambda image: ImageEnhance.Sharpness(image).enhance(1.81)),
+    (ops.auto_contrast, 0.0, ImageOps.autocontrast),
+    (ops.solarize, -156.0, lambda image: ImageOps.solarize(image, 100)),
+    (ops.posterize, 4.0, lambda image: ImageOps.posterize(image, 4)),
 ])
 def test_colour_operations_are_pillows(operation, amount, pillow):
     found = operation(tf.constant(SMOOTH[None], tf.float32), tf.fill((1, 1, 1, 1), amount))[0].numpy()
@@ -316,11 +317,11 @@ def test_colour_operations_are_pillows(operation, amount, pillow):
 
 def test_equalizing_levels_the_histogram():
     ramp = np.round(255 * np.linspace(0, 1, 4096).reshape(1, 64, 64, 1) ** 3)
-    found = module._equalize(tf.constant(ramp, tf.float32), None).numpy()
+    found = ops.equalize(tf.constant(ramp, tf.float32), None).numpy()
     assert found.min() == 0 and found.max() == pytest.approx(255, abs=1e-3)
     assert (np.diff(found.ravel()) >= 0).all() and found[found > 64].mean() == pytest.approx((64 + 255) / 2, abs=3)
     level = np.full((1, 8, 8, 3), 77.0, "float32")
-    assert np.array_equal(module._equalize(tf.constant(level), None), level)
+    assert np.array_equal(ops.equalize(tf.constant(level), None), level)
 
 
 def test_geometric_operations_reach_their_ranges():

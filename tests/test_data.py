@@ -4,7 +4,7 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
+from PIL import Image, ImageOps
 
 from training import data, pipeline, store
 from training.images import decode, fit_to
@@ -193,8 +193,15 @@ def test_a_folder_without_images_is_explained(tmp_path, name, words):
 
 
 def test_too_few_images_to_set_some_aside_are_explained(tmp_path):
-    picture(tmp_path / "a" / "1.png"), picture(tmp_path / "b" / "1.png")
-    with pytest.raises(UserError, match="Cannot set 20% of 2 images aside by class"):
+    np.savez(tmp_path / "few.npz", images=np.zeros((3, 4, 4), "uint8"), labels=np.array([0, 0, 1]))
+    with pytest.raises(UserError, match="Cannot set 20% of 3 images aside by class"):
+        data.load(str(tmp_path / "few.npz"), (4, 4, 1))
+
+
+def test_a_quick_look_refuses_before_anything_is_decoded(tmp_path):
+    for n in range(5):
+        picture(tmp_path / "a" / f"{n}.png"), picture(tmp_path / "A " / f"{n}.png")
+    with pytest.raises(UserError, match=f"{tmp_path}: labels that differ in case.*`zoo doctor {tmp_path}` says more"):
         data.load(str(tmp_path), (4, 4, 3))
 
 
@@ -239,3 +246,16 @@ def test_cropping_keeps_the_middle():
     wide = np.zeros((1, 10, 30, 1), "uint8")
     wide[:, :, 10:20] = 100
     assert (fit_to(tf.constant(wide), (10, 10, 1), "crop").numpy() == 100).all()
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_photograph_is_turned_upright(orientation, order, tmp_path):
+    pixels = np.kron(np.arange(12).reshape(3, 4), np.ones((8, 8))) * 20
+    exif = Image.Exif()
+    exif.endian, exif[0x0112] = {"little": "<", "big": ">"}[order], orientation
+    Image.fromarray(pixels.astype("uint8")).save(tmp_path / "p.jpg", exif=exif, quality=95)
+    expected = ImageOps.exif_transpose(Image.open(tmp_path / "p.jpg")).convert("RGB")
+    found = tf.function(decode)(tf.constant((tmp_path / "p.jpg").read_bytes()))
+    assert found.shape == (expected.height, expected.width, 3)
+    assert np.abs(found.numpy().astype(int) - np.asarray(expected)).max() <= 4

@@ -5,10 +5,10 @@ each changes the whole batch at once. Keras's augmentation layers will not do: t
 (keras.random.SeedGenerator) that every call moves on, so in tf.data the same step differs from one pass to the next.
 """
 import math
-import zlib
 
 import tensorflow as tf
 
+from training import image_ops as ops
 from zoo.errors import UsageError, unknown
 
 MIXING = {"mixup", "cutmix"}  # change the labels too
@@ -84,27 +84,15 @@ def augment(images, labels, settings, seed):
     return tf.clip_by_value(images, 0.0, 255.0), labels
 
 
-def _seed(seed, name):
-    return tf.random.experimental.stateless_fold_in(tf.cast(seed, tf.int64), zlib.crc32(name.encode()))
-
-
-def _uniform(seed, name, shape, low=0.0, high=1.0):
-    return tf.random.stateless_uniform(shape, _seed(seed, name), low, high)
-
-
-def _signs(seed, name, shape):
-    return tf.where(_uniform(seed, name, shape) < 0.5, -1.0, 1.0)
-
-
 def _mirror_and_crop(images, settings, seed):
     """Both move whole pixels, so one step does them, on uint8 if that is what came."""
     if not any(settings.get(name) for name in ("flip", "flip_vertical", "crop")):
         return images
     count, pad = tf.shape(images)[0], settings.get("crop", 0)
-    across = _signs(seed, "flip", (count,)) if settings.get("flip") else 1.0
-    down = _signs(seed, "flip_vertical", (count,)) if settings.get("flip_vertical") else 1.0
-    moves = tf.random.stateless_uniform((2, count), _seed(seed, "crop"), -pad, pad + 1, tf.int32)
-    return _warp(images, _matrices(count, across, 0.0, moves[0], 0.0, down, moves[1]), "NEAREST")
+    across = ops.signs(seed, "flip", (count,)) if settings.get("flip") else 1.0
+    down = ops.signs(seed, "flip_vertical", (count,)) if settings.get("flip_vertical") else 1.0
+    moves = tf.random.stateless_uniform((2, count), ops.fold(seed, "crop"), -pad, pad + 1, tf.int32)
+    return ops.warp(images, ops.matrices(count, across, 0.0, moves[0], 0.0, down, moves[1]), "NEAREST")
 
 
 def _affine(images, settings, seed):
@@ -112,28 +100,12 @@ def _affine(images, settings, seed):
     if not any(settings.get(name) for name in ("shift", "rotate", "zoom")):
         return images
     count = tf.shape(images)[0]
-    right, down, turn, zoom = tf.unstack(_uniform(seed, "affine", (4, count), -1.0, 1.0))
+    right, down, turn, zoom = tf.unstack(ops.uniform(seed, "affine", (4, count), -1.0, 1.0))
     turn, shift = turn * math.radians(settings.get("rotate", 0)), settings.get("shift", 0)
     zoom = tf.maximum(1.0 + zoom * settings.get("zoom", 0), 0.01)  # not 0, which would divide by it
     cos, sin = tf.cos(turn) / zoom, tf.sin(turn) / zoom
-    moved = _matrices(count, 1.0, 0.0, -right * shift, 0.0, 1.0, -down * shift)
-    return _warp(images, _matrices(count, cos, -sin, 0.0, sin, cos, 0.0) @ moved, "BILINEAR")
-
-
-def _matrices(count, *entries):
-    """The first two rows, each a number or of shape (count,), as (count, 3, 3); they lead from new places to old."""
-    rows = [tf.broadcast_to(tf.cast(entry, tf.float32), (count,)) for entry in (*entries, 0.0, 0.0, 1.0)]
-    return tf.reshape(tf.stack(rows, axis=1), (count, 3, 3))
-
-
-def _warp(images, matrices, interpolation):
-    """Move the pixels by `matrices`, whose origin is the centre of the image."""
-    height, width = images.shape[1:3]
-    x, y = (width - 1) / 2, (height - 1) / 2
-    to, back = ([[1.0, 0.0, sign * x], [0.0, 1.0, sign * y], [0.0, 0.0, 1.0]] for sign in (1, -1))
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images, transforms=tf.reshape(to @ matrices @ back, (-1, 9))[:, :8], output_shape=(height, width),
-        fill_value=0.0, interpolation=interpolation, fill_mode="CONSTANT")
+    moved = ops.matrices(count, 1.0, 0.0, -right * shift, 0.0, 1.0, -down * shift)
+    return ops.warp(images, ops.matrices(count, cos, -sin, 0.0, sin, cos, 0.0) @ moved, "BILINEAR")
 
 
 def _randaugment(images, settings, seed):
@@ -147,12 +119,12 @@ def _randaugment(images, settings, seed):
         return images
     n, count = settings["randaugment"]["n"], tf.shape(images)[0]
     total = len(_COLOUR) + 1 + len(_GEOMETRY)  # one leaves the image as it is
-    drawn = tf.random.stateless_uniform((n, count), _seed(seed, "randaugment"), 0, total, tf.int32)
-    strengths = settings["randaugment"]["m"] / 10 * _signs(seed, "randaugment signs", (n, count))
+    drawn = tf.random.stateless_uniform((n, count), ops.fold(seed, "randaugment"), 0, total, tf.int32)
+    strengths = settings["randaugment"]["m"] / 10 * ops.signs(seed, "randaugment signs", (n, count))
     matrices = tf.eye(3, batch_shape=[count])
     for i in range(n):
         matrices = matrices @ _geometry(drawn[i] - len(_COLOUR) - 1, strengths[i], *images.shape[1:3])
-    images = _warp(images, matrices, "BILINEAR")
+    images = ops.warp(images, matrices, "BILINEAR")
     for i in range(n):
         images = _colour(images, tf.minimum(drawn[i], len(_COLOUR)), strengths[i])
     return images
@@ -166,8 +138,8 @@ def _geometry(drawn, strengths, height, width):
     highest = (math.radians(30), 0.3, 0.3, width * 10 / 32, height * 10 / 32)
     amounts = tf.one_hot(drawn, len(_GEOMETRY)) * strengths[:, None] * highest
     turn, shear_x, shear_y, right, down = tf.unstack(amounts, axis=1)
-    return _matrices(tf.shape(drawn)[0], tf.cos(turn), shear_x - tf.sin(turn), right,
-                     shear_y + tf.sin(turn), tf.cos(turn), down)
+    return ops.matrices(tf.shape(drawn)[0], tf.cos(turn), shear_x - tf.sin(turn), right,
+                        shear_y + tf.sin(turn), tf.cos(turn), down)
 
 
 def _colour(images, drawn, strengths):
@@ -179,69 +151,19 @@ def _colour(images, drawn, strengths):
     return tf.ensure_shape(tf.dynamic_stitch(parts, changed), images.shape)
 
 
-def _blend(base, images, amount):
-    return tf.clip_by_value(base + (1.0 + amount) * (images - base), 0.0, 255.0)
-
-
-def _grey(images):
-    return images if images.shape[-1] == 1 else tf.image.rgb_to_grayscale(images)
-
-
-def _brightness(images, amount):
-    return _blend(0.0, images, amount)
-
-
-def _contrast(images, amount):
-    return _blend(tf.reduce_mean(_grey(images), axis=(1, 2, 3), keepdims=True), images, amount)
-
-
-def _saturation(images, amount):
-    return _blend(_grey(images), images, amount)
-
-
-def _sharpness(images, amount):
-    means = tf.nn.avg_pool2d(images, 3, 1, "SAME")
-    return _blend((9.0 * means + 4.0 * images) / 13.0, images, amount)  # Pillow's ImageFilter.SMOOTH
-
-
-def _auto_contrast(images, amount):
-    low, high = (reduce(images, axis=(1, 2), keepdims=True) for reduce in (tf.reduce_min, tf.reduce_max))
-    return tf.where(high > low, tf.math.divide_no_nan(255.0 * (images - low), high - low), images)
-
-
-def _equalize(images, amount):
-    """Map each level of a channel to the share of its pixels below, so that the darkest is 0 and the brightest 255."""
-    height, width, channels = images.shape[1:]
-    levels = tf.reshape(tf.transpose(tf.cast(tf.round(images), tf.int32), (0, 3, 1, 2)), (-1, height * width))
-    counts = tf.math.bincount(levels, minlength=256, maxlength=256, axis=-1, dtype=tf.float32)
-    brightest = tf.gather(counts, tf.reduce_max(levels, axis=1, keepdims=True), batch_dims=1)
-    table = 255.0 * tf.math.divide_no_nan(tf.cumsum(counts, axis=1, exclusive=True), height * width - brightest)
-    mapped = tf.where(brightest < height * width, tf.gather(table, levels, batch_dims=1), tf.cast(levels, tf.float32))
-    return tf.transpose(tf.reshape(mapped, (-1, channels, height, width)), (0, 2, 3, 1))
-
-
-def _solarize(images, amount):
-    return tf.where(images < 256.0 - tf.abs(amount), images, 255.0 - images)
-
-
-def _posterize(images, amount):
-    step = 2.0 ** tf.round(tf.abs(amount))
-    return tf.floor(images / step) * step
-
-
-_COLOUR = ((_auto_contrast, 0.0), (_equalize, 0.0), (_solarize, 256.0), (_posterize, 4.0),
-           (_saturation, 0.9), (_contrast, 0.9), (_brightness, 0.9), (_sharpness, 0.9))
+_COLOUR = ((ops.auto_contrast, 0.0), (ops.equalize, 0.0), (ops.solarize, 256.0), (ops.posterize, 4.0),
+           (ops.saturation, 0.9), (ops.contrast, 0.9), (ops.brightness, 0.9), (ops.sharpness, 0.9))
 
 
 def _jitter(images, settings, seed):
     """Brightness, contrast, saturation and hue, by amounts drawn for each image."""
     shape = (tf.shape(images)[0], 1, 1, 1)
-    for name, change in (("brightness", _brightness), ("contrast", _contrast), ("saturation", _saturation)):
+    for name, change in (("brightness", ops.brightness), ("contrast", ops.contrast), ("saturation", ops.saturation)):
         if settings.get(name):
-            images = change(images, _uniform(seed, name, shape, -settings[name], settings[name]))
+            images = change(images, ops.uniform(seed, name, shape, -settings[name], settings[name]))
     if settings.get("hue") and images.shape[-1] == 3:
         hue, saturation, value = tf.split(tf.image.rgb_to_hsv(images / 255), 3, axis=-1)
-        hue = (hue + _uniform(seed, "hue", shape, -settings["hue"], settings["hue"])) % 1.0
+        hue = (hue + ops.uniform(seed, "hue", shape, -settings["hue"], settings["hue"])) % 1.0
         images = tf.image.hsv_to_rgb(tf.concat([hue, saturation, value], axis=-1)) * 255
     return images
 
@@ -251,23 +173,15 @@ def _erase(images, settings, seed):
     if not settings.get("erase"):
         return images
     count, (height, width) = tf.shape(images)[0], images.shape[1:3]
-    chance, area, aspect, down, across = tf.unstack(_uniform(seed, "erase", (5, count)))
+    chance, area, aspect, down, across = tf.unstack(ops.uniform(seed, "erase", (5, count)))
     area = 0.02 + 0.38 * area
     low, high = tf.maximum(0.3, area * height / width), tf.minimum(1 / 0.3, height / (width * area))
     aspect = low + aspect * (high - low)
     tall = tf.minimum(tf.round(tf.sqrt(area * aspect * height * width)), height)
     wide = tf.minimum(tf.round(tf.sqrt(area / aspect * height * width)), width)
     top, left = tf.floor(down * (height - tall + 1)), tf.floor(across * (width - wide + 1))
-    inside = _boxes(top, tf.where(chance < settings["erase"], tall, 0.0), left, wide, height, width)
-    return tf.where(inside, _uniform(seed, "erase noise", tf.shape(images), 0.0, 255.0), images)
-
-
-def _boxes(top, tall, left, wide, height, width):
-    """Masks of shape (count, height, width, 1), true in the rectangles, cut at the edges; arguments of shape (count,)."""
-    y, x = tf.range(height, dtype=tf.float32), tf.range(width, dtype=tf.float32)
-    rows = (y >= top[:, None]) & (y < (top + tall)[:, None])
-    columns = (x >= left[:, None]) & (x < (left + wide)[:, None])
-    return rows[:, :, None, None] & columns[:, None, :, None]
+    inside = ops.boxes(top, tf.where(chance < settings["erase"], tall, 0.0), left, wide, height, width)
+    return tf.where(inside, ops.uniform(seed, "erase noise", tf.shape(images), 0.0, 255.0), images)
 
 
 def _mix(images, labels, settings, seed):
@@ -275,7 +189,7 @@ def _mix(images, labels, settings, seed):
     height, width = images.shape[1:3]
     drawn = []
     if settings.get("mixup"):
-        share = _beta(seed, "mixup", settings["mixup"])
+        share = ops.beta(seed, "mixup", settings["mixup"])
         drawn.append((share, share))
     if settings.get("cutmix"):
         drawn.append(_cutmix(settings["cutmix"], height, width, seed))
@@ -283,24 +197,18 @@ def _mix(images, labels, settings, seed):
         return images, labels
     kept, share = drawn[0]
     if len(drawn) == 2:
-        first = _uniform(seed, "mixup or cutmix", ()) < 0.5
+        first = ops.uniform(seed, "mixup or cutmix", ()) < 0.5
         kept, share = (tf.where(first, *pair) for pair in zip(*drawn, strict=True))
-    others = tf.random.experimental.stateless_shuffle(tf.range(tf.shape(images)[0]), _seed(seed, "others"))
+    others = tf.random.experimental.stateless_shuffle(tf.range(tf.shape(images)[0]), ops.fold(seed, "others"))
     return (kept * images + (1.0 - kept) * tf.gather(images, others),
             share * labels + (1.0 - share) * tf.gather(labels, others))
 
 
 def _cutmix(alpha, height, width, seed):
     """What is kept of an image, 1 or 0 in shape (1, height, width, 1), and its share (Yun et al. 2019, section 3.1)."""
-    side = tf.sqrt(1.0 - _beta(seed, "cutmix", alpha))[None]
+    side = tf.sqrt(1.0 - ops.beta(seed, "cutmix", alpha))[None]
     tall, wide = tf.round(side * height), tf.round(side * width)
-    down, across = tf.unstack(_uniform(seed, "cutmix box", (2, 1)))
+    down, across = tf.unstack(ops.uniform(seed, "cutmix box", (2, 1)))
     top, left = tf.floor(down * height) - tall // 2, tf.floor(across * width) - wide // 2
-    kept = 1.0 - tf.cast(_boxes(top, tall, left, wide, height, width), tf.float32)
+    kept = 1.0 - tf.cast(ops.boxes(top, tall, left, wide, height, width), tf.float32)
     return kept, tf.reduce_sum(kept) / (height * width)
-
-
-def _beta(seed, name, alpha):
-    """One draw of Beta(alpha, alpha), a ratio of gammas. A tiny alpha may send both to the smallest number: 0, not a half."""
-    left, right = tf.unstack(tf.random.stateless_gamma((2,), _seed(seed, name), alpha, dtype=tf.float64))
-    return tf.cast(tf.where(left == right, tf.zeros_like(left), left / (left + right)), tf.float32)

@@ -11,7 +11,8 @@ import tensorflow as tf
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from training import sources
+from training import doctor, sources
+from training.doctor_images import PROBLEMS
 from training.images import decode
 from training.store import Reader, Split
 from zoo.errors import UserError
@@ -82,13 +83,13 @@ def is_path(name):
     return Path(name).exists() or any(mark in name for mark in ("/", "\\", ".npz"))
 
 
-def channels(name, data_dir=None):
-    """Return the number of channels of the data set's own images: 1 or 3."""
+def own_shape(name, data_dir=None):
+    """Return (height, width, channels) of the data set's own images; height and width are None where they vary."""
     if name == "digits":
-        return 1
+        return 8, 8, 1
     if is_path(name):
-        return sources.arrays(name)["train"][0].shape[-1] if Path(name).suffix == ".npz" else 3
-    return sources.tfds_builder(name, data_dir).info.features["image"].shape[-1] or 3
+        return sources.arrays(name)["train"][0].shape[1:] if Path(name).suffix == ".npz" else (None, None, 3)
+    return sources.tfds_builder(name, data_dir).info.features["image"].shape
 
 
 def _digits(reader):
@@ -113,6 +114,7 @@ def _from_arrays(images, labels, reader):
 def _folder(folder, reader):
     items = sources.files(folder)
     class_names = sources.class_names(folder)
+    _refuse_at_a_glance(folder, items, class_names, reader)
     paths = tf.constant([str(path) for path, _, _ in items])
     labels = tf.constant([class_names.index(label) for _, label, _ in items], tf.int32)
     numbered = tf.data.Dataset.range(len(items)).map(
@@ -123,6 +125,13 @@ def _folder(folder, reader):
         _tell_bad(folder, items[bad[0]][0], len(bad), reader)
     given = np.array([split or "train" for _, _, split in items])[whole.rows]
     return {str(part): dataclasses.replace(whole, rows=whole.rows[given == part]) for part in np.unique(given)}, class_names
+
+
+def _refuse_at_a_glance(folder, items, class_names, reader):
+    """The doctor's quick form, before any image is decoded."""
+    for found in doctor.examine_files(items, quick=True, classes=class_names):
+        if found.severity == "error" and not (reader.skip_bad and found.kind in PROBLEMS):
+            raise UserError(f"{folder}: {found.message}. `zoo doctor {folder}` says more.")
 
 
 def _tell_bad(folder, first, count, reader):

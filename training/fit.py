@@ -70,7 +70,7 @@ def prepare(recipe, data_dir=None, **told):
     spec = zoo.spec(recipe.model)
     args = dict(recipe.model_args)
     if "input_shape" not in args:
-        args["input_shape"] = (*spec.defaults["input_shape"][:2], data.channels(recipe.data, data_dir))
+        args["input_shape"] = (*spec.defaults["input_shape"][:2], data.own_shape(recipe.data, data_dir)[-1])
     check(recipe.augment, args["input_shape"][-1])
     dataset = data.load(recipe.data, tuple(args["input_shape"]), validation=recipe.validation, seed=recipe.seed,
                         data_dir=data_dir, resize=recipe.resize, skip_bad=recipe.skip_bad, **told)

@@ -44,8 +44,35 @@ _RESIZE = {"stretch": _stretch, "crop": _crop, "pad": _pad}
 def decode(data):
     """Return the uint8 RGB image, (height, width, 3), in the bytes of a JPEG, PNG, GIF (first frame), BMP or WebP file.
 
+    A photograph whose EXIF data says that the camera was turned is turned upright.
+
     Raises:
         tf.errors.InvalidArgumentError: if the bytes are no such image.
     """
     image = tf.io.decode_image(data, channels=3, expand_animations=False)
-    return tf.ensure_shape(image, (None, None, 3))
+    return tf.ensure_shape(_upright(tf.ensure_shape(image, (None, None, 3)), _orientation(data)), (None, None, 3))
+
+
+# How EXIF's tag 0x0112, one short integer, stands in a file of either byte order; its value is the next byte.
+_TAGS = (b"\x12\x01\x03\x00\x01\x00\x00\x00", b"\x01\x12\x00\x03\x00\x00\x00\x01\x00")
+_EXIF_BYTES = 2**16  # EXIF is one JPEG segment, the first or second, of at most 64 KiB
+
+
+def _orientation(data):
+    """EXIF's orientation, 1 (upright) to 8, of the encoded image; 1 where it has none."""
+    head = tf.strings.substr(data, 0, _EXIF_BYTES)
+    found = [tf.strings.substr(tf.strings.split(head, tag, maxsplit=1)[1:], 0, 1) for tag in _TAGS]
+    value = tf.io.decode_raw(tf.strings.reduce_join(tf.concat(found, 0)) + b"\x01", tf.uint8)[0]
+    return tf.where((value >= 1) & (value <= 8), tf.cast(value, tf.int32), 1)
+
+
+# For orientations 1 to 8: whether to swap rows and columns, then to reverse the rows, then the columns (EXIF 2.3, 4.6.4).
+_TURNS = ((False, False, False), (False, False, True), (False, True, True), (False, True, False),
+          (True, False, False), (True, False, True), (True, True, True), (True, True, False))
+
+
+def _upright(image, orientation):
+    swap, reverse_rows, reverse_columns = tf.unstack(tf.constant(_TURNS)[orientation - 1])
+    image = tf.cond(swap, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
+    image = tf.cond(reverse_rows, lambda: image[::-1], lambda: image)
+    return tf.cond(reverse_columns, lambda: image[:, ::-1], lambda: image)

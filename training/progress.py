@@ -1,4 +1,5 @@
 """What a person sees of a training: a live bar on a terminal, plain lines everywhere else."""
+import contextlib
 import time
 
 import keras
@@ -64,3 +65,21 @@ class Report(keras.callbacks.Callback):
 
 def _scores(logs):
     return "  ".join(f"{name.replace('_', ' ')} {float(value):.4f}" for name, value in (logs or {}).items())
+
+
+@contextlib.contextmanager
+def counter(what, quiet=False):
+    """Yield a function of (done, in all) that shows a bar on a terminal, and a line every half minute elsewhere; on stderr."""
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    told = time.monotonic()
+    with Progress(BarColumn(), MofNCompleteColumn(), TextColumn(what), TimeRemainingColumn(), console=console, transient=True,
+                  disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task(what)
+
+        def count(done, whole):
+            nonlocal told
+            bar.update(task, completed=done, total=whole)
+            if not console.is_terminal and time.monotonic() - told > _SECONDS:
+                told = time.monotonic()
+                console.print(f"  {done:,} of {whole:,} {what}")
+        yield count

@@ -47,12 +47,13 @@ def class_names(folder):
     return sorted({label for root in roots for label in _folders(root)}, key=_numerically)
 
 
-def arrays(path):
+def arrays(path, check=True):
     """Read the images and labels of a .npz file.
 
     Args:
         path: of a file with x_train and y_train, and, if it has them, x_val, y_val, x_test and y_test; or with images and
             labels. Images are (n, height, width) or (n, height, width, 1 or 3) in [0, 255]; labels integers of shape (n,).
+        check: whether to refuse other arrays; if not, they are returned as they are.
 
     Returns:
         {"train": (images, labels), ...}: images uint8 of shape (n, height, width, channels), labels int32 of shape (n,).
@@ -63,13 +64,13 @@ def arrays(path):
     try:
         with np.load(path, allow_pickle=False) as file:
             held = {name: file[name] for name in file.files}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, AttributeError) as error:
         raise UserError(f"Cannot read {path} as .npz: {error}.") from None
     parts = {}
     for split, pairs in _NPZ_NAMES.items():
         for x, y in pairs:
             if x in held and y in held:
-                parts[split] = _checked(path, x, held[x], y, held[y])
+                parts[split] = _checked(path, x, held[x], y, held[y]) if check else (held[x], held[y])
     if "train" not in parts:
         raise UserError(f"{path} needs the arrays x_train and y_train, or images and labels. It has: {', '.join(held)}.")
     return parts

@@ -126,6 +126,27 @@ def train(name, data, file, run, data_dir, settings, skip_bad, as_json, **fields
     click.echo(f"Next: zoo export {run}")
 
 
+@cli.command(epilog=example("zoo doctor photos/", "zoo doctor photos/ --move-bad photos-bad/"))
+@click.argument("dataset")
+@data_dir_option
+@click.option("--move-bad", type=click.Path(), metavar="DIR", help="Move image files that cannot be used into DIR.")
+@json_option
+def doctor(dataset, data_dir, move_bad, as_json):
+    """Say what is wrong with DATASET before it is trained on; the exit code is 1 if that would break or falsify training."""
+    with _quiet_import():
+        from training import doctor as work
+        from training.progress import counter
+    with counter("files", quiet=as_json) as count:
+        findings = work.examine(dataset, data_dir, count)
+    if as_json:
+        click.echo(json.dumps(work.to_json(findings, dataset), indent=2))
+    else:
+        _table(work.HEAD, work.report(findings), right=(2,))
+    if move_bad:
+        click.echo(f"{work.move_bad(findings, move_bad)} files moved to {move_bad}", err=as_json)
+    sys.exit(any(found.severity == "error" for found in findings))
+
+
 @cli.command(epilog=example("zoo evaluate runs/lenet5-digits", "zoo evaluate runs/lenet5-mnist --data-dir DIR --json"))
 @click.argument("run", type=click.Path())
 @click.option("--data", metavar="DATASET", help="Another data set with the same classes.")
