@@ -5,7 +5,9 @@ import resource
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import zoo
 from zoo.__main__ import cli, main
@@ -120,3 +122,31 @@ def test_a_run_is_repeated_from_its_recipe_file(zoo_command, finished_run, tmp_p
     first = json.loads((finished_run / "metrics.json").read_text())
     second = json.loads(again.stdout)
     assert (second["test_loss"], second["test_confusion"]) == (first["test_loss"], first["test_confusion"])
+
+
+def test_doctor_tells_of_a_broken_file_and_sets_it_aside(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    for n in range(12):
+        photo = tmp_path / "photos" / ("cat", "dog")[n % 2] / f"{n}.png"
+        photo.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((9, 9, 3), 10 * n, "uint8")).save(photo)
+    photo.write_bytes(photo.read_bytes()[:50])
+    assert main(["doctor", "photos", "--json"]) == 1
+    told = json.loads(capfd.readouterr().out)
+    assert told["errors"] == 1 and told["findings"][0]["files"] == ["photos/dog/11.png"]
+    assert main(["doctor", "photos", "--move-bad", "bad"]) == 1
+    assert (tmp_path / "bad/dog/11.png").exists() and not photo.exists()
+    assert main(["doctor", "photos"]) == 0
+
+
+def test_a_broken_file_stops_a_training_before_it_starts(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    for n in range(40):
+        photo = tmp_path / "photos" / ("cat", "dog")[n % 2] / f"{n}.png"
+        photo.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((28, 28, 3), 5 * n, "uint8")).save(photo)
+    photo.write_bytes(photo.read_bytes()[:50])
+    assert main(["train", "simple_cnn", "--data", "photos", "--epochs", "1"]) == 1
+    assert "39.png cannot be decoded" in capfd.readouterr().err and not (tmp_path / "runs").exists()
+    assert main(["train", "simple_cnn", "--data", "photos", "--epochs", "1", "--skip-bad"]) == 0
+    assert "1 files that cannot be decoded are left out" in capfd.readouterr().out

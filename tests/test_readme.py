@@ -25,6 +25,11 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("newcomer")
     digit = tf.cast(load_digits().images[0] * 15, tf.uint8)[..., None]
     (folder / "digit.png").write_bytes(tf.io.encode_png(digit).numpy())
+    for n in range(24):
+        picture = tf.cast(tf.random.stateless_uniform((28, 28, 3), (n, 0), 0, 255), tf.uint8)
+        photo = folder / "photos" / ("cat", "dog")[n % 2] / f"{n}.jpg"
+        photo.parent.mkdir(parents=True, exist_ok=True)
+        photo.write_bytes(tf.io.encode_jpeg(picture).numpy())
     (folder / "my_nets.py").write_text(next(block for block in PYTHON if "my_nets.py" in block))
     return folder
 

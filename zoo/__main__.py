@@ -144,7 +144,7 @@ def doctor(dataset, data_dir, move_bad, as_json):
         _table(work.HEAD, work.report(findings), right=(2,))
     if move_bad:
         click.echo(f"{work.move_bad(findings, move_bad)} files moved to {move_bad}", err=as_json)
-    sys.exit(any(found.severity == "error" for found in findings))
+    return int(any(found.severity == "error" for found in findings))
 
 
 @cli.command(epilog=example("zoo evaluate runs/lenet5-digits", "zoo evaluate runs/lenet5-mnist --data-dir DIR --json"))
