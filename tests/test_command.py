@@ -97,7 +97,7 @@ def test_tensorflows_start_up_lines_stay_out_of_the_answer(zoo_command):
 
 
 def test_tensorflow_still_needs_to_be_kept_quiet():
-    """If this fails, `_quiet_import` is no longer needed."""
+    """If this fails, `quiet_import` is no longer needed."""
     loud = subprocess.run([sys.executable, "-c", "import tensorflow"], capture_output=True, text=True,
                           env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
     assert loud.stderr

@@ -1,5 +1,4 @@
 """The `zoo` command: parses what was typed, then hands over to the package that does the work, imported only then."""
-import contextlib
 import json
 import os
 import sys
@@ -8,21 +7,8 @@ from pathlib import Path
 import click
 
 from zoo import __version__
-from zoo.errors import UserError, unknown
-
-
-class Group(click.Group):
-    """A group that answers a mistyped command with the nearest one."""
-
-    def resolve_command(self, ctx, args):
-        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
-            raise unknown("command", args[0], self.commands)
-        return super().resolve_command(ctx, args)
-
-
-def example(*lines):
-    """Return the epilogue of a command's help: its examples, unwrapped."""
-    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+from zoo.console import Group, example, quiet_import, table
+from zoo.errors import UserError
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
@@ -49,7 +35,7 @@ def list_models(pattern, max_params, sort, as_json):
     if as_json:
         click.echo(json.dumps(models, indent=2))
         return
-    _table(("name", "weights", "FLOPs", "input", "paper"), map(catalog.cells, models), right=(1, 2))
+    table(("name", "weights", "FLOPs", "input", "paper"), map(catalog.cells, models), right=(1, 2))
     click.echo("FLOPs: multiply-adds of one forward pass, as papers count them.")
 
 
@@ -59,7 +45,7 @@ def list_models(pattern, max_params, sort, as_json):
 @json_option
 def info(model, settings, as_json):
     """Print the layer table of MODEL as papers print it."""
-    with _quiet_import():
+    with quiet_import():
         import keras  # noqa: F401 - the builders need it
         from zoo import catalog
     described = catalog.describe(model, settings)
@@ -67,7 +53,7 @@ def info(model, settings, as_json):
         click.echo(json.dumps(described, indent=2))
         return
     click.echo(f"{described['name']}  {described['paper']}\n{described['summary']}\n")
-    _table(("layer", "type", "maps", "size", "kernel", "stride", "activation", "weights", "multiply-adds"),
+    table(("layer", "type", "maps", "size", "kernel", "stride", "activation", "weights", "multiply-adds"),
            [[f"{v:,}" if isinstance(v, int) else v or "-" for v in row.values()] for row in described["layers"]],
            right=(2, 7, 8))
     click.echo(f"\n{described['weights']:,} weights, {described['trainable']:,} of them trainable; "
@@ -85,7 +71,7 @@ def recipes(as_json):
         click.echo(json.dumps(rows, indent=2))
         return
     columns = ("recipe", "model", "data", "accuracy", "seeds", "seconds", "published")
-    _table(("recipe", "network", "data", "test accuracy", "seeds", "seconds", "published"),
+    table(("recipe", "network", "data", "test accuracy", "seeds", "seconds", "published"),
            [[row[column] for column in columns] for row in rows])
 
 
@@ -108,14 +94,14 @@ def train(name, data, file, run, data_dir, settings, skip_bad, as_json, **fields
 
     DATASET is "digits" (embedded), the path of a folder of class folders or of an .npz file, or a name of TensorFlow Datasets.
     """
-    from training import recipes as table
+    from training import recipes as known
     if (name is None) == (file is None):
         raise click.UsageError("Name a recipe, or a model and --data, or --recipe FILE. `zoo recipes` lists the recipes.")
-    recipe = table.read(file) if file else table.recipe(name, data)
-    with _quiet_import():
+    recipe = known.read(file) if file else known.recipe(name, data)
+    with quiet_import():
         from training import fit
     given = [f"{key}={value}" for key, value in fields.items() if value is not None]
-    recipe = table.override(recipe, [*settings, *given, *["skip_bad=true"] * skip_bad])
+    recipe = known.override(recipe, [*settings, *given, *["skip_bad=true"] * skip_bad])
     run = run or f"runs/{recipe.name}"
     metrics = fit.train(recipe, run, data_dir, log=not as_json)
     if as_json:
@@ -133,7 +119,7 @@ def train(name, data, file, run, data_dir, settings, skip_bad, as_json, **fields
 @json_option
 def doctor(dataset, data_dir, move_bad, as_json):
     """Say what is wrong with DATASET before it is trained on; the exit code is 1 if that would break or falsify training."""
-    with _quiet_import():
+    with quiet_import():
         from training import doctor as work
         from training.progress import counter
     with counter("files", quiet=as_json) as count:
@@ -141,7 +127,7 @@ def doctor(dataset, data_dir, move_bad, as_json):
     if as_json:
         click.echo(json.dumps(work.to_json(findings, dataset), indent=2))
     else:
-        _table(work.HEAD, work.report(findings), right=(2,))
+        table(work.HEAD, work.report(findings), right=(2,))
     if move_bad:
         click.echo(f"{work.move_bad(findings, move_bad)} files moved to {move_bad}", err=as_json)
     return int(any(found.severity == "error" for found in findings))
@@ -154,7 +140,7 @@ def doctor(dataset, data_dir, move_bad, as_json):
 @json_option
 def evaluate(run, data, data_dir, as_json):
     """Score the trained network of RUN on the test images."""
-    with _quiet_import():
+    with quiet_import():
         from training import evaluate as work
     scores = work.evaluate(run, data, data_dir)
     click.echo(json.dumps(scores, indent=2) if as_json else
@@ -168,13 +154,13 @@ def evaluate(run, data, data_dir, as_json):
 @json_option
 def predict(model, files, as_json):
     """Label image FILES (JPEG, PNG, GIF, BMP, WebP) with a trained network."""
-    with _quiet_import():
+    with quiet_import():
         from training import predict as work
     answers = work.predict(model, files)
     if as_json:
         click.echo(json.dumps(answers, indent=2))
         return
-    _table(("file", "label", "probability"), [(a["file"], a["label"], f"{a['probability']:.4f}") for a in answers])
+    table(("file", "label", "probability"), [(a["file"], a["label"], f"{a['probability']:.4f}") for a in answers])
 
 
 @cli.command(epilog=example("zoo export runs/lenet5-digits", "zoo export runs/lenet5-digits --to /models/digits/1"))
@@ -184,7 +170,7 @@ def predict(model, files, as_json):
 @json_option
 def export(run, to, force, as_json):
     """Write the trained network of RUN as a SavedModel, and check it in a process of its own."""
-    with _quiet_import():
+    with quiet_import():
         from training import export as work
     report = work.export(run, to, force=force)
     if as_json:
@@ -193,31 +179,6 @@ def export(run, to, force, as_json):
     click.echo(f"{report['path']}: {report['bytes']:,} bytes; reloaded with TensorFlow alone, {report['examples']} test "
                f"images answered alike, probabilities within {report['difference']:.0e}")
     click.echo(f"Next: zoo predict {report['path']} IMAGE")
-
-
-def _table(head, rows, right=()):
-    """Print rows in columns as wide as they need, the columns `right` flush right."""
-    cells = [[str(cell) for cell in row] for row in (head, *rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        line = (cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
-        click.echo("  ".join(line).rstrip())
-
-
-@contextlib.contextmanager
-def _quiet_import():
-    """Keep TensorFlow's start-up lines, which it writes from C++ past every setting, out of the answer."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def main(args=None):

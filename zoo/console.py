@@ -1,0 +1,47 @@
+"""What the zoo command's subcommands share: help, tables, and a quiet TensorFlow."""
+import contextlib
+import os
+import sys
+
+import click
+
+from zoo.errors import unknown
+
+
+class Group(click.Group):
+    """A group that answers a mistyped command with the nearest one."""
+
+    def resolve_command(self, ctx, args):
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            raise unknown("command", args[0], self.commands)
+        return super().resolve_command(ctx, args)
+
+
+def example(*lines):
+    """Return the epilogue of a command's help: its examples, unwrapped."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def table(head, rows, right=()):
+    """Print rows in columns as wide as they need, the columns `right` flush right."""
+    cells = [[str(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        line = (cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        click.echo("  ".join(line).rstrip())
+
+
+@contextlib.contextmanager
+def quiet_import():
+    """Keep TensorFlow's start-up lines, which it writes from C++ past every setting, out of the answer."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
