@@ -1,0 +1,289 @@
+"""What `zoo doctor` finds: real files with real defects, made by Pillow."""
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image, ImageOps
+
+from training import data, doctor, sources
+from training.images import decode
+from training.recipes import Recipe
+from zoo.errors import UserError
+
+ENDINGS = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "BMP": "bmp", "WEBP": "webp"}
+_numbers = np.random.default_rng(0)
+
+
+def picture(size=(24, 16), mode="RGB"):
+    """A smooth picture that is like no other."""
+    corners = Image.fromarray(_numbers.integers(0, 256, (3, 4, 3)).astype("uint8"))
+    return corners.resize(size, Image.Resampling.BICUBIC).convert(mode)
+
+
+def encoded(image, format, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def put(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def pixels(content):
+    """The picture in the bytes of a file, upright, as Pillow sees it: int64 of shape (height, width, 3)."""
+    return np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB")).astype(int)
+
+
+def turned(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return exif
+
+
+def defects():
+    """{path: (kind, severity, content)} of one file each."""
+    rgb, half_clear = picture(), picture(mode="RGBA")
+    half_clear.putalpha(128)
+    deep = _numbers.integers(0, 65536, (16, 24)).astype("uint16")
+    two = {"save_all": True, "append_images": [picture()]}
+    return {
+        "train/cat/cut short.jpg": ("truncated", "error", encoded(rgb, "JPEG")[:-40]),
+        "train/cat/empty.jpg": ("empty file", "error", b""),
+        "train/cat/nulls.jpg": ("not an image", "error", bytes(400)),
+        "train/dog/text.jpg": ("not an image", "error", "kein Bild, no picture".encode()),
+        "train/dog/Thumbs.db": ("not an image", "error", b"\xd0\xcf\x11\xe0 and so on"),
+        "test/dog/scan.tiff": ("unsupported", "error", encoded(rgb, "TIFF")),
+        "test/dog/moving.webp": ("unsupported", "error", encoded(rgb, "WEBP", **two)),
+        "test/dog/sixteen colours.bmp": ("unsupported", "error", encoded(picture(mode="1"), "BMP")),
+        "train/dog/palette.bmp": ("wrong colours", "error", encoded(picture(mode="P"), "BMP")),
+        "train/cat/really a.png": ("wrong suffix", "note", encoded(picture(), "JPEG")),
+        "train/dog/rgba.png": ("transparent", "note", encoded(half_clear, "PNG")),
+        "train/dog/palette.png": ("palette", "note", encoded(picture(mode="P"), "PNG")),
+        "train/cat/print.jpg": ("CMYK", "note", encoded(picture(mode="CMYK"), "JPEG")),
+        "train/cat/deep.png": ("16-bit", "note", tf.io.encode_png(np.dstack([deep, deep // 2, deep // 3])).numpy()),
+        "test/cat/deep grey.png": ("16-bit", "note", encoded(Image.fromarray(deep), "PNG")),
+        "test/cat/moving.gif": ("animated", "note", encoded(picture(), "GIF", **two)),
+        "train/Käse 🧀/auf der Seite.jpg": ("EXIF-rotated", "note", encoded(picture((16, 24)), "JPEG", exif=turned(6))),
+        "train/Käse 🧀/large.jpg": ("mixed sizes", "note", encoded(picture((48, 32)), "JPEG")),
+    }
+
+
+@pytest.fixture(scope="module")
+def sick(tmp_path_factory):
+    """A folder with sound images, every defect, a picture in both splits and one under two labels; and what is expected."""
+    root, expected = tmp_path_factory.mktemp("sick"), {}
+    for split, label in ((s, c) for s in ("train", "test") for c in ("cat", "dog", "Käse 🧀")):
+        for n in range(5):
+            put(root / split / label / f"sound {n}.jpg", encoded(picture(), "JPEG"))
+    for name, (kind, severity, content) in defects().items():
+        expected.setdefault((kind, severity), set()).add(str(put(root / name, content)))
+    first = (root / "train/cat/sound 0.jpg").read_bytes()
+    expected["leakage", "error"] = {str(root / "train/cat/sound 0.jpg"), str(put(root / "test/cat/mañana.jpg", first))}
+    both = picture()
+    expected["conflicting labels", "error"] = {str(put(root / "train/cat/both.png", encoded(both, "PNG"))),
+                                               str(put(root / "train/dog/both.bmp", encoded(both, "BMP")))}
+    twice = encoded(picture(), "JPEG")
+    expected["duplicates", "note"] = {str(put(root / f"train/dog/twice {n}.jpg", twice)) for n in "ab"}
+    (root / "train/zebra").mkdir()
+    expected["empty class", "error"] = set()
+    expected["palette", "note"].add(str(root / "test/cat/moving.gif"))
+    return root, expected
+
+
+@pytest.fixture(scope="module")
+def findings(sick):
+    root, _ = sick
+    return doctor.examine_files(sources.files(root), classes=sources.class_names(root))
+
+
+def test_every_defect_is_found_and_every_file_named(sick, findings):
+    found = {(f.kind, f.severity): set(f.files) for f in findings if f.kind != "counts"}
+    assert found == sick[1]
+
+
+@pytest.mark.parametrize("kind, words", [
+    ("truncated", "error 1 cut short or damaged, cannot be decoded; such as {root}/train/cat/cut short.jpg"),
+    ("empty file", "error 1 holds no bytes; such as {root}/train/cat/empty.jpg"),
+    ("not an image", "error 3 holds no JPEG, PNG, GIF, BMP or WebP image; such as {root}/train/cat/nulls.jpg"),
+    ("unsupported", "error 3 TensorFlow does not decode this kind of image; save it as PNG; "
+                    "such as {root}/test/dog/moving.webp"),
+    ("wrong colours", "error 1 TensorFlow takes the numbers of this BMP's palette for grey; save it as PNG; "
+                      "such as {root}/train/dog/palette.bmp"),
+    ("leakage", "error 2 the same image in more than one split, 1 in all; such as {root}/test/cat/mañana.jpg (test) and "
+                "{root}/train/cat/sound 0.jpg (train)"),
+    ("conflicting labels", "error 2 the same image under different labels, 1 in all; such as {root}/train/cat/both.png (cat) "
+                           "and {root}/train/dog/both.bmp (dog)"),
+    ("empty class", "error - no example of the class 'zebra'"),
+    ("duplicates", "note 2 the same image more than once in a split, 1 in all; such as {root}/train/dog/twice a.jpg and "
+                   "{root}/train/dog/twice b.jpg"),
+    ("wrong suffix", "note 1 JPEG by content, otherwise by suffix; read by content; such as {root}/train/cat/really a.png"),
+    ("transparent", "note 1 the transparency is dropped, the colours beneath it are seen; such as {root}/train/dog/rgba.png"),
+    ("palette", "note 2 palettes become colours; such as {root}/test/cat/moving.gif"),
+    ("CMYK", "note 1 converted to RGB; such as {root}/train/cat/print.jpg"),
+    ("16-bit", "note 2 reduced to 8 bits; such as {root}/test/cat/deep grey.png"),
+    ("animated", "note 1 the first picture is taken; such as {root}/test/cat/moving.gif"),
+    ("EXIF-rotated", "note 1 turned upright as their EXIF data asks; such as {root}/train/Käse 🧀/auf der Seite.jpg"),
+    ("mixed sizes", "note 1 2 sizes, 24x16 to 48x32, mostly 24x16; all are resized; such as {root}/train/Käse 🧀/large.jpg"),
+])
+def test_each_defect_has_its_line_in_the_report(sick, findings, kind, words):
+    rows = doctor.report(findings)
+    lines = [f"{severity} {count} {message}" for severity, what, count, message in rows if what == kind]
+    assert lines == [words.format(root=sick[0])]
+
+
+def test_errors_come_first_and_json_names_every_file(sick, findings):
+    told = json.loads(json.dumps(doctor.to_json(findings, sick[0])))
+    severities = [found["severity"] for found in told["findings"]]
+    assert severities == ["error"] * told["errors"] + ["note"] * told["notes"] and told["errors"] == 8
+    named = {name for found in told["findings"] for name in found["files"]}
+    assert named == set.union(*sick[1].values()) and all(Path(name).is_file() for name in named)
+
+
+def test_the_quick_form_reads_first_bytes_only(sick):
+    root, expected = sick
+    found = doctor.examine_files(sources.files(root), quick=True, classes=sources.class_names(root))
+    kinds = {f.kind: set(f.files) for f in found if f.kind != "counts"}
+    assert set(kinds) == {"empty file", "not an image", "wrong suffix", "empty class"}
+    assert kinds["empty file"] == expected["empty file", "error"] and kinds["wrong suffix"] == expected["wrong suffix", "note"]
+    assert kinds["not an image"] == expected["not an image", "error"] | {str(root / "test/dog/scan.tiff")}
+
+
+def test_sound_files_are_only_counted_and_progress_is_told(tmp_path):
+    items = [(put(tmp_path / label / f"{n}.jpg", encoded(picture((8, 8)), "JPEG")), label, None)
+             for label in "ab" for n in range(300)]
+    told = []
+    found = doctor.examine_files(items, progress=lambda done, total: told.append((done, total)))
+    assert [(f.kind, f.message) for f in found] == [("counts", "all: 600 of 2 classes: a 300, b 300")]
+    assert told == sorted(told) and told[-1] == (600, 600) and len(told) > 1
+
+
+@pytest.mark.parametrize("format", [*ENDINGS, "progressive"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
+def test_a_file_cut_anywhere_is_refused_by_tensorflow_and_called_truncated(tmp_path, format, share):
+    """If TensorFlow one day decodes the first part of such a file, Pillow has to be asked of every file."""
+    options = {"progressive": True} if format == "progressive" else {}
+    whole = encoded(picture((64, 48)), "JPEG" if options else format, **options)
+    path = put(tmp_path / f"cut.{ENDINGS.get(format, 'jpg')}", whole[:int(len(whole) * share)])
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decode(path.read_bytes())
+    assert ("truncated", (str(path),)) in [(f.kind, f.files) for f in doctor.examine_files([(path, "a", None)])]
+
+
+@pytest.mark.parametrize("format, mode", [(format, mode) for format, modes in {
+    "PNG": ("RGB", "RGBA", "LA", "P", "1", "L"), "GIF": ("P", "L"), "BMP": ("RGB", "RGBA", "L", "P"), "WEBP": ("RGB",),
+    "JPEG": ("CMYK", "L", "RGB")}.items() for mode in modes])
+def test_what_passes_is_decoded_in_its_colours(tmp_path, format, mode):
+    path = put(tmp_path / f"a.{ENDINGS[format]}", encoded(picture(mode=mode), format))
+    kinds = {f.kind for f in doctor.examine_files([(path, "a", "test")]) if f.severity == "error"} - {"one class"}
+    wanted = pixels(path.read_bytes())
+    difference = np.abs(decode(path.read_bytes()).numpy() - wanted).max()
+    assert (difference <= 8) == (kinds == set()), f"{kinds}, but colours differ by {difference}"
+    assert kinds <= {"wrong colours"}
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_turned_photos_are_counted_and_training_sees_them_upright(tmp_path, orientation):
+    path = put(tmp_path / "a.jpg", encoded(picture(), "JPEG", exif=turned(orientation)))
+    found = [f.files for f in doctor.examine_files([(path, "a", None)]) if f.kind == "EXIF-rotated"]
+    assert found == ([(str(path),)] if orientation > 1 else [])
+    seen, upright = decode(path.read_bytes()).numpy(), pixels(path.read_bytes())
+    assert seen.shape == upright.shape and np.abs(seen - upright).max() <= 8
+
+
+def test_an_upright_photo_with_broken_metadata_is_sound(tmp_path):
+    items = []
+    for n, exif in enumerate((turned(1).tobytes(), b"Exif\0\0nonsense", b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01")):
+        items.append((put(tmp_path / f"{n}.jpg", encoded(picture(), "JPEG", exif=exif)), "ab"[n % 2], "test"))
+    assert {f.kind for f in doctor.examine_files(items)} == {"counts"}
+
+
+def test_an_unreadable_file_is_an_error(tmp_path):
+    found = doctor.examine_files([(tmp_path / "gone.jpg", "a", "test")])
+    assert ("unreadable", "error") in [(f.kind, f.severity) for f in found]
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """A folder without parts: in each of two classes of the same file names a sound file and two bad ones."""
+    root = tmp_path / "data set"
+    for label in "ab":
+        put(root / label / "1.jpg", b"")
+        put(root / label / "2.jpg", b"no image")
+        put(root / label / "3.jpg", encoded(picture(), "JPEG"))
+    return root
+
+
+def test_bad_files_are_set_aside_and_nothing_is_overwritten(broken, tmp_path):
+    aside = tmp_path / "aside"
+    for taken in ("1.jpg", "1-1.jpg"):
+        put(aside / "a" / taken, b"kept")
+    assert doctor.move_bad(doctor.examine_files(sources.files(broken)), aside) == 4
+    kept = {str(path.relative_to(aside)): path.read_bytes() for path in aside.rglob("*.jpg")}
+    assert kept == {"a/1.jpg": b"kept", "a/1-1.jpg": b"kept", "a/1-2.jpg": b"", "a/2.jpg": b"no image", "b/1.jpg": b"",
+                    "b/2.jpg": b"no image"}
+    assert [path.name for path, _, _ in sources.files(broken)] == ["3.jpg", "3.jpg"]
+    assert doctor.move_bad(doctor.examine_files(sources.files(broken)), aside) == 0
+
+
+def test_bad_files_keep_their_split(tmp_path):
+    put(tmp_path / "set/train/a/1.jpg", b""), put(tmp_path / "set/test/b/1.jpg", encoded(picture(), "JPEG"))
+    doctor.move_bad(doctor.examine_files(sources.files(tmp_path / "set")), tmp_path / "aside")
+    assert (tmp_path / "aside/train/a/1.jpg").is_file() and (tmp_path / "set/test/b/1.jpg").is_file()
+
+
+def test_bad_files_do_not_become_a_class(broken, tmp_path):
+    found = doctor.examine_files(sources.files(broken))
+    with pytest.raises(UserError, match="lies in the data set"):
+        doctor.move_bad(found, broken / "bad")
+    blocked = put(tmp_path / "file", b"")
+    with pytest.raises(UserError, match="Cannot move .*1.jpg to"):
+        doctor.move_bad(found, blocked)
+    assert len(sources.files(broken)) == 6 and not (broken / "bad").exists()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("part", [None, "test"])
+def test_classes_too_small_to_divide_are_those_that_training_refuses(tmp_path, count, part):
+    root = tmp_path / ("train" if part else "")
+    for label, n in (("many", 40), ("few", count)):
+        for i in range(n):
+            put(root / label / f"{i}.png", encoded(picture((4, 4)), "PNG"))
+            if part and i < 2:
+                put(tmp_path / part / label / f"{i}.png", encoded(picture((4, 4)), "PNG"))
+    small = [f for f in doctor.examine_files(sources.files(tmp_path)) if f.kind == "class too small"]
+    assert [f.severity for f in small] == ([] if count > 1 else ["note" if part else "error"])
+    try:
+        data.load(str(tmp_path), (4, 4, 3), validation=Recipe.validation)
+    except UserError:
+        assert small
+    else:
+        assert not small
+
+
+@pytest.fixture(scope="module")
+def sign_digits(tmp_path_factory):
+    """The photos of signed digits, unpacked; $ZOO_DATA names the folder that holds sign-digits.zip."""
+    packed = Path(os.environ.get("ZOO_DATA", "")) / "sign-digits.zip"
+    if not packed.is_file():
+        pytest.skip("sign-digits.zip is not here: set ZOO_DATA to the folder that holds it")
+    folder = tmp_path_factory.mktemp("photos")
+    with zipfile.ZipFile(packed) as archive:
+        archive.extractall(folder)
+    return folder / "sign-digits"
+
+
+def test_real_photos_are_sound_and_those_that_lie_on_their_side_are_named(sign_digits):
+    found = doctor.examine_files(sources.files(sign_digits), classes=sources.class_names(sign_digits))
+    assert {f.severity for f in found} == {"note"}
+    photos = {str(path): Image.open(io.BytesIO(path.read_bytes())) for path in sign_digits.glob("*/*/*")}
+    on_their_side = {name for name, photo in photos.items() if photo.getexif().get(0x0112, 1) != 1}
+    assert {f.kind: set(f.files) for f in found}["EXIF-rotated"] == on_their_side and on_their_side
+    assert sum(int(f.message.split()[1].replace(",", "")) for f in found if f.kind == "counts") == len(photos)
