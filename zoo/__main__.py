@@ -54,8 +54,8 @@ def info(model, settings, as_json):
         return
     click.echo(f"{described['name']}  {described['paper']}\n{described['summary']}\n")
     table(("layer", "type", "maps", "size", "kernel", "stride", "activation", "weights", "multiply-adds"),
-           [[f"{v:,}" if isinstance(v, int) else v or "-" for v in row.values()] for row in described["layers"]],
-           right=(2, 7, 8))
+          [[f"{v:,}" if isinstance(v, int) else v or "-" for v in row.values()] for row in described["layers"]],
+          right=(2, 7, 8))
     click.echo(f"\n{described['weights']:,} weights, {described['trainable']:,} of them trainable; "
                f"{described['flops']:,} multiply-adds.")
     click.echo("(softmax): the network answers logits; softmax is in the loss and in the export.")
@@ -72,7 +72,7 @@ def recipes(as_json):
         return
     columns = ("recipe", "model", "data", "accuracy", "seeds", "seconds", "published")
     table(("recipe", "network", "data", "test accuracy", "seeds", "seconds", "published"),
-           [[row[column] for column in columns] for row in rows])
+          [[row[column] for column in columns] for row in rows])
 
 
 @cli.command(epilog=example("zoo train lenet5-digits", "zoo train lenet5-mnist --data-dir ~/tensorflow_datasets",
