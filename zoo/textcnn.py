@@ -27,7 +27,6 @@ from zoo.registry import register
 
 PAPER = "Kim 2014"
 TABLES = ("static", "nonstatic")  # word vectors as they come, or trained with the network
-_UNIFORM = 0.25  # the paper draws unknown words from U[-a, a] with the variance of the known; its code takes 0.25
 
 
 def token_input():
@@ -39,7 +38,7 @@ def token_input():
     return tokens, ops.expand_dims(ops.cast(ops.not_equal(tokens, 0), "float32"), -1)
 
 
-def word_vectors(tokens, mask, vocab_size, embedding, tables=("nonstatic",), vectors=None):
+def word_vectors(tokens, mask, vocab_size, embedding, tables=("nonstatic",), vectors=None, scale=0.25):
     """Return the vector of each token, zeros for padding, of shape (batch, tokens, embedding); several tables are added.
 
     Args:
@@ -48,6 +47,7 @@ def word_vectors(tokens, mask, vocab_size, embedding, tables=("nonstatic",), vec
         embedding: the length of a vector.
         tables: a sequence of "static" and "nonstatic".
         vectors: array of shape (vocab_size, embedding) that the tables start as; None for random vectors, the same in all.
+        scale: random vectors are uniform in [-scale, scale].
 
     Raises:
         zoo.errors.UsageError: if a table is unknown or `vectors` has another shape.
@@ -55,7 +55,7 @@ def word_vectors(tokens, mask, vocab_size, embedding, tables=("nonstatic",), vec
     if vectors is not None and np.shape(vectors) != (vocab_size, embedding):
         raise UsageError(f"vectors must have the shape (vocab_size, embedding), {(vocab_size, embedding)}. "
                          f"Received: {np.shape(vectors)}.")
-    start = keras.initializers.RandomUniform(-_UNIFORM, _UNIFORM)  # draws the same numbers each time it is asked
+    start = keras.initializers.RandomUniform(-scale, scale)  # draws the same numbers each time it is asked
     found = []
     for table in tables:
         if table not in TABLES:
@@ -98,7 +98,7 @@ def best_match(x, mask, width, filters, padding):
 @register("textcnn_multichannel", params=12_360_902, tables=("static", "nonstatic"))
 @register("textcnn_course", params=6_360_902, padding="valid", dropout=0.0, max_norm=0.0)
 def textcnn(vocab_size=20_000, classes=2, *, embedding=300, windows=(3, 4, 5), filters=100, tables=("nonstatic",),
-            vectors=None, padding="full", embedding_dropout=0.0, dropout=0.5, max_norm=3.0):
+            vectors=None, scale=0.25, padding="full", embedding_dropout=0.0, dropout=0.5, max_norm=3.0):
     """Kim's TextCNN. CNN-rand is `textcnn`; the static, non-static and multichannel networks want `vectors`.
 
     Args:
@@ -109,6 +109,7 @@ def textcnn(vocab_size=20_000, classes=2, *, embedding=300, windows=(3, 4, 5), f
         filters: the number of filters of each width.
         tables: of word vectors: "static" stays as it is, "nonstatic" is trained; with both, each filter sees their sum.
         vectors: array of shape (vocab_size, embedding) that the tables start as; None for random vectors.
+        scale: random vectors are uniform in [-scale, scale]; 0.25 in the paper's code.
         padding: "full" or "valid": which windows a sentence has.
         embedding_dropout: the rate of dropout of the word vectors, 0 to 1; 0 in the paper.
         dropout: the rate before the output, 0 to 1.
@@ -125,7 +126,7 @@ def textcnn(vocab_size=20_000, classes=2, *, embedding=300, windows=(3, 4, 5), f
     if padding not in ("full", "valid"):
         raise unknown("padding", padding, ("full", "valid"))
     tokens, mask = token_input()
-    x = word_vectors(tokens, mask, vocab_size, embedding, tables, vectors)
+    x = word_vectors(tokens, mask, vocab_size, embedding, tables, vectors, scale)
     if embedding_dropout:
         x = layers.Dropout(embedding_dropout, name="embedding_dropout")(x)
     x = [best_match(x, mask, width, filters, padding) for width in windows]
