@@ -109,7 +109,7 @@ def test_train_evaluate_predict_and_export_from_an_empty_folder(zoo_command, tmp
     assert trained.stdout.splitlines()[0].startswith("epoch 1/1  accuracy ")
     assert trained.stdout.splitlines()[-1] == "Next: zoo export runs/lenet5-digits"
     scores = json.loads(zoo_command("evaluate", "runs/lenet5-digits", "--json").stdout)
-    assert f"test accuracy {scores['accuracy']:.4f} on 360 images" in trained.stdout
+    assert f"test accuracy {scores['accuracy']:.4f} on 360 examples" in trained.stdout
     exported = zoo_command("export", "runs/lenet5-digits")
     assert exported.stdout.splitlines()[-1] == "Next: zoo predict saved_models/lenet5-digits IMAGE"
     told = [json.loads(zoo_command("predict", model, "runs/lenet5-digits/curves.png", "--json").stdout)[0]

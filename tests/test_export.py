@@ -79,14 +79,15 @@ def test_an_export_that_is_there_is_kept_unless_forced(exported, finished_run):
 
 def test_a_mismatch_leaves_nothing_behind(finished_run, tmp_path, monkeypatch):
     """The graph on disk is made to differ from the Keras model, as a wrong conversion would."""
-    honest = export._write
+    honest = export._images
 
     def corrupt(model, *args):
         original = model.get_weights()
         model.set_weights([weight + 0.01 for weight in original])
-        honest(model, *args)
+        written = honest(model, *args)
         model.set_weights(original)
-    monkeypatch.setattr(export, "_write", corrupt)
+        return written
+    monkeypatch.setattr(export, "_images", corrupt)
     with pytest.raises(UserError, match="serving_default answers otherwise than the Keras model.*Nothing was exported"):
         export.export(finished_run, tmp_path / "model")
     assert not list(tmp_path.iterdir())

@@ -34,16 +34,16 @@ def data_folder():
 
 def test_a_table_is_read_by_the_names_of_its_columns(tmp_path):
     (tmp_path / "a.csv").write_text('id,Label,Review\n1,good,"nice, really"\n\n2,bad,"two\nlines"\n3,good,\n', "utf-8")
-    assert text.rows(tmp_path / "a.csv") == [("nice, really", "good"), ("two\nlines", "bad"), ("", "good")]
+    assert text.rows(tmp_path / "a.csv") == [(2, "nice, really", "good"), (5, "two\nlines", "bad"), (6, "", "good")]
     (tmp_path / "b.tsv").write_text('words\tclass\nsay "no\tbad\n', encoding="utf-8-sig")
-    assert text.rows(tmp_path / "b.tsv") == [('say "no', "bad")]
+    assert text.rows(tmp_path / "b.tsv") == [(2, 'say "no', "bad")]
     assert text.read(tmp_path / "b.tsv") == {"train": (['say "no'], ["bad"])}
 
 
 def test_texts_are_composed_and_keep_unusual_line_ends(tmp_path):
     decomposed = unicodedata.normalize("NFD", "tiếng Việt")
     (tmp_path / "a.csv").write_bytes(f"text,label\r\n{decomposed}\u2028\x85,x\r\n".encode())
-    assert text.rows(tmp_path / "a.csv") == [("tiếng Việt\u2028\x85", "x")]
+    assert text.rows(tmp_path / "a.csv") == [(2, "tiếng Việt\u2028\x85", "x")]
 
 
 @pytest.mark.parametrize("content, words", [

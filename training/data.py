@@ -17,7 +17,7 @@ from training.images import decode
 from training.store import Reader, Split
 from zoo.errors import UserError
 
-_TEST_SHARE = 0.2  # of a data set that comes without a test part
+TEST_SHARE = 0.2  # of a data set that comes without a test part
 _BATCH = 256       # images counted at a time
 
 
@@ -29,6 +29,7 @@ class Dataset:
     validation: Split | None
     test: Split
     class_names: list
+    vocabulary: object = None  # of sentences: the `training.vocabulary.Vocabulary` that numbered them
 
     @property
     def statistics(self):
@@ -72,15 +73,15 @@ def load(name, shape, *, validation=0.1, seed=0, data_dir=None, resize="stretch"
     else:
         parts, class_names = _tfds(name, reader, data_dir)
     if "test" not in parts:
-        parts["train"], parts["test"] = _divide(parts["train"], _TEST_SHARE, seed=0)
+        parts["train"], parts["test"] = divide(parts["train"], TEST_SHARE, seed=0)
     if "validation" not in parts and validation:
-        parts["train"], parts["validation"] = _divide(parts["train"], validation, seed)
+        parts["train"], parts["validation"] = divide(parts["train"], validation, seed)
     return Dataset(parts["train"], parts.get("validation"), parts["test"], class_names)
 
 
 def is_path(name):
     """Return whether the data set `name` is a file or folder of the user's own."""
-    return Path(name).exists() or any(mark in name for mark in ("/", "\\", ".npz"))
+    return Path(name).exists() or any(mark in name for mark in ("/", "\\", ".npz", ".csv", ".tsv"))
 
 
 def own_shape(name, data_dir=None):
@@ -153,9 +154,10 @@ def _tfds(name, reader, data_dir):
     return parts, list(builder.info.features["label"].names)
 
 
-def _divide(split, share, seed):
+def divide(split, share, seed):
+    """Return (the rest, `share` of the examples drawn by `seed`), each with the classes of `split` in its proportions."""
     try:
         kept, held_out = train_test_split(split.rows, test_size=share, random_state=seed, stratify=split.labels)
     except ValueError as error:  # a class of one image, or fewer images held out than classes
-        raise UserError(f"Cannot set {share:.0%} of {len(split):,} images aside by class: {error}") from None
+        raise UserError(f"Cannot set {share:.0%} of {len(split):,} examples aside by class: {error}") from None
     return tuple(dataclasses.replace(split, rows=np.sort(part)) for part in (kept, held_out))

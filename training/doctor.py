@@ -25,7 +25,10 @@ def examine(name, data_dir=None, progress=None):
     Raises:
         zoo.errors.UserError: if it is unknown, cannot be read, or is no such data set.
     """
-    from training import data  # imports TensorFlow: seconds
+    from training import data, text, text_data  # imports TensorFlow: seconds
+    if text_data.is_text(name, data_dir) and data.is_path(name):
+        return examine_rows((where, sentence, label, split) for split, found in text.listing(name).items()
+                            for where, sentence, label in found)
     if data.is_path(name) and Path(name).suffix == ".npz":
         return examine_arrays(sources.arrays(name, check=False))
     if data.is_path(name):
@@ -91,14 +94,14 @@ def examine_rows(rows):
     Sentences are the same if they differ in case, in space or in how Unicode writes the same letters, and in nothing else.
 
     Args:
-        rows: (line number, text, label, split) tuples; split is None where the data set has no parts.
+        rows: (line number or name, text, label, split) tuples; split is None where the data set has no parts.
 
     Returns:
         A list of `Finding`, errors first; its files are rows, such as "train, line 7".
     """
     same, empty, named = collections.defaultdict(list), [], []
     for line, text, label, split in rows:
-        name = f"{split}, line {line}" if split else f"line {line}"
+        name = line if isinstance(line, str) else f"{split}, line {line}" if split else f"line {line}"
         named.append((name, label, split))
         plain = " ".join(unicodedata.normalize("NFC", text).casefold().split())
         if plain:

@@ -1,10 +1,14 @@
 """How good a trained network is on images it has not seen."""
+import dataclasses
+from pathlib import Path
+
 import keras
 import numpy as np
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import confusion_matrix, f1_score
 
-from training import data, pipeline, run_dir
+from training import data, pipeline, run_dir, text_data
 from training.recipes import read
+from training.vocabulary import Vocabulary
 
 
 def score(model, split, class_names, batch=256):
@@ -16,13 +20,15 @@ def score(model, split, class_names, batch=256):
         class_names: the classes' names, in label order.
 
     Returns:
-        A dict: accuracy and loss are floats, examples an int, confusion a list of rows, true class by predicted class.
+        A dict: accuracy, loss and macro_f1 (the mean over the classes) are floats, examples an int, confusion a list of
+        rows, true class by predicted class.
     """
     images = pipeline.batches(split, batch, len(class_names)).map(lambda images, labels: images)
     logits = model.predict(images, verbose=0)
     losses = keras.losses.sparse_categorical_crossentropy(split.labels, logits, from_logits=True)
     found = np.argmax(logits, axis=1)
     return {"accuracy": float(np.mean(found == split.labels)), "loss": float(np.mean(losses)),
+            "macro_f1": float(f1_score(split.labels, found, average="macro", zero_division=0)),
             "examples": len(split),
             "confusion": confusion_matrix(split.labels, found, labels=range(len(class_names))).tolist()}
 
@@ -44,12 +50,20 @@ def evaluate(run, name=None, data_dir=None):
         zoo.errors.UserError: if there is no finished run or no such data, or its classes are others.
     """
     model, metrics, recipe = load(run)
-    dataset = data.load(name or recipe.data, model.input.shape[1:], validation=0, data_dir=data_dir, resize=recipe.resize,
-                        skip_bad=recipe.skip_bad)
+    if (Path(run) / "vocab.txt").exists():
+        dataset = text_data.load(dataclasses.replace(recipe, data=name or recipe.data), data_dir, vocabulary(run))
+    else:
+        dataset = data.load(name or recipe.data, model.input.shape[1:], validation=0, data_dir=data_dir,
+                            resize=recipe.resize, skip_bad=recipe.skip_bad)
     if dataset.class_names != metrics["class_names"]:
         raise run_dir.UserError(f"{run} knows the classes {_few(metrics['class_names'])}; "
                                 f"{name} has {_few(dataset.class_names)}.")
     return {"run": str(run), "data": name or recipe.data, **score(model, dataset.test, dataset.class_names)}
+
+
+def vocabulary(run):
+    """Return the vocabulary of a run on sentences."""
+    return Vocabulary.parse((Path(run) / "vocab.txt").read_text(encoding="utf-8"))
 
 
 def _few(names):

@@ -39,7 +39,7 @@ def confusion(matrix, class_names):
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     turned = 0 if max(map(len, class_names)) <= 3 else 90
-    axes.set(xlabel="predicted class", ylabel="true class", title="Confusion matrix of the test images")
+    axes.set(xlabel="predicted class", ylabel="true class", title="Confusion matrix of the test part")
     axes.set_xticks(range(count), class_names, rotation=turned)
     axes.set_yticks(range(count), class_names)
     if count <= _CELLS:

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 import zoo
-from training import data, evaluate, figures, optimize, pipeline, precision
+from training import data, evaluate, figures, optimize, pipeline, precision, text_data
 from training.augment import check
 from training.checkpoint import Checkpoint, packed
 from training.progress import Report
@@ -24,7 +24,7 @@ from training.run_dir import claim, write
 from zoo.errors import UserError
 from zoo.inception import AUX_WEIGHT
 
-_EXAMPLES = 32  # test images that a run keeps, to check its exports with
+_EXAMPLES = 32  # test examples that a run keeps, to check its exports with
 
 
 def train(recipe, run, data_dir=None, log=True):
@@ -69,6 +69,12 @@ def prepare(recipe, data_dir=None, **told):
     """
     spec = zoo.spec(recipe.model)
     args = dict(recipe.model_args)
+    if text_data.is_text(recipe.data, data_dir):
+        _refuse_mismatch(spec, "vocab_size", recipe, "sentences")
+        dataset = text_data.load(recipe, data_dir)
+        args |= {"vocab_size": len(dataset.vocabulary), "classes": len(dataset.class_names)}
+        return dataset, lambda: zoo.build(recipe.model, **args)
+    _refuse_mismatch(spec, "input_shape", recipe, "images")
     if "input_shape" not in args:
         args["input_shape"] = (*spec.defaults["input_shape"][:2], data.own_shape(recipe.data, data_dir)[-1])
     check(recipe.augment, args["input_shape"][-1])
@@ -78,6 +84,11 @@ def prepare(recipe, data_dir=None, **told):
         args["mean"], args["std"] = dataset.statistics
     args["classes"] = len(dataset.class_names)
     return dataset, lambda: zoo.build(recipe.model, **args)
+
+
+def _refuse_mismatch(spec, argument, recipe, kind):
+    if argument not in spec.defaults:
+        raise UserError(f"{recipe.model} does not take {kind}, and those of {recipe.data} are {kind}.")
 
 
 @contextlib.contextmanager
@@ -140,7 +151,12 @@ def _finish(model, dataset, recipe, run, state, policy):
     os.replace(temporary, run / "model.keras")
     scores = evaluate.score(model, dataset.test, dataset.class_names)
     shown = np.arange(min(_EXAMPLES, len(dataset.test)))
-    write(run / "examples.npz", packed(images=dataset.test.take(shown), labels=dataset.test.labels[shown]))
+    if dataset.vocabulary:
+        write(run / "vocab.txt", str(dataset.vocabulary))
+        examples = np.array([text.encode() for text in dataset.test.texts[dataset.test.rows[shown]]])
+    else:
+        examples = dataset.test.take(shown)
+    write(run / "examples.npz", packed(examples=examples, labels=dataset.test.labels[shown]))
     write(run / "history.csv", _csv(state.history))
     write(run / "curves.png", _png(figures.curves(state.history)))
     write(run / "confusion.png", _png(figures.confusion(np.array(scores["confusion"]), dataset.class_names)))

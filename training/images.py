@@ -55,7 +55,7 @@ def decode(data):
 
 # How EXIF's tag 0x0112, one short integer, stands in a file of either byte order; its value is the next byte.
 _TAGS = (b"\x12\x01\x03\x00\x01\x00\x00\x00", b"\x01\x12\x00\x03\x00\x00\x00\x01\x00")
-_EXIF_BYTES = 2**16  # EXIF is one JPEG segment, the first or second, of at most 64 KiB
+_EXIF_BYTES = 4096  # EXIF is the first or second segment of a JPEG, and the orientation in its first directory
 
 
 def _orientation(data):

@@ -73,6 +73,6 @@ def batches(split, batch, classes):
 
 
 def _take(split, places):
-    """The images at `places`, from memory or disk, without a second copy of them all in the graph."""
-    images = tf.numpy_function(split.take, [places], tf.uint8)
-    return tf.ensure_shape(images, (None, *split.store.shape[1:]))
+    """The examples at `places`, from memory or disk, without a second copy of them all in the graph."""
+    taken = tf.numpy_function(split.take, [places], split.store.dtype)
+    return tf.ensure_shape(taken, (None, *split.store.shape[1:]) if split.texts is None else (None, None))

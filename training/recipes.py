@@ -22,11 +22,16 @@ class Recipe:
 
     name: str
     model: str                    # a name of the zoo
-    data: str                     # "digits", the path of a folder or .npz file, or a TFDS name
+    data: str                     # "digits", the path of a folder or file, or a TFDS name
     model_args: dict = field(default_factory=dict)  # builder arguments; images are resized to its input_shape
     resize: str = "stretch"       # stretch, crop or pad: what becomes of the images' aspect
     skip_bad: bool = False        # leave out files that cannot be decoded, instead of refusing the folder
     balance: str = "none"         # uneven classes: none, weights (in the loss) or sampling (each class as often)
+    vocabulary: int = 20_000      # sentences: the most words, by frequency in the training part
+    minimum_count: int = 1        # sentences: how often a word must occur there
+    max_tokens: int = 400         # sentences: tokens after that many are dropped
+    folds: int = 0                # sentences: cross-validation in so many folds; 0 for the given parts
+    fold: int = 0                 # which of them is the test part, from 0
     normalise: bool = False       # subtract the training images' mean and divide by their standard deviation
     validation: float = 0.1       # share of the training images held out to choose the best epoch, 0 to 0.5
     augment: dict = field(default_factory=dict)     # {"crop": pixels, "flip": true, ...}, see training.augment
@@ -44,7 +49,9 @@ class Recipe:
     def __post_init__(self):
         for name, low, high in (("epochs", 1, None), ("batch", 1, None), ("validation", 0, 0.5), ("warmup", 0, None),
                                 ("learning_rate", 0, None), ("label_smoothing", 0, 0.99), ("weight_decay", 0, None),
-                                ("seed", 0, 2**31 - 1)):
+                                ("seed", 0, 2**31 - 1),
+                                ("vocabulary", 3, None), ("minimum_count", 1, None), ("max_tokens", 1, None),
+                                ("folds", 0, None), ("fold", 0, max(self.folds - 1, 0))):
             value = getattr(self, name)
             if not value >= low or (high is not None and value > high):
                 bound = f"at least {low}" if high is None else f"{low} to {high}"

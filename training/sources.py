@@ -102,19 +102,21 @@ def _numerically(name):
 
 
 def tfds_builder(name, data_dir):
-    """Return the builder of the TensorFlow Datasets data set `name`, whose examples have one image and one label each.
+    """Return the builder of the TensorFlow Datasets data set `name`, whose examples have an image or a text, and one label.
 
     Raises:
         zoo.errors.UserError: if there is no such data set (the nearest name is given), or it has no such examples.
     """
     import tensorflow_datasets as tfds  # imported late: it takes a second, and digits do without
+    from training import ntc_scv  # noqa: F401 - registers our builder
     logging.getLogger("absl").setLevel(logging.ERROR)
     try:
         builder = tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError:
         raise unknown("data set", name, ["digits", *tfds.list_builders(with_community_datasets=False)]) from None
-    if not {"image", "label"} <= set(builder.info.features or ()):
-        raise UserError(f"The data set {name!r} has no images with one label each; its features are "
+    features = set(builder.info.features or ())
+    if "label" not in features or not features & {"image", "text"}:
+        raise UserError(f"The data set {name!r} has no images or texts with one label each; its features are "
                         f"{', '.join(builder.info.features)}.")
     return builder
 

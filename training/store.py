@@ -19,11 +19,12 @@ _SECONDS = 5          # between two lines on how far the decoding is
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """A part of a data set: the `rows` of `store`, all its images, and of `classes`, their labels."""
+    """A part of a data set: the `rows` of `store`, all its examples, and of `classes`, their labels."""
 
-    store: np.ndarray    # uint8 of shape (n, height, width, channels), in memory or mapped from disk
+    store: np.ndarray    # images, uint8 (n, height, width, channels), in memory or on disk; or token ids, int32 (n, tokens)
     classes: np.ndarray  # int32 of shape (n,)
     rows: np.ndarray     # int64 of shape (m,)
+    texts: np.ndarray | None = None  # the sentences of the token ids
 
     def __len__(self):
         return len(self.rows)
@@ -35,12 +36,13 @@ class Split:
 
     @property
     def images(self):
-        """All images of the part, copied: uint8 of shape (m, height, width, channels)."""
+        """All examples of the part, copied."""
         return self.take(np.arange(len(self)))
 
     def take(self, places):
-        """Return the images at `places`, integers from 0 to m - 1, as uint8 (len(places), height, width, channels)."""
-        return self.store[self.rows[places]]
+        """Return the examples at `places`, integers from 0 to m - 1; of token ids, as many columns as the longest has."""
+        taken = self.store[self.rows[places]]
+        return taken if taken.dtype != np.int32 else taken[:, :max(1, np.count_nonzero(taken.any(axis=0)))]
 
 
 @dataclasses.dataclass(frozen=True)

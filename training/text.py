@@ -27,22 +27,30 @@ def read(path):
     Raises:
         zoo.errors.UserError: if something cannot be read; the file and the line are named.
     """
+    return {split or "train": _columns(found) for split, found in listing(path).items()}
+
+
+def listing(path):
+    """Return what `read` reads with where it stands: {split: [(line number or file, text, label), ...]}.
+
+    The split is None where there are no given parts.
+    """
     path = Path(path)
     if path.suffix.lower() in _DELIMITERS:
-        return {"train": _columns(rows(path))}
+        return {None: rows(path)}
     tables = {sources.SPLITS.get(file.stem.lower()): file for file in sorted(path.glob("*.?sv")) if file.suffix in _DELIMITERS}
     if "train" in tables:
-        return {split: _columns(rows(file)) for split, file in tables.items() if split}
+        return {split: rows(file) for split, file in tables.items() if split}
     parts = collections.defaultdict(list)
     for file, label, split in sources.files(path):
         if file.suffix.lower() != ".txt":
             raise UserError(f"{file} is no .txt file; expected {path}/[train|validation|test/]CLASS/NAME.txt.")
-        parts[split or "train"].append((unicodedata.normalize("NFC", _utf8(file)).strip(), label))
-    return {split: _columns(pairs) for split, pairs in parts.items()}
+        parts[split].append((str(file), unicodedata.normalize("NFC", utf8(file)).strip(), label))
+    return dict(parts)
 
 
 def rows(path):
-    """Return the (text, label) pairs of a CSV or TSV file as a list, in the order of the file.
+    """Return the (line, text, label) triples of a CSV or TSV file as a list, in the order of the file; line is a row's last.
 
     The first row names the columns: one of `TEXT_COLUMNS` and one of `LABEL_COLUMNS`, whatever their case, among any others;
     of two columns, one such name is enough. CSV is quoted as in RFC 4180; TSV has no quotes. Blank lines do not count.
@@ -52,22 +60,22 @@ def rows(path):
     """
     path = Path(path)
     tsv = path.suffix.lower() == ".tsv"
-    reader = csv.reader(io.StringIO(_utf8(path), newline=""), strict=True, delimiter="\t" if tsv else ",",
+    reader = csv.reader(io.StringIO(utf8(path), newline=""), strict=True, delimiter="\t" if tsv else ",",
                         quoting=csv.QUOTE_NONE if tsv else csv.QUOTE_MINIMAL)
     try:
         head = next(reader, [])
         text, label = _places(path, head)
-        pairs = []
+        found = []
         for row in filter(None, reader):
             if len(row) != len(head) or not row[label].strip():
                 raise UserError(f"{path}, line {reader.line_num}: expected {len(head)} columns with a {head[label]}. "
                                 f"Received: {','.join(row)[:60]!r}.")
-            pairs.append((unicodedata.normalize("NFC", row[text]), row[label].strip()))
+            found.append((reader.line_num, unicodedata.normalize("NFC", row[text]), row[label].strip()))
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: {error}.") from None
-    if not pairs:
+    if not found:
         raise UserError(f"{path} holds no sentences.")
-    return pairs
+    return found
 
 
 def _places(path, head):
@@ -83,7 +91,8 @@ def _places(path, head):
     return text, label
 
 
-def _utf8(path):
+def utf8(path):
+    """Return the text of a UTF-8 file; what is none is refused with its line."""
     try:
         data = path.read_bytes()
         return data.decode("utf-8-sig")
@@ -94,6 +103,6 @@ def _utf8(path):
         raise UserError(f"{path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8. Save the file as UTF-8.") from None
 
 
-def _columns(pairs):
-    texts, labels = zip(*pairs, strict=True)
+def _columns(found):
+    _, texts, labels = zip(*found, strict=True)
     return list(texts), list(labels)

@@ -107,7 +107,7 @@ def train(name, data, file, run, data_dir, settings, skip_bad, as_json, **fields
     if as_json:
         click.echo(json.dumps(metrics, indent=2))
         return
-    click.echo(f"{recipe.name}: test accuracy {metrics['test_accuracy']:.4f} on {metrics['test_examples']:,} images, "
+    click.echo(f"{recipe.name}: test accuracy {metrics['test_accuracy']:.4f} on {metrics['test_examples']:,} examples, "
                f"{metrics['seconds']:.0f} s of training. Results, model and pictures are in {run}")
     click.echo(f"Next: zoo export {run}")
 
@@ -145,7 +145,7 @@ def evaluate(run, data, data_dir, as_json):
     scores = work.evaluate(run, data, data_dir)
     click.echo(json.dumps(scores, indent=2) if as_json else
                f"{scores['data']}: accuracy {scores['accuracy']:.4f}, loss {scores['loss']:.4f} "
-               f"on {scores['examples']:,} test images")
+               f"on {scores['examples']:,} test examples")
 
 
 @cli.command(epilog=example("zoo predict runs/lenet5-digits digit.png", "zoo predict saved_models/lenet5-digits *.png"))
@@ -153,14 +153,16 @@ def evaluate(run, data, data_dir, as_json):
 @click.argument("files", nargs=-1, required=True, type=click.Path())
 @json_option
 def predict(model, files, as_json):
-    """Label image FILES (JPEG, PNG, GIF, BMP, WebP) with a trained network."""
+    """Label image FILES (JPEG, PNG, GIF, BMP, WebP), or each line of text FILES, with a trained network."""
     with quiet_import():
         from training import predict as work
     answers = work.predict(model, files)
     if as_json:
         click.echo(json.dumps(answers, indent=2))
         return
-    table(("file", "label", "probability"), [(a["file"], a["label"], f"{a['probability']:.4f}") for a in answers])
+    table(("file", "label", "probability"),
+          [(f"{a['file']}, line {a['line']}" if "line" in a else a["file"], a["label"], f"{a['probability']:.4f}")
+           for a in answers])
 
 
 @cli.command(epilog=example("zoo export runs/lenet5-digits", "zoo export runs/lenet5-digits --to /models/digits/1"))
@@ -177,7 +179,7 @@ def export(run, to, force, as_json):
         click.echo(json.dumps(report, indent=2))
         return
     click.echo(f"{report['path']}: {report['bytes']:,} bytes; reloaded with TensorFlow alone, {report['examples']} test "
-               f"images answered alike, probabilities within {report['difference']:.0e}")
+               f"examples answered alike, probabilities within {report['difference']:.0e}")
     click.echo(f"Next: zoo predict {report['path']} IMAGE")
 
 

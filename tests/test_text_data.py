@@ -1,0 +1,110 @@
+"""Sentences all the way: from a table to a SavedModel that takes raw sentences."""
+import dataclasses
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from training import doctor, evaluate, export, fit, predict, recipes, text_data
+from zoo.errors import UserError
+
+GOOD, BAD = ("good", "lovely", "fine", "quán rất ngon"), ("poor", "awful", "dull", "quán rất dở")
+STRANGER = """
+import sys
+sys.modules["keras"] = sys.modules["zoo"] = sys.modules["training"] = None
+import tensorflow as tf
+model = tf.saved_model.load(sys.argv[1])
+print(*[label.decode() for label in model.signatures["serving_default"](text=tf.constant(sys.argv[2:]))["label"].numpy()])
+"""
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A table of 240 sentences that one word gives away."""
+    path = tmp_path_factory.mktemp("reviews") / "reviews.csv"
+    rows = [f'"the film, number {n}, was {(BAD, GOOD)[n % 2][n % 4]} .",{("bad", "good")[n % 2]}' for n in range(240)]
+    path.write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def recipe(table):
+    small = {"embedding": 16, "windows": [2, 3], "filters": 8}
+    return dataclasses.replace(recipes.recipe("textcnn", str(table)), model_args=small, epochs=8, batch=16, learning_rate=1e-2)
+
+
+@pytest.fixture(scope="module")
+def run(recipe, tmp_path_factory):
+    run = tmp_path_factory.mktemp("text") / "run"
+    fit.train(recipe, run, log=False)
+    return run
+
+
+def test_the_vocabulary_is_of_the_training_part_alone(recipe):
+    dataset = text_data.load(recipe)
+    assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [172, 20, 48]
+    numbers = {text.split()[3] for text in dataset.test.texts[dataset.test.rows]}
+    assert numbers and not numbers & set(dataset.vocabulary.words)
+
+
+def test_a_batch_is_as_wide_as_its_longest_sentence(recipe, tmp_path):
+    path = tmp_path / "mixed.csv"
+    path.write_text("text,label\n" + "".join(f"{'word ' * (1 + n % 20)},{'ab'[n % 2]}\n" for n in range(100)))
+    dataset = text_data.load(dataclasses.replace(recipe, data=str(path)))
+    short = np.flatnonzero((dataset.train.store[dataset.train.rows] != 0).sum(axis=1) == 3)
+    assert dataset.train.store.shape[1] == 20 and dataset.train.take(short).shape == (len(short), 3)
+
+
+def test_folds_cover_every_sentence_once(recipe):
+    tested = [text_data.load(dataclasses.replace(recipe, folds=4, fold=fold)) for fold in range(4)]
+    assert sorted(np.concatenate([dataset.test.rows for dataset in tested])) == list(range(240))
+    for dataset in tested:
+        assert not set(dataset.test.rows) & {*dataset.train.rows, *dataset.validation.rows}
+        assert np.bincount(dataset.test.labels).tolist() == [30, 30]
+
+
+def test_it_learns_and_is_scored(run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["test_accuracy"] >= 0.95 and metrics["test_macro_f1"] >= 0.95
+    assert metrics["class_names"] == ["bad", "good"]
+    assert evaluate.evaluate(run)["accuracy"] == metrics["test_accuracy"]
+
+
+def test_a_stranger_asks_the_saved_model_in_sentences(run, tmp_path):
+    report = export.export(run, tmp_path / "model")
+    assert report["examples"] == 32
+    sentences = ["The film was LOVELY!", "dull", "Quán rất ngon", ""]
+    asked = subprocess.run([sys.executable, "-I", "-c", STRANGER, tmp_path / "model", *sentences], capture_output=True,
+                           text=True)
+    (tmp_path / "lines.txt").write_text("\n".join(sentences), encoding="utf-8")
+    told = predict.predict(run, [tmp_path / "lines.txt"])
+    assert asked.stdout.split()[:3] == [answer["label"] for answer in told] == ["good", "bad", "good"], asked.stderr
+    assert [answer["line"] for answer in told] == [1, 2, 3]
+    assert predict.predict(tmp_path / "model", [tmp_path / "lines.txt"]) == [
+        {**answer, "probability": pytest.approx(answer["probability"], abs=1e-5)} for answer in told]
+
+
+def test_the_same_sentence_alone_or_in_a_long_batch_gets_the_same_answer(run, tmp_path):
+    export.export(run, tmp_path / "model")
+    loaded = tf.saved_model.load(tmp_path / "model")
+
+    def ask(*texts):
+        return loaded.signatures["serving_default"](text=tf.constant(texts))["probabilities"].numpy()[0]
+    np.testing.assert_allclose(ask("a fine film"), ask("a fine film", "word " * 300), atol=1e-6)
+
+
+def test_images_and_sentences_are_not_mixed_up(table, tmp_path):
+    with pytest.raises(UserError, match="lenet5 does not take sentences"):
+        fit.train(recipes.recipe("lenet5", str(table)), tmp_path / "run")
+    with pytest.raises(UserError, match="textcnn does not take images"):
+        fit.train(recipes.recipe("textcnn", "digits"), tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_doctor_names_the_lines_of_a_table(tmp_path):
+    (tmp_path / "t.csv").write_text("text,label\nnice film,good\ndull,bad\nNice  film,bad\n")
+    found = {finding.kind: finding for finding in doctor.examine(str(tmp_path / "t.csv"))}
+    assert found["conflicting labels"].files == ("line 2", "line 4")

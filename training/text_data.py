@@ -1,0 +1,85 @@
+"""Sentences as a data set: read, divided, numbered by a vocabulary of the training part, and held as rows of token ids."""
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+from sklearn.model_selection import StratifiedKFold
+
+from training import sources, text
+from training.data import TEST_SHARE, Dataset, divide, is_path
+from training.store import Split
+from training.vocabulary import Vocabulary
+
+
+def is_text(name, data_dir=None):
+    """Return whether the data set `name` is one of sentences.
+
+    Such are a CSV or TSV file, a folder of those or of .txt files in class folders, and the names of TensorFlow Datasets
+    whose examples have a text.
+    """
+    if name == "digits" or Path(name).suffix == ".npz":
+        return False
+    if not is_path(name):
+        return "text" in sources.tfds_builder(name, data_dir).info.features
+    path = Path(name)
+    return path.suffix.lower() in (".csv", ".tsv") or any(path.glob("*.?sv")) or any(path.glob("*/*.txt")) or any(
+        path.glob("*/*/*.txt"))
+
+
+def load(recipe, data_dir=None, vocabulary=None):
+    """Load the sentences of `recipe.data`.
+
+    Given parts are kept, missing ones drawn as `training.data.load` draws them. With `recipe.folds` all parts are put
+    together, and the fold number `recipe.fold` of a stratified division into so many is the test part (Kim 2014, section 3).
+
+    Args:
+        recipe: gives data, validation, seed, vocabulary, minimum_count, max_tokens, folds and fold.
+        data_dir: where TensorFlow Datasets keeps its files.
+        vocabulary: of a trained network; None to build one from the training part.
+
+    Returns:
+        A `training.data.Dataset` whose examples are token ids, int32 of shape (n, longest), padded with 0 at the end.
+
+    Raises:
+        zoo.errors.UserError: if the data cannot be read, or cannot be divided.
+    """
+    given, class_names = _read(recipe.data, data_dir)
+    texts = np.array([text for texts, _ in given.values() for text in texts], object)
+    labels = np.array([class_names.index(label) for _, labels in given.values() for label in labels], "int32")
+    whole = Split(texts, labels, np.arange(len(texts)))
+    parts = _parts(whole, {part: len(texts) for part, (texts, _) in given.items()}, recipe)
+    if "validation" not in parts and recipe.validation:
+        parts["train"], parts["validation"] = divide(parts["train"], recipe.validation, recipe.seed)
+    vocabulary = vocabulary or Vocabulary.build(parts["train"].images.tolist(), recipe.vocabulary, recipe.minimum_count)
+    ids = vocabulary.encode(texts.tolist(), recipe.max_tokens)
+    held = {part: dataclasses.replace(split, store=ids, texts=texts) for part, split in parts.items()}
+    return Dataset(held["train"], held.get("validation"), held["test"], class_names, vocabulary)
+
+
+def _read(name, data_dir):
+    """{part: (texts, labels)} and the class names in order."""
+    if is_path(name):
+        given = text.read(name)
+        return given, sorted({label for _, labels in given.values() for label in labels})
+    builder = sources.tfds_builder(name, data_dir)
+    sources.prepare(builder)
+    names = builder.info.features["label"].names
+    given = {}
+    for part in [part for part in ("train", "validation", "test") if part in builder.info.splits]:
+        rows = list(builder.as_dataset(split=part, shuffle_files=False).as_numpy_iterator())
+        given[part] = [row["text"].decode() for row in rows], [names[row["label"]] for row in rows]
+    return given, names
+
+
+def _parts(whole, counts, recipe):
+    """The given parts of `whole`, which stand one after the other; or one fold as the test part, and the rest to train on."""
+    if recipe.folds:
+        divided = list(StratifiedKFold(recipe.folds, shuffle=True, random_state=0).split(whole.rows, whole.labels))
+        train, test = divided[recipe.fold]
+        return {"train": dataclasses.replace(whole, rows=train), "test": dataclasses.replace(whole, rows=test)}
+    ends = np.cumsum(list(counts.values()))
+    parts = {part: dataclasses.replace(whole, rows=np.arange(end - count, end))
+             for (part, count), end in zip(counts.items(), ends, strict=True)}
+    if "test" not in parts:
+        parts["train"], parts["test"] = divide(parts["train"], TEST_SHARE, seed=0)
+    return parts
