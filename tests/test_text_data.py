@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training import doctor, evaluate, export, fit, predict, recipes, text_data
+from training import doctor, evaluate, export, fit, folds, predict, recipes, text_data
 from zoo.errors import UserError
 
 GOOD, BAD = ("good", "lovely", "fine", "quán rất ngon"), ("poor", "awful", "dull", "quán rất dở")
@@ -64,6 +64,16 @@ def test_folds_cover_every_sentence_once(recipe):
     for dataset in tested:
         assert not set(dataset.test.rows) & {*dataset.train.rows, *dataset.validation.rows}
         assert np.bincount(dataset.test.labels).tolist() == [30, 30]
+
+
+def test_cross_validation_trains_each_fold_once(recipe, tmp_path):
+    short = dataclasses.replace(recipe, folds=3, epochs=1)
+    result = folds.cross_validate(short, tmp_path, log=False)
+    scores = [json.loads((tmp_path / f"fold{n}/metrics.json").read_text())["test_accuracy"] for n in range(3)]
+    assert result["accuracies"] == scores and result["test_accuracy"] == pytest.approx(np.mean(scores))
+    before = (tmp_path / "fold0/model.keras").stat().st_mtime_ns
+    assert folds.cross_validate(short, tmp_path, log=False)["accuracies"] == scores
+    assert (tmp_path / "fold0/model.keras").stat().st_mtime_ns == before
 
 
 def test_it_learns_and_is_scored(run):

@@ -15,11 +15,14 @@ from zoo.errors import UserError
 FOLDER = Path(__file__).with_name("results")
 README = Path(__file__).parents[1] / "README.md"
 _MARKS = "<!-- results: make results -->\n", "<!-- end of results -->\n"
-_KEPT = ("seed", "test_accuracy", "test_loss", "best_epoch", "seconds", "images_per_second", "precision", "machine",
-         "versions", "python", "commit", "finished")
+_ALWAYS = ("seed", "test_accuracy", "seconds", "precision", "machine", "versions", "python", "commit", "finished")
+_KEPT = (*_ALWAYS, "test_loss", "test_macro_f1", "best_epoch", "images_per_second")
+_FOLDS_KEPT = (*_ALWAYS, "folds", "stdev", "accuracies")
 PUBLISHED = {  # what the course document or the paper reports for the same network and data
     "lenet5-mnist": "99.2 % (LeCun et al. 1998, with distortions)",
     "lenet-mnist": "98.4 % (course)",
+    "textcnn-mr": "76.1 % (Kim 2014, 10 folds)",
+    "resnet20-cifar10": "91.25 % (He et al. 2016)",
 }
 
 
@@ -36,6 +39,8 @@ def _row(recipe):
         runs = json.loads(file.read_text())["runs"]
         scores = [100 * run["test_accuracy"] for run in runs]
         spread = f" ± {statistics.stdev(scores):.2f}" if len(scores) > 1 else ""
+        if "folds" in runs[0]:
+            spread = f" ± {100 * runs[0]['stdev']:.2f} over {runs[0]['folds']} folds"
         row |= {"accuracy": f"{statistics.mean(scores):.2f}{spread} %", "seeds": ", ".join(str(r["seed"]) for r in runs),
                 "seconds": f"{statistics.median(run['seconds'] for run in runs):.0f}",
                 "machine": ", ".join(sorted({run["machine"] for run in runs})),
@@ -44,20 +49,28 @@ def _row(recipe):
 
 
 def record(run):
-    """Keep the result of a finished `run` of a recipe of ours, in place of an earlier one with the same seed.
+    """Keep the result of a finished `run` of a recipe of ours, or of its folds, in place of one with the same seed.
 
     Raises:
         zoo.errors.UserError: if the run has not finished, or its recipe is not the one in `RECIPES`.
     """
+    if (Path(run) / "folds.json").exists():
+        _keep(json.loads((Path(run) / "folds.json").read_text()), _FOLDS_KEPT)
+        return
     metrics = run_dir.results(run)
     ours, ran = RECIPES.get(metrics["recipe"]), read(Path(run) / "recipe.json")
-    if ours is None or dataclasses.replace(ours, seed=ran.seed).to_json() != ran.to_json():
+    if ours is None or dataclasses.replace(ours, seed=ran.seed, data=ran.data).to_json() != ran.to_json():
         raise UserError(f"{run} is no run of a recipe of ours as it stands; only such results are kept.")
-    file = FOLDER / f"{ours.name}.json"
+    _keep(metrics, _KEPT)
+
+
+def _keep(metrics, keys):
+    file = FOLDER / f"{metrics['recipe']}.json"
     others = json.loads(file.read_text())["runs"] if file.exists() else []
-    runs = [r for r in others if r["seed"] != metrics["seed"]] + [{key: metrics[key] for key in _KEPT}]
+    runs = [r for r in others if r["seed"] != metrics["seed"]] + [{key: metrics[key] for key in keys}]
     FOLDER.mkdir(exist_ok=True)
-    run_dir.write(file, json.dumps({"recipe": ours.name, "runs": sorted(runs, key=lambda r: r["seed"])}, indent=2) + "\n")
+    whole = {"recipe": metrics["recipe"], "runs": sorted(runs, key=lambda r: r["seed"])}
+    run_dir.write(file, json.dumps(whole, indent=2) + "\n")
 
 
 def table():

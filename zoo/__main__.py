@@ -87,6 +87,7 @@ def recipes(as_json):
 @click.option("--epochs", metavar="N", help="The same as --set epochs=N.")
 @click.option("--precision", metavar="P", help="auto, float32, mixed_bfloat16 or mixed_float16.")
 @click.option("--seed", metavar="N", help="The same as --set seed=N.")
+@click.option("--folds", metavar="N", help="Cross-validate sentences in N folds, each in a folder of the run.")
 @click.option("--skip-bad", is_flag=True, help="Leave out image files that cannot be decoded.")
 @json_option
 def train(name, data, file, run, data_dir, settings, skip_bad, as_json, **fields):
@@ -103,6 +104,13 @@ def train(name, data, file, run, data_dir, settings, skip_bad, as_json, **fields
     given = [f"{key}={value}" for key, value in fields.items() if value is not None]
     recipe = known.override(recipe, [*settings, *given, *["skip_bad=true"] * skip_bad])
     run = run or f"runs/{recipe.name}"
+    if recipe.folds > 1 and fields["folds"]:
+        from training import folds
+        result = folds.cross_validate(recipe, run, data_dir, log=not as_json)
+        click.echo(json.dumps(result, indent=2) if as_json else
+                   f"{recipe.name}: test accuracy {result['test_accuracy']:.4f} ± {result['stdev']:.4f} over {recipe.folds} "
+                   f"folds, {result['seconds']:.0f} s of training. Results are in {run}")
+        return
     metrics = fit.train(recipe, run, data_dir, log=not as_json)
     if as_json:
         click.echo(json.dumps(metrics, indent=2))
