@@ -7,7 +7,7 @@ import keras
 
 from zoo.errors import unknown
 
-_NOT_STAGES = ("image", "text", "repeat", "rescale", "flatten", "dropout", "logits", "features")
+_NOT_STAGES = ("image", "tokens", "repeat", "rescale", "flatten", "dropout", "logits", "features")
 
 
 def stages(model):
