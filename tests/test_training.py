@@ -1,10 +1,13 @@
 """A training: what it leaves, what it reaches, and that a kill does not change it."""
 import csv
 import json
+import os
 import random
 import subprocess
 import sys
 import time
+import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -142,6 +145,18 @@ def test_weight_decay_spares_biases():
 def test_an_unknown_part_is_named(field, words):
     with pytest.raises(UserError, match=words):
         optimize.optimizer(recipes.Recipe("r", "lenet5", "digits", **{field: "adm"}), 5)
+
+
+def test_the_cassava_recipe_runs_on_photographs_of_other_classes(tmp_path):
+    archive = Path(os.environ.get("ZOO_DATA", "")) / "sign-digits.zip"
+    if not archive.is_file():
+        pytest.skip("sign-digits.zip is not here: set ZOO_DATA to the folder that holds it")
+    zipfile.ZipFile(archive).extractall(tmp_path)
+    photographs = recipes.recipe("lenet-cassava", str(tmp_path / "sign-digits"))
+    metrics = train(recipes.override(photographs, ["epochs=1"]), tmp_path / "run", log=False)
+    assert metrics["input_shape"] == [150, 150, 3] and metrics["class_names"] == [str(n) for n in range(10)]
+    assert metrics["weights"] == 2_365_581 + 5 * 85  # ten classes for five
+    assert metrics["test_examples"] == 409
 
 
 @pytest.mark.slow
