@@ -67,7 +67,7 @@ def record(run):
 def _keep(metrics, keys):
     file = FOLDER / f"{metrics['recipe']}.json"
     others = json.loads(file.read_text())["runs"] if file.exists() else []
-    runs = [r for r in others if r["seed"] != metrics["seed"]] + [{key: metrics[key] for key in keys}]
+    runs = [r for r in others if r["seed"] != metrics["seed"]] + [{key: metrics[key] for key in keys if key in metrics}]
     FOLDER.mkdir(exist_ok=True)
     whole = {"recipe": metrics["recipe"], "runs": sorted(runs, key=lambda r: r["seed"])}
     run_dir.write(file, json.dumps(whole, indent=2) + "\n")
