@@ -41,7 +41,7 @@ def _row(recipe):
         spread = f" ± {statistics.stdev(scores):.2f}" if len(scores) > 1 else ""
         if "folds" in runs[0]:
             spread = f" ± {100 * runs[0]['stdev']:.2f} over {runs[0]['folds']} folds"
-        row |= {"accuracy": f"{statistics.mean(scores):.2f}{spread} %", "seeds": ", ".join(str(r["seed"]) for r in runs),
+        row |= {"accuracy": f"{statistics.mean(scores):.2f} %{spread}", "seeds": ", ".join(str(r["seed"]) for r in runs),
                 "seconds": f"{statistics.median(run['seconds'] for run in runs):.0f}",
                 "machine": ", ".join(sorted({run["machine"] for run in runs})),
                 "commit": ", ".join(sorted({str(run["commit"]) for run in runs}))}
