@@ -30,6 +30,9 @@ def folder(tmp_path_factory):
         photo = folder / "photos" / ("cat", "dog")[n % 2] / f"{n}.jpg"
         photo.parent.mkdir(parents=True, exist_ok=True)
         photo.write_bytes(tf.io.encode_jpeg(picture).numpy())
+    rows = [f"the film was {('poor', 'fine')[n % 2]},{('bad', 'good')[n % 2]}" for n in range(60)]
+    (folder / "reviews.csv").write_text("\n".join(["text,label", *(f"number {n} {row}" for n, row in enumerate(rows))]))
+    (folder / "sentences.txt").write_text("a fine film\na poor film\n")
     (folder / "my_nets.py").write_text(next(block for block in PYTHON if "my_nets.py" in block))
     return folder
 

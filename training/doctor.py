@@ -16,24 +16,26 @@ from training.doctor_arrays import examine_arrays
 from training.doctor_labels import Finding, class_findings, digest, errors_first, repeated
 from zoo.errors import UserError
 
+_THUMBNAIL = 64  # pixels a side at which images of TensorFlow Datasets that vary in size are compared
 HEAD = ("severity", "what", "examples", "in words")
 
 
 def examine(name, data_dir=None, progress=None):
-    """Look into the data set `name`: a folder of class folders, a .npz file, "digits", or a name of TensorFlow Datasets.
+    """Look into the data set `name`: a folder or file of images or sentences, "digits", or a name of TensorFlow Datasets.
 
     Raises:
         zoo.errors.UserError: if it is unknown, cannot be read, or is no such data set.
     """
     from training import data, text, text_data  # imports TensorFlow: seconds
-    if text_data.is_text(name, data_dir) and data.is_path(name):
-        return examine_rows((where, sentence, label, split) for split, found in text.listing(name).items()
-                            for where, sentence, label in found)
+    if text_data.is_text(name, data_dir):
+        found = text.listing(name) if data.is_path(name) else text_data.listing(name, data_dir)
+        return examine_rows((where, words, label, split) for split, rows in found.items() for where, words, label in rows)
     if data.is_path(name) and Path(name).suffix == ".npz":
         return examine_arrays(sources.arrays(name, check=False))
     if data.is_path(name):
         return examine_files(sources.files(name), progress=progress, classes=sources.class_names(name))
-    loaded = data.load(name, data.own_shape(name, data_dir), validation=0, data_dir=data_dir)
+    shape = tuple(side or _THUMBNAIL for side in data.own_shape(name, data_dir))
+    loaded = data.load(name, shape, validation=0, data_dir=data_dir)
     return examine_arrays({split: (part.images, part.labels) for split, part in
                            (("train", loaded.train), ("validation", loaded.validation), ("test", loaded.test)) if part})
 

@@ -61,14 +61,19 @@ def _read(name, data_dir):
     if is_path(name):
         given = text.read(name)
         return given, sorted({label for _, labels in given.values() for label in labels})
+    found = listing(name, data_dir)
+    names = sources.tfds_builder(name, data_dir).info.features["label"].names
+    return {part: ([text for _, text, _ in rows], [label for _, _, label in rows]) for part, rows in found.items()}, names
+
+
+def listing(name, data_dir=None):
+    """Return {part: [(number, text, label), ...]} of the data set `name` of TensorFlow Datasets."""
     builder = sources.tfds_builder(name, data_dir)
     sources.prepare(builder)
     names = builder.info.features["label"].names
-    given = {}
-    for part in [part for part in ("train", "validation", "test") if part in builder.info.splits]:
-        rows = list(builder.as_dataset(split=part, shuffle_files=False).as_numpy_iterator())
-        given[part] = [row["text"].decode() for row in rows], [names[row["label"]] for row in rows]
-    return given, names
+    return {part: [(number, row["text"].decode(), names[row["label"]]) for number, row in
+                   enumerate(builder.as_dataset(split=part, shuffle_files=False).as_numpy_iterator())]
+            for part in ("train", "validation", "test") if part in builder.info.splits}
 
 
 def _parts(whole, counts, recipe):
