@@ -2,15 +2,19 @@
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import zoo
+from tests.conftest import ROOT
 from zoo.__main__ import cli, main
+from zoo.console import INTERRUPTED
 
 
 @pytest.mark.parametrize("args", [["--help"], ["list"]])
@@ -115,6 +119,21 @@ def test_train_evaluate_predict_and_export_from_an_empty_folder(zoo_command, tmp
     told = [json.loads(zoo_command("predict", model, "runs/lenet5-digits/curves.png", "--json").stdout)[0]
             for model in ("runs/lenet5-digits", "saved_models/lenet5-digits")]
     assert told[0]["label"] == told[1]["label"] and abs(told[0]["probability"] - told[1]["probability"]) < 1e-5
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.5])
+def test_an_interrupt_is_one_line_and_the_same_command_goes_on(tmp_path, seconds):
+    command = [sys.executable, "-m", "zoo", "train", "lenet5-digits", "--epochs", "4"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True) as training:
+        training.stdout.readline()  # the data is read; the graph is traced next
+        time.sleep(seconds)
+        training.send_signal(signal.SIGINT)
+        error = training.stderr.read()
+    assert (training.returncode, error.strip()) == (130, f"zoo: {INTERRUPTED}")
+    again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert again.returncode == 0 and "epoch 4/4" in again.stdout
 
 
 def test_a_run_is_repeated_from_its_recipe_file(zoo_command, finished_run, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from zoo import __version__
-from zoo.console import Group, example, quiet_import, table
+from zoo.console import INTERRUPTED, Group, example, interrupts_seen, quiet_import, table
 from zoo.errors import UserError
 
 
@@ -195,6 +195,7 @@ def main(args=None):
     """Run the command; a user's mistake is one line on stderr and the exit code 1 (failure) or 2 (usage)."""
     if (Path.cwd() / "zoo").is_dir() is False and "" not in sys.path:
         sys.path.insert(0, os.getcwd())  # a builder of the user's own, `module:model`, is looked for here
+    interrupts = interrupts_seen()
     try:
         return cli.main(args, prog_name="zoo", standalone_mode=False) or 0
     except UserError as error:
@@ -202,7 +203,11 @@ def main(args=None):
     except click.ClickException as error:
         code, message = error.exit_code, error.format_message()
     except (KeyboardInterrupt, click.Abort):
-        code, message = 130, "Interrupted. The same command goes on where this one stopped."
+        code, message = 130, INTERRUPTED
+    except Exception:  # TensorFlow turns an interrupt while it traces a graph into errors of its own
+        if not interrupts:
+            raise
+        code, message = 130, INTERRUPTED
     click.echo("zoo: " + " ".join(message.split()), err=True)
     return code
 

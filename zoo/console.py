@@ -1,11 +1,15 @@
 """What the zoo command's subcommands share: help, tables, and a quiet TensorFlow."""
 import contextlib
 import os
+import signal
 import sys
 
 import click
 
 from zoo.errors import unknown
+
+
+INTERRUPTED = "Interrupted. The same command goes on where this one stopped."
 
 
 class Group(click.Group):
@@ -45,3 +49,14 @@ def quiet_import():
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+def interrupts_seen():
+    """Return a list that grows with every interrupt from the keyboard, which is raised as ever."""
+    seen = []
+
+    def handle(number, frame):
+        seen.append(number)
+        signal.default_int_handler(number, frame)
+    signal.signal(signal.SIGINT, handle)
+    return seen
