@@ -110,7 +110,8 @@ def test_tensorflow_still_needs_to_be_kept_quiet():
 def test_train_evaluate_predict_and_export_from_an_empty_folder(zoo_command, tmp_path):
     trained = zoo_command("train", "lenet5-digits", "--epochs", "1", "--set", "batch=128")
     assert trained.returncode == 0 and not trained.stderr
-    assert trained.stdout.splitlines()[0].startswith("epoch 1/1  accuracy ")
+    assert trained.stdout.splitlines()[0] == "1,797 images of 32x32x1: 1.8 MB in memory"
+    assert trained.stdout.splitlines()[1].startswith("epoch 1/1  accuracy ")
     assert trained.stdout.splitlines()[-1] == "Next: zoo export runs/lenet5-digits"
     scores = json.loads(zoo_command("evaluate", "runs/lenet5-digits", "--json").stdout)
     assert f"test accuracy {scores['accuracy']:.4f} on 360 examples" in trained.stdout

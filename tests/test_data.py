@@ -61,8 +61,8 @@ def test_a_misspelt_data_set_is_answered_with_the_nearest(tmp_path):
 
 
 def test_a_data_set_without_images_is_refused(tmp_path):
-    with pytest.raises(UserError, match="'imdb_reviews' has no images.*text, label"):
-        data.load("imdb_reviews", (8, 8, 1), data_dir=tmp_path)
+    with pytest.raises(UserError, match="'wine_quality' has no images or texts with one label each; its features are "):
+        data.load("wine_quality", (8, 8, 1), data_dir=tmp_path)
 
 
 def test_a_batch_depends_on_seed_and_step_alone(digits):
@@ -194,7 +194,7 @@ def test_a_folder_without_images_is_explained(tmp_path, name, words):
 
 def test_too_few_images_to_set_some_aside_are_explained(tmp_path):
     np.savez(tmp_path / "few.npz", images=np.zeros((3, 4, 4), "uint8"), labels=np.array([0, 0, 1]))
-    with pytest.raises(UserError, match="Cannot set 20% of 3 images aside by class"):
+    with pytest.raises(UserError, match="Cannot set 20% of 3 examples aside by class"):
         data.load(str(tmp_path / "few.npz"), (4, 4, 1))
 
 

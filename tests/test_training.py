@@ -70,10 +70,10 @@ def test_two_trainings_do_not_share_a_directory(finished_run):
 
 
 def kill_in_the_middle(run, seconds):
-    """Start the training of tests/killed.py, let it train for `seconds` after its first line, and kill it."""
+    """Start the training of tests/killed.py, let it train for `seconds` after its first epoch, and kill it."""
     with subprocess.Popen([sys.executable, "-m", "tests.killed", run], cwd=ROOT, stdout=subprocess.PIPE,
                           stderr=subprocess.DEVNULL, text=True) as training:
-        training.stdout.readline()
+        next(line for line in training.stdout if line.startswith("epoch"))
         time.sleep(seconds)
         training.kill()
 
