@@ -5,7 +5,7 @@ RUN ?= runs/lenet5-digits
 TO ?= saved_models/lenet5-digits
 BIN = $(VENV)/bin
 
-.PHONY: train test slow lint models results
+.PHONY: train test slow contract lint models results
 
 train: $(VENV)/.installed
 	$(BIN)/zoo train lenet5-digits --run $(RUN)
@@ -16,6 +16,10 @@ test: $(VENV)/.installed
 
 slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow
+
+# The networks on another backend, once it is installed: make contract KERAS_BACKEND=jax
+contract: $(VENV)/.installed
+	$(BIN)/python -m pytest -n auto tests/test_contract.py
 
 lint: $(VENV)/.installed
 	$(BIN)/flake8
