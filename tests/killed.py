@@ -7,7 +7,7 @@ import sys
 from training import checkpoint, recipes
 from training.fit import train
 
-RECIPE = recipes.Recipe("killed", "lenet5", "digits", {"dropout": 0.3}, normalise=True, epochs=6, batch=64,
+RECIPE = recipes.Recipe("killed", "lenet5", "digits", {"dropout": 0.3}, normalise=True, epochs=12, batch=64,
                         augment={"shift": 2, "rotate": 10}, label_smoothing=0.1, optimizer="adamw", weight_decay=1e-3)
 
 if __name__ == "__main__":

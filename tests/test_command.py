@@ -124,7 +124,7 @@ def test_train_evaluate_predict_and_export_from_an_empty_folder(zoo_command, tmp
 
 @pytest.mark.parametrize("seconds", [0.0, 1.5])
 def test_an_interrupt_is_one_line_and_the_same_command_goes_on(tmp_path, seconds):
-    command = [sys.executable, "-m", "zoo", "train", "lenet5-digits", "--epochs", "4"]
+    command = [sys.executable, "-m", "zoo", "train", "lenet5-digits", "--epochs", "10"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True) as training:
@@ -134,7 +134,7 @@ def test_an_interrupt_is_one_line_and_the_same_command_goes_on(tmp_path, seconds
         error = training.stderr.read()
     assert (training.returncode, error.strip()) == (130, f"zoo: {INTERRUPTED}")
     again = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert again.returncode == 0 and "epoch 4/4" in again.stdout
+    assert again.returncode == 0 and "epoch 10/10" in again.stdout
 
 
 def test_a_run_is_repeated_from_its_recipe_file(zoo_command, finished_run, tmp_path):

@@ -225,6 +225,15 @@ def test_arrays_that_will_not_do_are_explained(tmp_path, arrays, words):
         data.load(str(tmp_path / "set.npz"), (6, 6, 1))
 
 
+def test_a_damaged_data_set_is_not_cut_short_in_silence():
+    reader = store.Reader((2, 2, 1), "stretch", False, None, lambda line: None)
+    images = tf.zeros((6, 2, 2, 1), tf.uint8)
+    rows = tf.data.Dataset.range(6).map(lambda i: (i, tf.ensure_shape(images[i] // tf.cast(i != 4, tf.uint8), (2, 2, 1)), 0))
+    assert len(reader.read(rows, 6)) == 5
+    with pytest.raises(UserError, match="1 of the 6 examples of mine/train cannot be decoded"):
+        reader.read_all(rows, 6, "mine/train")
+
+
 def test_images_that_crowd_the_memory_go_to_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "_MEMORY_SHARE", 0.0)
     told = []

@@ -97,19 +97,19 @@ def _digits(reader):
     """8x8 scans with 17 grey levels (E. Alpaydin and C. Kaynak 1998, UCI machine learning repository; CC BY 4.0)."""
     scans = load_digits()
     images = np.round(scans.images * (255 / 16)).astype("uint8")[..., None]
-    return {"train": _from_arrays(images, scans.target.astype("int32"), reader)}, [str(n) for n in range(10)]
+    return {"train": _from_arrays(images, scans.target.astype("int32"), reader, "digits")}, [str(n) for n in range(10)]
 
 
 def _npz(path, reader):
-    parts = {split: _from_arrays(images, labels, reader) for split, (images, labels) in sources.arrays(path).items()}
+    parts = {split: _from_arrays(images, labels, reader, path) for split, (images, labels) in sources.arrays(path).items()}
     return parts, [str(n) for n in range(1 + max(part.classes.max() for part in parts.values()))]
 
 
-def _from_arrays(images, labels, reader):
+def _from_arrays(images, labels, reader, name):
     def pick(place):
         image = tf.numpy_function(lambda i: images[i], [place], tf.uint8)
         return place, tf.ensure_shape(image, images.shape[1:]), tf.gather(labels, place)
-    return reader.read(tf.data.Dataset.range(len(images)).map(pick), len(images))
+    return reader.read_all(tf.data.Dataset.range(len(images)).map(pick), len(images), name)
 
 
 def _folder(folder, reader):
@@ -149,8 +149,8 @@ def _tfds(name, reader, data_dir):
     parts = {}
     for part in builder.info.splits.keys() & {"train", "validation", "test"}:
         rows = builder.as_dataset(split=part, shuffle_files=False).enumerate()
-        parts[part] = reader.read(rows.map(lambda place, row: (place, row["image"], row["label"])),
-                                  builder.info.splits[part].num_examples)
+        parts[part] = reader.read_all(rows.map(lambda place, row: (place, row["image"], row["label"])),
+                                      builder.info.splits[part].num_examples, f"{name}/{part}")
     return parts, list(builder.info.features["label"].names)
 
 

@@ -81,3 +81,14 @@ class Reader:
                 self.say(f"  {came.sum():,} of {count:,} images decoded")
                 told = time.monotonic()
         return Split(store, labels, np.flatnonzero(came))
+
+    def read_all(self, numbered, count, name):
+        """As `read`, but nothing may be left out.
+
+        Raises:
+            zoo.errors.UserError: if an example of the data set `name` cannot be decoded.
+        """
+        split = self.read(numbered, count)
+        if len(split) < count:
+            raise UserError(f"{count - len(split):,} of the {count:,} examples of {name} cannot be decoded. Is it damaged?")
+        return split
