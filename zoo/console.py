@@ -12,6 +12,11 @@ from zoo.errors import unknown
 INTERRUPTED = "Interrupted. The same command goes on where this one stopped."
 
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+data_dir_option = click.option("--data-dir", type=click.Path(), metavar="DIR",
+                               help="Where TensorFlow Datasets keeps its files.")
+
+
 class Group(click.Group):
     """A group that answers a mistyped command with the nearest one."""
 
