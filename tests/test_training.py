@@ -132,7 +132,7 @@ def test_the_rate_warms_up_and_falls_to_zero():
 
 def test_weight_decay_spares_biases():
     recipe = recipes.Recipe("r", "lenet5", "digits", optimizer="adamw", weight_decay=0.5, schedule="constant",
-                            learning_rate=0.1)
+                            learning_rate=0.1, warmup=0)
     made = optimize.optimizer(recipe, 5)
     kernel, bias = keras.Variable(np.ones(3), name="kernel"), keras.Variable(np.ones(3), name="bias")
     made.build([kernel, bias])
