@@ -14,6 +14,7 @@ __all__ = ["RECIPES", "Recipe", "override", "read", "recipe"]
 _AFFINE = {"shift": 2, "rotate": 10, "zoom": 0.1}
 _TEXTCNN = {"embedding": 100, "scale": 0.05, "embedding_dropout": 0.5}
 _LENET5_28 = {"input_shape": (28, 28, 1), "padding": "same"}  # pads 28x28 to the paper's 32x32
+_HALVES = {"mean": 0.5, "std": 0.5}                           # the course's Normalize((0.5,), (0.5,))
 
 
 def _text(name, data, **fields):
@@ -22,20 +23,65 @@ def _text(name, data, **fields):
         "batch": 50, "learning_rate": 3e-3, "warmup": 0.0, "minimum_count": 2, "max_tokens": 64} | fields)
 
 
+def _muon(model, data, **fields):
+    """What most recipes for images share: Muon, which needs fewer epochs here than Adam or momentum, on a cosine."""
+    return Recipe(f"{model}-{data}", model, data, **{
+        "normalise": True, "optimizer": "muon", "learning_rate": 0.02, "weight_decay": 0.05} | fields)
+
+
+def _cifar(model, **fields):
+    """Few validation images, and the paper's augmentation (He et al. 2016, section 4.2)."""
+    return _muon(model, "cifar10", **{"validation": 0.02, "epochs": 40, "augment": {"crop": 4, "flip": True}} | fields)
+
+
+def _seed(model, data, **fields):
+    """A course document's own settings, by its listing: a constant rate, all training images, and the last epoch's weights."""
+    return Recipe(f"{model}-{data}-seed", model, data, **{
+        "validation": 0.0, "schedule": "constant", "warmup": 0.0} | fields)
+
+
+def _seed_adam(model, data, rate, args=None, **fields):
+    """Adam and batches of 1024 (document 001). It does not say how many epochs; 50 are our choice."""
+    return _seed(model, data, **{"model_args": args or {}, "learning_rate": rate, "batch": 1024, "epochs": 50} | fields)
+
+
 RECIPES = {recipe.name: recipe for recipe in (
     Recipe("lenet5-digits", "lenet5", "digits", epochs=40, batch=32, learning_rate=3e-3, label_smoothing=0.05,
            augment=_AFFINE),
+    # MNIST
     Recipe("lenet5-mnist", "lenet5", "mnist", _LENET5_28, epochs=20, learning_rate=4e-3, label_smoothing=0.05,
            augment=_AFFINE),
     Recipe("lenet-mnist", "lenet", "mnist", normalise=True, epochs=20, learning_rate=4e-3, label_smoothing=0.05,
            augment=_AFFINE),
-    Recipe("resnet20-cifar10", "resnet20", "cifar10", normalise=True, validation=0.02, epochs=40, optimizer="muon",
-           learning_rate=0.02, weight_decay=0.05, augment={"crop": 4, "flip": True}),
+    _muon("simple_cnn", "mnist", epochs=12, weight_decay=0.0, label_smoothing=0.05, augment=_AFFINE),
+    _seed("simple_cnn", "mnist", normalise=True, optimizer="sgd", momentum=0.5, learning_rate=0.01, batch=64, epochs=9),
+    _muon("small_inception", "mnist", epochs=10, label_smoothing=0.05, augment=_AFFINE),
+    _seed("small_inception", "mnist", normalise=True, optimizer="sgd", momentum=0.5, learning_rate=0.01, batch=64, epochs=9),
+    # Fashion-MNIST
+    *(_muon(model, "fashion_mnist", epochs=30, model_args={"dropout": 0.2}, augment={"shift": 1, "flip": True})
+      for model in ("mlp_fashion_sigmoid", "mlp_fashion", "mlp_fashion_2")),
+    *(_seed_adam(model, "fashion_mnist", 1e-3, _HALVES) for model in ("mlp_fashion_sigmoid", "mlp_fashion", "mlp_fashion_2")),
+    *(_muon(model, "fashion_mnist", epochs=20, augment={"crop": 2, "flip": True}) for model in ("conv_only", "conv_only_128")),
+    _seed_adam("conv_only_128", "fashion_mnist", 1e-5, _HALVES),
+    _muon("fashion_cnn", "fashion_mnist", epochs=20, model_args={"dropout": 0.3}, augment={"crop": 2, "flip": True}),
+    _seed("fashion_cnn", "fashion_mnist", learning_rate=1e-3, batch=32, epochs=5),
+    # CIFAR-10
+    *(_cifar(model, epochs=30, model_args={"dropout": 0.1}) for model in ("mlp_cifar", "mlp_cifar_2", "mlp_cifar_3")),
+    *(_seed_adam(model, "cifar10", 1e-3, _HALVES) for model in ("mlp_cifar", "mlp_cifar_2", "mlp_cifar_3")),
+    _cifar("conv_only_128_cifar", model_args={"dropout": 0.3}),
+    _seed_adam("conv_only_128_cifar", "cifar10", 1e-5, _HALVES),
+    *(_cifar(model) for model in ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")),
+    *(_cifar(model, batch=64) for model in ("densenet40_k12", "densenet_bc100_k12")),
+    # Photographs of leaves
+    Recipe("lenet-cassava", "lenet_cassava", "cassava", epochs=30, batch=64, augment=_AFFINE),
+    Recipe("resnet50-cassava", "resnet50_keras", "cassava", {"weights": "imagenet"}, resize="crop", epochs=12, batch=32,
+           optimizer="adamw", learning_rate=3e-4, weight_decay=0.05, label_smoothing=0.1, frozen=["all"], thaw=2,
+           augment={"flip": True, "rotate": 15, "zoom": 0.2}),
+    # Sentences
     _text("textcnn-mr", "mr.csv", epochs=3),  # with --folds 10, as the paper scores it
     _text("textcnn-uit_vsfc", "uit-vsfc", epochs=4),
     _text("textcnn-ntc_scv", "ntc_scv", epochs=4, max_tokens=200),
     _text("textcnn-imdb_reviews", "imdb_reviews", epochs=4, max_tokens=400),
-    Recipe("lenet-cassava", "lenet_cassava", "cassava", epochs=30, batch=64, augment=_AFFINE),
 )}
 
 
