@@ -1,4 +1,4 @@
-"""Trains in the directory named on the command line, saving its state every few steps; a test kills it, or it kills itself.
+"""Trains in the directory that is named, saving its state every few steps, until it is killed or kills itself.
 
 `python -m tests.killed RUN [write|validation|step]` dies of SIGKILL in the next write of a checkpoint, half-way through the
 next validation, or between the third step and whatever follows.
@@ -10,8 +10,9 @@ import sys
 from training import checkpoint, recipes, run_dir
 from training.fit import train
 
-RECIPE = recipes.Recipe("killed", "lenet5", "digits", {"dropout": 0.3}, normalise=True, epochs=12, batch=64, ema=0.98, clip=1.0,
-                        augment={"shift": 2, "rotate": 10}, label_smoothing=0.1, optimizer="adamw", weight_decay=1e-3)
+RECIPE = recipes.Recipe("killed", "lenet5", "digits", {"dropout": 0.3}, normalise=True, epochs=12, batch=64, ema=0.98,
+                        clip=1.0, augment={"shift": 2, "rotate": 10}, label_smoothing=0.1, optimizer="adamw",
+                        weight_decay=1e-3)
 
 
 def die(*_, **__):

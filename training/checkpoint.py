@@ -35,7 +35,8 @@ class Checkpoint(keras.callbacks.Callback):
 
     def restore(self, model):
         """Load the state of an interrupted training into the compiled `model`, if there is one."""
-        model.optimizer.build(model.trainable_variables)
+        with model.distribute_strategy.scope():
+            model.optimizer.build(model.trainable_variables)
         self._averages = _inner(model.optimizer).use_ema
         if not self.path.exists():
             return

@@ -19,9 +19,11 @@ from zoo.console import data_dir_option, example, json_option, quiet_import, tab
 @click.option("--precision", metavar="P", help="auto, float32, mixed_bfloat16 or mixed_float16.")
 @click.option("--seed", metavar="N", help="The same as --set seed=N.")
 @click.option("--folds", metavar="N", help="Cross-validate sentences in N folds, each in a folder of the run.")
+@click.option("--strategy", default="none", metavar="S", help="mirrored: share each batch between all GPUs of the machine.")
+@click.option("--deterministic", is_flag=True, help="Refuse GPU operations that may differ from run to run.")
 @click.option("--skip-bad", is_flag=True, help="Leave out image files that cannot be decoded.")
 @json_option
-def train(name, data, file, run, data_dir, settings, skip_bad, as_json, **fields):
+def train(name, data, file, run, data_dir, settings, strategy, deterministic, skip_bad, as_json, **fields):
     """Train by RECIPE, or MODEL on --data. Run again with the same --run, it goes on where it stopped.
 
     DATASET is "digits" (embedded), the path of a folder of class folders or of an .npz file, or a name of TensorFlow Datasets.
@@ -42,7 +44,7 @@ def train(name, data, file, run, data_dir, settings, skip_bad, as_json, **fields
                    f"{recipe.name}: test accuracy {result['test_accuracy']:.4f} ± {result['stdev']:.4f} over {recipe.folds} "
                    f"folds, {result['seconds']:.0f} s of training. Results are in {run}")
         return
-    metrics = fit.train(recipe, run, data_dir, log=not as_json)
+    metrics = fit.train(recipe, run, data_dir, log=not as_json, strategy=strategy, deterministic=deterministic)
     if as_json:
         click.echo(json.dumps(metrics, indent=2))
         return
