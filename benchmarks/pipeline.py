@@ -80,7 +80,7 @@ def tenth(folder, to):
 
 def main(folder):
     """Measure, print and keep the results."""
-    from training.fit import machine
+    from training.finish import machine
     times = step_times(folder)
     medians = {side: median(values) for side, values in times.items()}
     report = {"machine": machine(), "network": "resnet20", "batch": 128, "steps": len(times["pipeline"])}

@@ -1,0 +1,134 @@
+"""How much sooner the zoo's recipe for the simple CNN reaches the course's score than the course's own loop does.
+
+`python benchmarks/time_to_accuracy.py` needs PyTorch, and MNIST in $TFDS_DATA_DIR. Both sides train the same network on the
+same images, of which the zoo's holds a tenth out as its recipe says, in processes that take turns. The clock runs while they
+train, from the first batch asked for, TensorFlow's tracing included; every 100 batches it stands still while the test images
+are scored. Results go to benchmarks/time_to_accuracy.json.
+"""
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+TARGET, EVERY, LONGEST = 0.9846, 100, 30  # the course's score; batches between two scores; epochs before a side gives up
+ROUNDS = 3
+HERE = Path(__file__)
+sys.path.insert(0, str(HERE.parents[1]))
+
+
+class Reached(Exception):
+    """The target is."""
+
+
+class Clock:
+    """Counts batches and the seconds they take; `tick` says when the target is reached."""
+
+    def __init__(self, score):
+        self.score, self.batches, self.seconds, self.began = score, 0, 0.0, time.perf_counter()
+
+    def tick(self):
+        self.batches += 1
+        if self.batches % EVERY:
+            return False
+        self.seconds += time.perf_counter() - self.began
+        self.accuracy = self.score()
+        self.began = time.perf_counter()
+        return self.accuracy >= TARGET
+
+
+def course(seed):
+    """Document 002's loop: batches of 64 from a DataLoader of single PIL images, SGD at 0.01 with momentum 0.5."""
+    import numpy as np
+    import tensorflow_datasets as tfds
+    import torch
+    from PIL import Image
+    torch.manual_seed(seed)
+
+    class Mnist(torch.utils.data.Dataset):
+        """What torchvision's MNIST with ToTensor and Normalize does for an item."""
+
+        def __init__(self, part):
+            images, labels = tfds.as_numpy(tfds.load("mnist", split=part, batch_size=-1, as_supervised=True, download=False))
+            self.images, self.labels = images[..., 0], labels.tolist()
+
+        def __len__(self):
+            return len(self.labels)
+
+        def __getitem__(self, place):
+            pixels = torch.from_numpy(np.array(Image.fromarray(self.images[place]), copy=True))
+            return (pixels[None].float().div(255) - 0.1307).div(0.3081), self.labels[place]
+
+    net = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 10, 5), torch.nn.MaxPool2d(2), torch.nn.ReLU(), torch.nn.Conv2d(10, 20, 5), torch.nn.MaxPool2d(2),
+        torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(320, 10))
+    optimizer, criterion = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.5), torch.nn.CrossEntropyLoss()
+    train, test = Mnist("train"), Mnist("test")
+    pixels, labels_there = torch.stack([image for image, _ in test]), torch.tensor(test.labels)
+    clock = Clock(lambda: float((net(pixels).argmax(1) == labels_there).float().mean()))
+    for _ in range(LONGEST):
+        for images, labels in torch.utils.data.DataLoader(train, 64, shuffle=True):
+            optimizer.zero_grad()
+            criterion(net(images), labels).backward()
+            optimizer.step()
+            if clock.tick():
+                return clock
+    raise SystemExit(f"the course's loop had {clock.accuracy} after {LONGEST} epochs")
+
+
+def zoo_recipe(seed):
+    """The recipe simple_cnn-mnist as it stands, until it has the score."""
+    import keras
+    import numpy as np
+
+    from training import fit, pipeline, recipes
+    recipe = recipes.override(recipes.recipe("simple_cnn-mnist"), [f"seed={seed}"])
+    dataset, build = fit.prepare(recipe)
+    keras.utils.set_random_seed(seed)
+    model, steps = build(), pipeline.steps_per_epoch(dataset.train, recipe.batch)
+    fit.compile_model(model, recipe, steps)
+    test = dataset.test.images
+
+    def score():
+        found = [np.argmax(model.predict_on_batch(test[first:first + 1000]), axis=1) for first in range(0, len(test), 1000)]
+        return float(np.mean(np.concatenate(found) == dataset.test.labels))
+
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if clock.tick():
+                raise Reached
+
+    clock = Clock(score)
+    try:
+        model.fit(pipeline.training_batches(dataset.train, recipe, len(dataset.class_names)), epochs=recipe.epochs,
+                  steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[Stop()])
+    except Reached:
+        return clock
+    raise SystemExit(f"simple_cnn-mnist had {clock.accuracy} at its end")
+
+
+def main():
+    """Measure, print and keep the results."""
+    from training.finish import machine
+    runs = {"course": [], "zoo": []}
+    for seed in range(ROUNDS):
+        for side, done in runs.items():
+            asked = [sys.executable, HERE, side, str(seed)]
+            said = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=True).stdout
+            done.append(json.loads(said.splitlines()[-1]))
+            print(side, done[-1], flush=True)
+    seconds = {side: median(run["seconds"] for run in done) for side, done in runs.items()}
+    report = {"machine": machine(), "target": TARGET, "runs": runs, "median seconds": seconds,
+              "ratio": round(seconds["course"] / seconds["zoo"], 1)}
+    HERE.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        reached = {"course": course, "zoo": zoo_recipe}[sys.argv[1]](int(sys.argv[2]))
+        print(json.dumps({"seed": int(sys.argv[2]), "seconds": round(reached.seconds, 2), "batches": reached.batches,
+                          "accuracy": round(reached.accuracy, 4)}))
+    else:
+        main()
