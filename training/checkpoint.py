@@ -25,12 +25,13 @@ class Checkpoint(keras.callbacks.Callback):
         run: the run directory.
         steps_per_epoch: batches in an epoch.
         patience: epochs without a better one after which `stopped` is true; 0 for never.
+        writes: whether to write at all; of several machines one does.
     """
 
-    def __init__(self, run, steps_per_epoch, patience=0):
+    def __init__(self, run, steps_per_epoch, patience=0, writes=True):
         super().__init__()
         self.path, self.best_path = run / "checkpoint.npz", run / "best.npz"
-        self.steps_per_epoch, self.patience = steps_per_epoch, patience
+        self.steps_per_epoch, self.patience, self.writes = steps_per_epoch, patience, writes
         self.step, self.history, self.seconds, self._metrics, self._saved_step = 0, [], 0.0, None, 0
 
     def restore(self, model):
@@ -92,7 +93,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.history.append({"epoch": epoch + 1, **scores, "learning_rate": rate, **scale})
         if not self._finite():
             raise self._diverged()
-        if self.best() is self.history[-1]:
+        if self.best() is self.history[-1] and self.writes:
             write(self.best_path, packed(**_numbered("model", self._averaged())))
         self.save()
         self.model.stop_training = self.stopped
@@ -130,6 +131,8 @@ class Checkpoint(keras.callbacks.Callback):
         """
         if not self._finite():
             raise self._diverged()
+        if not self.writes:
+            return
         now = time.monotonic()
         self.seconds, self._resumed_at, self._saved_at = self.seconds + now - self._resumed_at, now, now
         metrics = self.model.metrics_variables if self.step % self.steps_per_epoch else []

@@ -1,36 +1,83 @@
-"""Several devices that share each batch, by tf.distribute."""
-import contextlib
+"""Several devices or machines that share each batch, by tf.distribute."""
+import json
+import os
 
 import keras
 import tensorflow as tf
+from keras.src.backend.tensorflow import trainer
 
-from zoo.errors import UsageError, unknown
+from zoo.errors import UsageError, UserError, unknown
 
-STRATEGIES = ("none", "mirrored")
+STRATEGIES = ("none", "mirrored", "multi_worker")
+_MENDED = "3.15."  # the Keras whose fit `_mend` lets run on several machines
+_EXAMPLE = """TF_CONFIG='{"cluster": {"worker": ["host0:12345", "host1:12345"]}, "task": {"type": "worker", "index": 0}}'"""
 
 
-def scope(strategy, recipe):
-    """Return the context in which a network is built and compiled for `strategy`.
+def make(name, recipe, deterministic=False):
+    """Return the tf.distribute.Strategy called `name`, in whose scope a network is built and compiled.
 
-    "mirrored" is tf.distribute.MirroredStrategy on all GPUs of the machine, or all its logical devices.
+    "none" is one device. "mirrored" is all GPUs of the machine, or all its logical devices. "multi_worker" is one process on
+    each machine of $TF_CONFIG, started by the same command with a run directory that all of them see; it has to be made before
+    TensorFlow computes anything. Only the first worker writes.
 
     Raises:
-        zoo.errors.UsageError: if there is no such strategy, or the recipe asks for what it cannot do.
+        zoo.errors.UserError: if there is no such strategy, or the recipe or the machine asks for what it cannot do.
     """
-    if strategy == "multi_worker":
-        raise UsageError("Several machines are not supported: Keras 3 cannot fit under MultiWorkerMirroredStrategy. "
-                         "--strategy mirrored uses all GPUs of one machine.")
-    if strategy not in STRATEGIES:
-        raise unknown("strategy", strategy, STRATEGIES)
-    if strategy == "none":
-        return contextlib.nullcontext()
-    devices = [device.name for device in tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")]
+    if name not in STRATEGIES:
+        raise unknown("strategy", name, STRATEGIES)
+    if name == "none":
+        return tf.distribute.get_strategy()
     if recipe.accumulate > 1:
-        raise UsageError("accumulate does not work with --strategy mirrored: Keras adds up gradients on one device only.")
-    if recipe.batch % len(devices):
-        raise UsageError(f"With --strategy mirrored the batch is shared by {len(devices)} devices and must be a multiple of "
-                         f"that. Received: batch={recipe.batch}.")
-    return tf.distribute.MirroredStrategy(devices).scope()
+        raise UsageError(f"accumulate does not work with --strategy {name}: Keras adds gradients up on one device only. "
+                         "Several devices hold larger batches.")
+    if deterministic:
+        raise UsageError(f"--deterministic does not work with --strategy {name}: TensorFlow cannot run such a graph so. On CPUs "
+                         "it is not needed.")
+    if name == "multi_worker":
+        made = _multi_worker()
+    else:
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        made = tf.distribute.MirroredStrategy([device.name for device in devices])
+    if recipe.batch % made.num_replicas_in_sync:
+        raise UsageError(f"With --strategy {name} a batch is shared by {made.num_replicas_in_sync} devices and must be a "
+                         f"multiple of that. Received: batch={recipe.batch}.")
+    return made
+
+
+def _multi_worker():
+    try:
+        workers = json.loads(os.environ["TF_CONFIG"])["cluster"]["worker"]
+    except (KeyError, ValueError, TypeError):
+        raise UsageError(f"--strategy multi_worker needs TF_CONFIG in the environment, such as {_EXAMPLE}, with another index "
+                         "on each machine. --strategy mirrored is for one machine.") from None
+    if not keras.__version__.startswith(_MENDED):
+        raise UserError(f"--strategy multi_worker works with Keras {_MENDED}x. Received: {keras.__version__}. "
+                        "--strategy mirrored is for one machine.")
+    if len(workers) < 2:
+        raise UsageError(f"TF_CONFIG names {len(workers)} worker; --strategy multi_worker needs two or more.")
+    try:
+        made = tf.distribute.MultiWorkerMirroredStrategy()
+    except RuntimeError:
+        raise UserError("--strategy multi_worker has to be the first thing that TensorFlow does in a process.") from None
+    _mend()
+    return made
+
+
+def _mend():
+    """Let Keras's fit average its logs over machines, which as it stands it takes for a batch (Keras issue 20585)."""
+    reduce = trainer.reduce_per_replica
+
+    def mended(values, strategy, reduction):
+        if reduction == "auto" and isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            return keras.tree.map_structure(lambda value: strategy.reduce("MEAN", value, axis=None), values)
+        return reduce(values, strategy, reduction)
+    trainer.reduce_per_replica = mended
+
+
+def is_chief(strategy):
+    """Return whether this process is the one that writes: the only one, or the first of several workers."""
+    resolver = strategy.cluster_resolver
+    return resolver is None or resolver.task_id in (0, None)
 
 
 def synchronised(model, strategy):
@@ -38,7 +85,7 @@ def synchronised(model, strategy):
 
     Without that each device would keep statistics of its own share, and only those of the first would be saved.
     """
-    if strategy == "none":
+    if strategy.num_replicas_in_sync == 1:
         return model
 
     def clone(layer):
@@ -48,4 +95,24 @@ def synchronised(model, strategy):
         return type(layer).from_config(config)
     copy = keras.models.clone_model(model, clone_function=clone)
     copy.set_weights(model.get_weights())
+    copy._maybe_symbolic_build = lambda **_: None  # the network is built; Keras would do it again with a distributed batch
     return copy
+
+
+def shared(batches, strategy, divide):
+    """Return `batches` for `strategy`; of several machines each takes its part of every batch, or, not to `divide`, all."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return batches
+
+    def part(context):
+        first, every = context.input_pipeline_id, context.num_input_pipelines
+        return batches.map(lambda *parts: tf.nest.map_structure(lambda part: part[first::every], parts))
+    return strategy.distribute_datasets_from_function(part if divide else lambda context: batches)
+
+
+def refuse_empty_share(examples, recipe, strategy):
+    """Refuse a training part whose last batch is too small for every device to get an example of it."""
+    last = examples % recipe.batch
+    if 0 < last < strategy.num_replicas_in_sync:
+        raise UsageError(f"The last batch of an epoch would have {last} of {examples:,} examples, fewer than the "
+                         f"{strategy.num_replicas_in_sync} devices. Choose another batch, or --set limit={examples - last}.")

@@ -1,6 +1,7 @@
 """`train`: from a recipe to a run directory with a trained network, its history and its score on the test images."""
 import contextlib
 import json
+from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -33,7 +34,7 @@ def train(recipe, run, data_dir=None, log=True, strategy="none", deterministic=F
         deterministic: refuse operations that may differ from run to run. On a CPU none does; on a GPU it costs time.
 
     Returns:
-        The content of metrics.json, a dict.
+        The content of metrics.json, a dict; None in a process of "multi_worker" that is not the first.
 
     Raises:
         zoo.errors.UserError: if the recipe, the data or the run directory will not do, the loss diverges, or memory or disk
@@ -42,7 +43,9 @@ def train(recipe, run, data_dir=None, log=True, strategy="none", deterministic=F
     if keras.backend.backend() != "tensorflow":
         raise UserError(f"Training needs Keras on TensorFlow. Received: KERAS_BACKEND={keras.backend.backend()}.")
     say = print if log else lambda line: None
-    with claim(run, recipe) as run:
+    devices = distribute.make(strategy, recipe, deterministic)
+    chief = distribute.is_chief(devices)
+    with claim(run, recipe) if chief else contextlib.nullcontext(Path(run)) as run:
         if (run / "metrics.json").exists():
             return json.loads((run / "metrics.json").read_text())
         policy = precision.resolve(recipe.precision)
@@ -51,14 +54,17 @@ def train(recipe, run, data_dir=None, log=True, strategy="none", deterministic=F
         dataset, build = prepare(recipe, data_dir, cache_dir=run, say=say)
         keras.utils.set_random_seed(recipe.seed)
         steps = pipeline.steps_per_epoch(dataset.train, recipe.batch)
-        with distribute.scope(strategy, recipe), _dtype_policy(policy):
-            model = distribute.synchronised(build(), strategy)
+        distribute.refuse_empty_share(len(dataset.train), recipe, devices)
+        with devices.scope(), _dtype_policy(policy):
+            model = distribute.synchronised(build(), devices)
             compile_model(model, recipe, steps)
-        flags = {"precision": policy, "strategy": strategy, "deterministic": deterministic}
-        keep_manifest(run, manifest(recipe, dataset, **flags), say)
-        write(run / "recipe.json", recipe.to_json())
-        with _told_in_a_line(run, recipe):
-            return finish(build(), dataset, recipe, run, _fit(model, dataset, recipe, run, steps, log))
+        if chief:
+            flags = {"precision": policy, "strategy": strategy, "deterministic": deterministic}
+            keep_manifest(run, manifest(recipe, dataset, **flags), say)
+            write(run / "recipe.json", recipe.to_json())
+        with _told_in_a_line(run, recipe, strategy):
+            state = _fit(model, dataset, recipe, run, steps, log, chief)
+            return finish(build(), dataset, recipe, run, state) if chief else None
 
 
 def prepare(recipe, data_dir=None, **told):
@@ -116,13 +122,18 @@ def _dtype_policy(policy):
 
 
 @contextlib.contextmanager
-def _told_in_a_line(run, recipe):
-    """Turn a disk or memory that is exhausted into one line that says what to do."""
+def _told_in_a_line(run, recipe, strategy):
+    """Turn a disk or memory that is exhausted, or a machine that is gone, into one line that says what to do."""
     try:
         yield
     except tf.errors.ResourceExhaustedError:
         raise UserError(f"Out of memory with batches of {recipe.batch}. Try --set batch={max(recipe.batch // 2, 1)} with a "
                         f"new --run; with --set accumulate=2 an update still sees {recipe.batch} examples.") from None
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError) as error:
+        if strategy != "multi_worker":
+            raise
+        raise UserError(f"Another worker is gone ({type(error).__name__}). Start the same command on every machine again: it "
+                        "goes on from the last checkpoint.") from None
     except OSError as error:
         raise UserError(f"Cannot write {run}: {error.strerror}. The last checkpoint is whole: make room and run the same "
                         "command again.") from None
@@ -147,26 +158,27 @@ def _for_heads(model, batches):
     return batches.map(lambda images, labels, *weights: (images, dict.fromkeys(model.output, labels), *weights))
 
 
-def _fit(model, dataset, recipe, run, steps, log):
+def _fit(model, dataset, recipe, run, steps, log, chief=True):
     """Fit the rest of an interrupted epoch, if there is one, and then all the epochs that are left."""
-    state = Checkpoint(run, steps, recipe.patience)
+    state = Checkpoint(run, steps, recipe.patience, writes=chief)
     state.restore(model)
     report = Report(recipe.epochs, steps, state, quiet=not log)
-    callbacks = [state, report, keras.callbacks.TensorBoard(run / "tensorboard")]
+    callbacks = [state, report, *[keras.callbacks.TensorBoard(run / "tensorboard")] * chief]
     if recipe.ema:
         callbacks.append(keras.callbacks.SwapEMAWeights())  # the averages are what is validated
-    classes = len(dataset.class_names)
-    validation = dataset.validation
-    if validation:
-        validation = _for_heads(model, pipeline.batches(validation, recipe.batch, classes))
+    classes, devices, validation = len(dataset.class_names), model.distribute_strategy, {}
+    if dataset.validation:
+        batches = _for_heads(model, pipeline.batches(dataset.validation, recipe.batch, classes))
+        validation = {"validation_data": distribute.shared(batches, devices, divide=False),
+                      "validation_steps": pipeline.steps_per_epoch(dataset.validation, recipe.batch)}
     try:
         for pause in _pauses(recipe, -(-state.step // steps)):
             epoch, begun = divmod(state.step, steps)
             if epoch < pause and not state.stopped:
                 freeze(model, recipe, epoch)
-                batches = pipeline.training_batches(dataset.train, recipe, classes, first=state.step)
-                model.fit(_for_heads(model, batches), initial_epoch=epoch, epochs=pause, steps_per_epoch=steps - begun,
-                          shuffle=False, validation_data=validation, callbacks=callbacks, verbose=0)
+                batches = _for_heads(model, pipeline.training_batches(dataset.train, recipe, classes, first=state.step))
+                model.fit(distribute.shared(batches, devices, divide=True), initial_epoch=epoch, epochs=pause,
+                          steps_per_epoch=steps - begun, shuffle=False, callbacks=callbacks, verbose=0, **validation)
     finally:
         report.close()
     return state

@@ -19,7 +19,8 @@ from zoo.console import data_dir_option, example, json_option, quiet_import, tab
 @click.option("--precision", metavar="P", help="auto, float32, mixed_bfloat16 or mixed_float16.")
 @click.option("--seed", metavar="N", help="The same as --set seed=N.")
 @click.option("--folds", metavar="N", help="Cross-validate sentences in N folds, each in a folder of the run.")
-@click.option("--strategy", default="none", metavar="S", help="mirrored: share each batch between all GPUs of the machine.")
+@click.option("--strategy", default="none", metavar="S",
+              help="mirrored or multi_worker: share each batch between GPUs or machines.")
 @click.option("--deterministic", is_flag=True, help="Refuse GPU operations that may differ from run to run.")
 @click.option("--skip-bad", is_flag=True, help="Leave out image files that cannot be decoded.")
 @json_option
@@ -45,6 +46,9 @@ def train(name, data, file, run, data_dir, settings, strategy, deterministic, sk
                    f"folds, {result['seconds']:.0f} s of training. Results are in {run}")
         return
     metrics = fit.train(recipe, run, data_dir, log=not as_json, strategy=strategy, deterministic=deterministic)
+    if metrics is None:
+        click.echo(f"{recipe.name}: this worker is done; the first one writes the results.")
+        return
     if as_json:
         click.echo(json.dumps(metrics, indent=2))
         return
