@@ -85,8 +85,7 @@ def main(saved_model):
         for number in range(ROUNDS):
             for side, port in PORTS.items():
                 rounds[side].append(ask(name, port, body, REQUESTS // ROUNDS))
-                print(f"round {number + 1} of {ROUNDS}, {side}: {REQUESTS // ROUNDS / rounds[side][-1]['whole']:.0f} requests/s",
-                      flush=True)
+                print(f"round {number + 1}, {side}: {REQUESTS / ROUNDS / rounds[side][-1]['whole']:.0f} a second", flush=True)
         after = {side: process.memory_info().rss for side, process in processes.items()}
     report = {"machine": machine(), "model": name, "requests": REQUESTS, "connections": CONNECTIONS}
     for side, asked in rounds.items():

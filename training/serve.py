@@ -1,6 +1,4 @@
 """`zoo serve`: SavedModels over HTTP, in the words of TensorFlow Serving's REST, with metrics and a page to try them on."""
-import errno
-import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,19 +24,19 @@ class Service:
     """The models of a folder, warmed up, and the counts of what they were asked.
 
     Args:
-        folder: see `training.serve_models.find`.
+        places: of `training.serve_places.find`.
         max_batch: rows in a call of a network; merge: whether requests share calls.
         max_body: bytes of a request's body.
         max_pixels: pixels of an image.
 
     Raises:
-        zoo.errors.UserError: if there is no SavedModel, or one cannot be loaded.
+        zoo.errors.UserError: if a SavedModel cannot be loaded.
     """
 
-    def __init__(self, folder, max_batch=32, merge=True, max_body=16_000_000, max_pixels=25_000_000):
+    def __init__(self, places, max_batch=32, merge=True, max_body=16_000_000, max_pixels=25_000_000):
         self.max_body = max_body
         self.models = {name: {version: serve_models.Model(path, max_pixels) for version, path in versions.items()}
-                       for name, versions in serve_models.find(folder).items()}
+                       for name, versions in places.items()}
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.requests = Counter("zoo_requests", "Answered requests.", ["model", "code"], registry=self.registry)
@@ -165,29 +163,16 @@ class _Server(uvicorn.Server):
         self.config.ready()
 
 
-def listen(host, port):
-    """Return a socket bound to `host` and `port`, or to any free port if that is 0; a UserError says why there is none."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        bound = socket.socket(family)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((host, port))
-    except OSError as error:
-        why = "another process is there; choose another --port" if error.errno == errno.EADDRINUSE else error.strerror
-        raise UserError(f"Cannot serve on {host} port {port}: {why}.") from None
-    return bound
-
-
-def serve(folder, bound, say=print, **limits):
-    """Serve the SavedModels of `folder` on the socket `bound` until SIGTERM or SIGINT; what was accepted is answered then.
+def serve(places, bound, say=print, **limits):
+    """Serve the SavedModels in `places` on the socket `bound` until SIGTERM or SIGINT; what was accepted is answered then.
 
     Args:
-        folder, limits: see `Service`.
-        bound: of `listen`.
+        places, limits: see `Service`.
+        bound: of `training.serve_places.listen`.
         say: is told a line once requests are answered.
     """
     Image.MAX_IMAGE_PIXELS = None  # the limit here is lower, and told as every other one
-    service = Service(folder, **limits)
+    service = Service(places, **limits)
     host, port = bound.getsockname()[:2]
     config = uvicorn.Config(app(service), log_level="warning", access_log=False, timeout_keep_alive=75,
                             timeout_graceful_shutdown=_DRAIN, server_header=False)

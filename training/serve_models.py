@@ -1,6 +1,5 @@
-"""The SavedModels that `zoo serve` answers from: where they lie, and what each one's signatures are."""
+"""The SavedModels that `zoo serve` answers from, and what each one's signatures are."""
 import json
-from pathlib import Path
 
 import tensorflow as tf
 from google.protobuf.json_format import MessageToDict
@@ -10,35 +9,6 @@ from training.serve_json import Refused, Signature
 from zoo.errors import UserError, unknown
 
 _KEYS = ("instances", "inputs", "signature_name")
-
-
-def find(folder):
-    """Return {model name: {version: path of its SavedModel}} of what lies in `folder`.
-
-    It is one SavedModel, whose name is the folder's and whose version is 1; TensorFlow Serving's layout, a folder of
-    SavedModels named by version numbers; or a folder of any of these.
-
-    Raises:
-        zoo.errors.UserError: if there is none.
-    """
-    folder = Path(folder).resolve()
-    if (folder / "saved_model.pb").exists():
-        if folder.name.isdecimal():
-            return {folder.parent.name: {int(folder.name): folder}}
-        return {folder.name: {1: folder}}
-    if versions := _versions(folder):
-        return {folder.name: versions}
-    inside = sorted(path for path in folder.glob("*/") if not path.name.startswith("."))
-    found = {path.name: {1: path} if (path / "saved_model.pb").exists() else _versions(path) for path in inside}
-    if not any(found.values()):
-        raise UserError(f"{folder} holds no SavedModel: expected saved_model.pb in it, in {folder}/VERSION/ or in "
-                        f"{folder}/MODEL/. `zoo export RUN` writes one.")
-    return {name: versions for name, versions in found.items() if versions}
-
-
-def _versions(folder):
-    return {int(path.name): path for path in folder.glob("*/")
-            if path.name.isdecimal() and (path / "saved_model.pb").exists()}
 
 
 class Model:
@@ -75,7 +45,7 @@ class Model:
         if ("instances" in request) == ("inputs" in request):
             raise Refused("Expected either \"instances\" (a list of rows) or \"inputs\" (whole columns).")
         name = request.get("signature_name") or "serving_default"
-        if name not in self.signatures:
+        if not isinstance(name, str) or name not in self.signatures:
             raise unknown("signature", name, self.signatures)
         by_row = "instances" in request
         signature = self.signatures[name]

@@ -21,9 +21,11 @@ def serve(folder, port, host, no_batching, **limits):
 
     DIR is a SavedModel, a folder of version folders (1, 2, ...), or a folder of several of either.
     """
+    from training import serve_places
+    places, bound = serve_places.find(folder), serve_places.listen(host, port)
     try:
         with quiet_import():
             from training import serve as work
     except ModuleNotFoundError as error:
         raise UserError(f"zoo serve needs {error.name}: pip install 'classic-zoo[serve]'") from None
-    work.serve(folder, work.listen(host, port), say=click.echo, merge=not no_batching, **limits)
+    work.serve(places, bound, say=click.echo, merge=not no_batching, **limits)
