@@ -37,12 +37,14 @@ def _versions(folder):
 
 def listen(host, port):
     """Return a socket bound to `host` and `port`, or to any free port if that is 0; a UserError says why there is none."""
+    bound = None
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        bound = socket.socket(family)
+        bound = socket.socket(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0])
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
     except OSError as error:
+        if bound:
+            bound.close()
         why = "another process is there; choose another --port" if error.errno == errno.EADDRINUSE else error.strerror
         raise UserError(f"Cannot serve on {host} port {port}: {why}.") from None
     return bound

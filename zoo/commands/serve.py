@@ -28,4 +28,5 @@ def serve(folder, port, host, no_batching, **limits):
             from training import serve as work
     except ModuleNotFoundError as error:
         raise UserError(f"zoo serve needs {error.name}: pip install 'classic-zoo[serve]'") from None
-    work.serve(places, bound, say=click.echo, merge=not no_batching, **limits)
+    with bound:
+        work.serve(places, bound, say=click.echo, merge=not no_batching, **limits)
