@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+import zoo
 from training import evaluate, reload_check
 from training.images import decode, fit_to
 from training.vocabulary import token_ids
@@ -69,15 +70,18 @@ def _images(model, class_names, resize, images, path):
     """
     shape = model.input.shape[1:]
 
-    def answer_bytes(image_bytes):
-        decoded = tf.map_fn(lambda data: fit_to(decode(data)[None], shape, resize)[0], image_bytes,
-                            fn_output_signature=tf.TensorSpec(shape, tf.uint8))
-        return _answer(model, class_names, tf.cast(decoded, tf.float32))
+    def pixels(image_bytes):
+        return tf.cast(tf.map_fn(lambda data: fit_to(decode(data)[None], shape, resize)[0], image_bytes,
+                                 fn_output_signature=tf.TensorSpec(shape, tf.uint8)), tf.float32)
 
     archive = keras.export.ExportArchive()
     archive.add_endpoint("serving_default", lambda image: _answer(model, class_names, image),
                          [tf.TensorSpec((None, *shape), tf.float32, name="image")])
-    archive.add_endpoint("from_bytes", answer_bytes, [tf.TensorSpec((None,), tf.string, name="image_bytes")])
+    files = [tf.TensorSpec((None,), tf.string, name="image_bytes")]
+    archive.add_endpoint("from_bytes", lambda image_bytes: _answer(model, class_names, pixels(image_bytes)), files)
+    if names := list(zoo.stages(model)):
+        stages = zoo.features(model, names)
+        archive.add_endpoint("stages", lambda image_bytes: stages(pixels(image_bytes), training=False), files)
     archive.write_out(str(path), verbose=False)
     files = np.array([tf.io.encode_png(image).numpy() for image in images])
     return images, {"serving_default": images.astype("float32"), "from_bytes": files}

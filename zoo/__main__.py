@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from zoo import __version__
-from zoo.commands import look, ship, train
+from zoo.commands import look, serve, ship, train
 from zoo.console import INTERRUPTED, Group, example, interrupts_seen
 from zoo.errors import UserError
 
@@ -19,7 +19,7 @@ def cli():
 
 
 for _command in (look.list_models, look.info, look.recipes, train.train, train.doctor, train.evaluate, ship.predict,
-                 ship.export):
+                 ship.export, serve.serve):
     cli.add_command(_command)
 
 

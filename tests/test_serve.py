@@ -1,0 +1,303 @@
+"""The server, started as a person starts it, over real SavedModels, asked over HTTP."""
+import base64
+import concurrent.futures
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image
+
+from tests.conftest import ROOT
+from zoo.__main__ import main
+
+pytest.importorskip("fastapi", reason="the server needs its extra: pip install 'classic-zoo[serve]'")
+BODY_LIMIT = 2_000_000
+
+
+@contextlib.contextmanager
+def serving(folder, *options):
+    """Run `zoo serve FOLDER` on a free port; yields its address and its process once it answers."""
+    command = [sys.executable, "-m", "zoo", "serve", str(folder), "--port", "0", *options]
+    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as process:
+        told = process.stdout.readline()
+        try:
+            assert told.startswith("Serving "), process.stderr.read()
+            yield told.split(" on ")[1].strip(), process
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def models(finished_run, tmp_path_factory):
+    """A folder with an image network in two versions, as TensorFlow Serving has them, and a text network."""
+    from training import export, recipes
+    from training.fit import train
+    folder = tmp_path_factory.mktemp("models")
+    export.export(finished_run, folder / "lenet5-digits/1")
+    shutil.copytree(folder / "lenet5-digits/1", folder / "lenet5-digits/2")
+    rows = [f"film {n} was {('poor', 'fine')[n % 2]},{('bad', 'good')[n % 2]}" for n in range(60)]
+    (folder / "reviews.csv").write_text("\n".join(["text,label", *rows]))
+    run = tmp_path_factory.mktemp("text") / "run"
+    train(recipes.override(recipes.recipe("text_mlp", str(folder / "reviews.csv")), ["epochs=1"]), run, log=False)
+    export.export(run, folder / "reviews")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(models):
+    with serving(models, "--max-batch", "8", "--max-body", str(BODY_LIMIT)) as (address, process):
+        yield address
+
+
+@pytest.fixture(scope="module")
+def digits(finished_run):
+    """Test images of the run, uint8 (32, 32, 32, 1)."""
+    return np.load(finished_run / "examples.npz")["examples"]
+
+
+@pytest.fixture(scope="module")
+def expected(models, digits):
+    import tensorflow as tf
+    loaded = tf.saved_model.load(models / "lenet5-digits/1")
+    answers = loaded.signatures["serving_default"](tf.constant(digits, tf.float32))
+    return answers["probabilities"].numpy(), [label.decode() for label in answers["label"].numpy()]
+
+
+def encoded(image, kind="PNG"):
+    file = io.BytesIO()
+    Image.fromarray(image[:, :, 0]).save(file, kind)
+    return file.getvalue()
+
+
+def b64(data):
+    return {"b64": base64.b64encode(data).decode()}
+
+
+def predict(server, body, place="lenet5-digits"):
+    return requests.post(f"{server}/v1/models/{place}:predict", json=body, timeout=60)
+
+
+def test_rows_are_answered_by_rows(server, digits, expected):
+    told = predict(server, {"instances": digits[:11].tolist()}).json()["predictions"]  # more than a batch
+    assert [row["label"] for row in told] == expected[1][:11]
+    np.testing.assert_allclose([row["probabilities"] for row in told], expected[0][:11], atol=1e-6)
+    named = predict(server, {"signature_name": "serving_default", "instances": [{"image": digits[0].tolist()}]}).json()
+    assert named["predictions"][0]["label"] == expected[1][0]
+
+
+def test_columns_are_answered_by_columns(server, digits, expected):
+    for inputs in (digits[:3].tolist(), {"image": digits[:3].tolist()}):
+        told = predict(server, {"inputs": inputs}).json()["outputs"]
+        assert told["label"] == expected[1][:3] and told["class_id"] == expected[0][:3].argmax(axis=1).tolist()
+
+
+def test_files_are_answered_under_their_signature(server, digits, expected):
+    files = [b64(encoded(image)) for image in digits[:3]]
+    rows = predict(server, {"signature_name": "from_bytes", "instances": files}).json()["predictions"]
+    named = predict(server, {"signature_name": "from_bytes", "instances": [{"image_bytes": file} for file in files]}).json()
+    columns = predict(server, {"signature_name": "from_bytes", "inputs": {"image_bytes": files}}).json()["outputs"]
+    assert [row["label"] for row in rows] == columns["label"] == expected[1][:3] and named["predictions"] == rows
+
+
+def test_sentences_are_answered(server):
+    told = predict(server, {"instances": ["film 3 was fine", "phim không hay"]}, "reviews").json()["predictions"]
+    assert len(told) == 2 and {row["label"] for row in told} <= {"bad", "good"}
+    as_bytes = predict(server, {"instances": [b64("phim không hay".encode())]}, "reviews").json()["predictions"]
+    np.testing.assert_allclose(as_bytes[0]["probabilities"], told[1]["probabilities"], atol=1e-6)
+
+
+def test_versions_status_and_metadata(server, digits, expected):
+    for version in (1, 2):
+        told = predict(server, {"instances": digits[:1].tolist()}, f"lenet5-digits/versions/{version}").json()
+        assert told["predictions"][0]["label"] == expected[1][0]
+    states = requests.get(f"{server}/v1/models/lenet5-digits").json()["model_version_status"]
+    assert [(state["version"], state["state"]) for state in states] == [("2", "AVAILABLE"), ("1", "AVAILABLE")]
+    told = requests.get(f"{server}/v1/models/lenet5-digits/versions/1/metadata").json()
+    assert told["model_spec"] == {"name": "lenet5-digits", "signature_name": "", "version": "1"}
+    image = told["metadata"]["signature_def"]["signature_def"]["serving_default"]["inputs"]["image"]
+    assert image["dtype"] == "DT_FLOAT" and [dim["size"] for dim in image["tensor_shape"]["dim"]] == ["-1", "32", "32", "1"]
+    assert requests.get(f"{server}/healthz").status_code == requests.get(f"{server}/health").status_code == 200
+
+
+def bomb():
+    """A PNG file of 30,000 x 30,000 pixels as far as its header tells."""
+    chunks = (b"IHDR" + struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0), b"IDAT" + zlib.compress(bytes(1000)))
+    packed = (struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
+def bad_requests(image):
+    files = {"signature_name": "from_bytes"}
+    jpeg = encoded(np.kron(image, np.ones((8, 8, 1), "uint8")), "JPEG")
+    blank = np.zeros((32, 32, 1)).tolist()
+    return {
+        "not JSON": (b"{instances", 400, "not JSON"),
+        "no object": ([1], 400, "Expected a JSON object"),
+        "deep": (b'{"instances": ' + b"[" * 100_000, 400, "not JSON"),
+        "wrong key": ({"instance": [blank]}, 400, "Did you mean 'instances'?"),
+        "both formats": ({"instances": [blank], "inputs": [blank]}, 400, "either"),
+        "nothing": ({"instances": []}, 400, "of shape (batch, 32, 32, 1). Received: (0,)"),
+        "no list": ({"instances": 3}, 400, "Expected a list of rows"),
+        "wrong shape": ({"instances": [[1, 2]]}, 400, "of shape (batch, 32, 32, 1). Received: (1, 2)"),
+        "rows differ": ({"instances": [blank, [1]]}, 400, "its rows differ"),
+        "strings": ({"instances": [np.full((32, 32, 1), "1").tolist()]}, 400, "float32 numbers only"),
+        "null": ({"instances": [None]}, 400, "float32 numbers only"),
+        "too large a number": ({"instances": np.full((1, 32, 32, 1), 1e300).tolist()}, 400, "finite"),
+        "NaN": (json.dumps({"instances": np.full((1, 32, 32, 1), np.nan).tolist()}).encode(), 400, "NaN"),
+        "wrong input": ({"instances": [{"imag": blank}]}, 400, "Did you mean 'image'?"),
+        "rows named otherwise": ({"instances": [{"image": blank}, {}]}, 400, "the same inputs"),
+        "wrong signature": ({"signature_name": "from_byte", "instances": [1]}, 400, "Did you mean 'from_bytes'?"),
+        "no signature": ({"signature_name": ["x"], "instances": [1]}, 400, "signature"),
+        "no Base64": ({**files, "instances": [{"b64": "!"}]}, 400, "not Base64"),
+        "a number for a file": ({**files, "instances": [1]}, 400, "bytes as"),
+        "no image": ({**files, "instances": [b64(b"hello")]}, 400, "Expected a JPEG, PNG, GIF, BMP or WebP image"),
+        "truncated JPEG": ({**files, "instances": [b64(jpeg[:len(jpeg) // 2])]}, 400, ""),
+        "bomb": ({**files, "instances": [b64(bomb())]}, 400, "at most 25,000,000 pixels. Received: 30,000 x 30,000"),
+        "long": (b" " * 100_000_000, 413, "at most 2,000,000 bytes"),
+        "long, unannounced": ((b" " * 100_000 for _ in range(100)), 413, "at most 2,000,000 bytes"),
+    }
+
+
+@pytest.mark.parametrize("name", bad_requests(np.zeros((32, 32, 1), "uint8")))
+def test_bad_input_gets_a_reason_and_the_next_request_an_answer(server, digits, expected, name):
+    body, status, words = bad_requests(digits[0])[name]
+    body = body if not isinstance(body, (dict, list)) else json.dumps(body).encode()
+    said = requests.post(f"{server}/v1/models/lenet5-digits:predict", data=body, timeout=60)
+    error = said.json()["error"]
+    assert said.status_code == status and words in error and "\n" not in error and error, said.text
+    good = predict(server, {"instances": digits[:1].tolist()}).json()["predictions"]
+    assert good[0]["label"] == expected[1][0]
+
+
+def test_what_is_not_there_is_said_so(server):
+    for place, words in (("/v1/models/lenet5-digit", "Did you mean 'lenet5-digits'?"), ("/nowhere", "Not Found"),
+                         ("/v1/models/lenet5-digits/versions/3", "no version 3. Known: 1, 2"),
+                         ("/v1/models/lenet5-digits/versions/x/metadata", "no version x")):
+        said = requests.get(server + place)
+        assert said.status_code == 404 and words in said.json()["error"]
+    assert requests.post(f"{server}/v1/models/lenet5-digits:classify", json={}).status_code == 405
+
+
+def test_a_damaged_image_leaves_its_neighbours_alone(server, digits, expected):
+    """Sixty-four requests at once, every fourth with half a JPEG; they meet in batches."""
+    jpeg = encoded(np.kron(digits[0], np.ones((8, 8, 1), "uint8")), "JPEG")
+
+    def ask(n):
+        data = jpeg[:len(jpeg) // 2] if n % 4 == 0 else encoded(digits[n % 32])
+        return predict(server, {"signature_name": "from_bytes", "instances": [b64(data)]})
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(ask, range(64)))
+    assert [answer.status_code for answer in answers] == [400, 200, 200, 200] * 16
+    assert all(answer.json()["predictions"][0]["label"] == expected[1][n % 32] for n, answer in enumerate(answers) if n % 4)
+
+
+def counted(server, name):
+    """The sum of a metric over its labels."""
+    told = requests.get(f"{server}/metrics").text
+    return sum(float(value) for value in re.findall(rf"^{name}(?:{{.*}})? (\S+)$", told, re.M))
+
+
+def test_metrics_count_what_was_asked(server, digits):
+    names = ("zoo_requests_total", "zoo_request_seconds_count", "zoo_batch_rows_sum")
+    before = [counted(server, name) for name in names]
+    predict(server, {"instances": digits[:3].tolist()})
+    predict(server, {"instances": [1]})
+    assert [counted(server, name) - was for name, was in zip(names, before, strict=True)] == [2, 2, 3]
+    assert counted(server, "zoo_queue_rows") == 0 and counted(server, "process_resident_memory_bytes") > 0
+    assert 'zoo_requests_total{code="400",model="lenet5-digits"}' in requests.get(f"{server}/metrics").text
+
+
+@pytest.mark.parametrize("options", [(), ("--no-batching",)])
+def test_sigterm_during_load_answers_what_was_accepted(models, digits, options):
+    files = [b64(encoded(np.kron(image, np.ones((8, 8, 1), "uint8")))) for image in digits]
+    with serving(models / "lenet5-digits", *options) as (address, process):
+        few, many = ({"signature_name": "from_bytes", "inputs": files * times} for times in (1, 20))
+        labels = predict(address, few).json()["outputs"]["label"] * 20
+        with concurrent.futures.ThreadPoolExecutor(6) as pool:
+            asked = [pool.submit(predict, address, many) for _ in range(6)]
+            while counted(address, "zoo_queue_rows") < 5 * len(labels):
+                assert not any(future.done() for future in asked), "answered before all had come in"
+                time.sleep(0.02)
+            process.send_signal(signal.SIGTERM)
+            assert [future.result().json()["outputs"]["label"] for future in asked] == [labels] * 6
+        assert process.wait(30) in (0, -signal.SIGTERM, 128 + signal.SIGTERM) and not process.stderr.read()
+        with pytest.raises(requests.ConnectionError):
+            requests.get(f"{address}/healthz")
+
+
+def test_mistakes_of_the_command_are_one_line(server, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("empty", "broken"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "broken/saved_model.pb").write_bytes(b"nothing")
+    port = server.rsplit(":", 1)[1]
+    for args, words in ((["gone"], "gone holds no SavedModel"), (["empty"], "`zoo export RUN` writes one"),
+                        (["broken", "--port", "0"], "Cannot load the SavedModel"),
+                        (["broken", "--port", port], "another process is there; choose another --port")):
+        assert main(["serve", *args]) == 1
+        said = capfd.readouterr()
+        assert words in said.err and len(said.err.splitlines()) == 1 and not said.out
+
+
+def test_the_page_needs_nothing_from_elsewhere(server):
+    page = requests.get(server).text
+    assert not re.findall(r"(?:https?:)?//[\w.-]+\.\w+/?|@import|<link[^>]+href=\"(?!data:)|src=\"", page)
+
+
+@pytest.fixture
+def browser():
+    """A headless Chromium of this machine."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="the page's test needs playwright")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
+    if not chromium:
+        pytest.skip("no Chromium here: install chromium or google-chrome")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def test_the_page_shows_probabilities_and_maps(server, browser, digits, expected, tmp_path):
+    (tmp_path / "digit.png").write_bytes(encoded(digits[0]))
+    (tmp_path / "note.png").write_text("no image")
+    page = browser.new_page(viewport={"width": 360, "height": 640}, color_scheme="dark")
+    faults, asked = [], []
+    page.on("pageerror", lambda fault: faults.append(fault))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(server)
+    page.set_input_files("#file", tmp_path / "digit.png")
+    page.wait_for_selector("#stages img")
+    assert page.inner_text("#said") == f"It is {expected[1][0]}."
+    assert page.locator(".class").count() == 10
+    assert page.locator(".class b").first.inner_text() == f"{100 * expected[0][0].max():.1f} %"
+    assert [title.split()[0] for title in page.locator("#stages h2").all_inner_texts()][:3] == ["c1", "s2", "c3"]
+    assert page.locator("#stages div").first.locator("img").count() == 6
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.set_input_files("#file", tmp_path / "note.png")
+    page.wait_for_selector("#said.bad")
+    assert "Expected a JPEG" in page.inner_text("#said") and not page.locator(".class").count()
+    box = page.locator("#canvas").bounding_box()
+    page.mouse.move(box["x"] + 150, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 150, box["y"] + 250, steps=5)
+    page.mouse.up()
+    page.wait_for_selector(".class")
+    page.select_option("#model", "reviews")
+    page.fill("#sentence", "film 3 was fine")
+    page.press("#sentence", "Enter")
+    page.wait_for_selector(".class")
+    assert page.locator(".class").count() == 2 and not page.locator("#stages img").count()
+    assert not faults and all(url.startswith((server, "data:")) for url in asked)

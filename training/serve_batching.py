@@ -1,0 +1,116 @@
+"""Micro-batching: the requests that wait while the network computes are its next batch. Nobody waits for a batch to fill."""
+import asyncio
+import collections
+
+import numpy as np
+import tensorflow as tf
+
+from training.serve_json import Refused
+
+_WAITING = 4096  # rows; beyond, the server says that it is busy instead of piling up bodies
+
+
+class Batcher:
+    """Answers the requests to one signature, batch after batch, in a thread of `pool`.
+
+    Batches are padded to a power of two, as the first call at each size is slow and those have been warmed up.
+
+    Args:
+        signature: a `training.serve_json.Signature`.
+        pool: a concurrent.futures.ThreadPoolExecutor of one thread, shared by all signatures.
+        max_batch: rows in a call; a request with more is cut.
+        merge: False gives each request calls of its own.
+        seen: a function that is told the rows of each call.
+    """
+
+    def __init__(self, signature, pool, max_batch, merge=True, seen=lambda rows: None):
+        self.signature, self.pool, self.max_batch, self.seen = signature, pool, max_batch, seen
+        self.merge = merge and signature.batched
+        self.waiting = collections.deque()
+        self._task = None
+
+    @property
+    def queued(self):
+        """The rows that wait."""
+        return sum(rows for _, rows, _ in self.waiting)
+
+    def warm_up(self):
+        """Call the signature once at each size."""
+        rows = 1
+        while rows <= self.max_batch and self.signature.batched:
+            self.signature(self.signature.blank(rows))
+            rows *= 2
+
+    async def ask(self, inputs):
+        """Return {output name: array} for {input name: array}.
+
+        Raises:
+            Refused: if the network cannot compute it, as with a damaged image, or too much waits.
+        """
+        if not self.signature.batched:
+            return await self._submit(inputs, 1)
+        rows = len(next(iter(inputs.values())))
+        if self.waiting and self.queued + rows > _WAITING:
+            raise Refused("The server is busy. Ask again later.", 503)
+        parts = [{name: array[i:i + self.max_batch] for name, array in inputs.items()} for i in range(0, rows, self.max_batch)]
+        answers = await asyncio.gather(*(self._submit(part, len(next(iter(part.values())))) for part in parts))
+        if len(answers) == 1:
+            return answers[0]
+        return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+
+    def _submit(self, inputs, rows):
+        future = asyncio.get_running_loop().create_future()
+        self.waiting.append((inputs, rows, future))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._answer_all())
+        return future
+
+    async def _answer_all(self):
+        while self.waiting:
+            batch = self._next()
+            answers = await asyncio.get_running_loop().run_in_executor(self.pool, self._answer, [item[0] for item in batch])
+            for (_, _, future), answer in zip(batch, answers, strict=True):
+                if future.done():  # its client is gone
+                    continue
+                future.set_exception(answer) if isinstance(answer, Exception) else future.set_result(answer)
+
+    def _next(self):
+        batch = [self.waiting.popleft()]
+        rows = batch[0][1]
+        while self.merge and self.waiting and rows + self.waiting[0][1] <= self.max_batch:
+            batch.append(self.waiting.popleft())
+            rows += batch[-1][1]
+        self.seen(rows)
+        return batch
+
+    def _answer(self, requests):
+        """The outputs for each of the requests, or the exception; what fails together is asked one by one."""
+        try:
+            return self._call(requests)
+        except tf.errors.InvalidArgumentError as error:
+            if len(requests) == 1:
+                return [Refused(f"The network refuses this input: {_reason(error)}")]
+        except Exception as error:  # whatever it is belongs to these requests, and the next ones are to be answered
+            if len(requests) == 1:
+                return [error]
+        return [self._answer([request])[0] for request in requests]
+
+    def _call(self, requests):
+        if not self.signature.batched:
+            return [self.signature(requests[0])]
+        sizes = [len(next(iter(request.values()))) for request in requests]
+        rows = sum(sizes)
+        padding = (1 << (rows - 1).bit_length()) - rows
+        inputs = {}
+        for name in requests[0]:
+            columns = [request[name] for request in requests]
+            inputs[name] = np.concatenate([*columns, np.repeat(columns[-1][-1:], padding, axis=0)])
+        outputs = self.signature(inputs)
+        places = [slice(end - size, end) for size, end in zip(sizes, np.cumsum(sizes), strict=True)]
+        return [{name: value[place] for name, value in outputs.items()} for place in places]
+
+
+def _reason(error):
+    """The sentence of TensorFlow's that says it, without the names of nodes around it."""
+    line = error.message.strip().splitlines()[0]
+    return line.split("}} ", 1)[-1][:200]

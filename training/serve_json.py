@@ -1,0 +1,175 @@
+"""Between JSON and tensors: what a signature takes, checked before it is asked, and what it gives.
+
+The formats are those of TensorFlow Serving's REST: https://www.tensorflow.org/tfx/serving/api_rest
+"""
+import base64
+import binascii
+import io
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from zoo.errors import UserError, unknown
+
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+
+
+class Refused(UserError):
+    """A request that is answered with one line and an HTTP status of 4xx or 5xx."""
+
+    def __init__(self, message, status=400):
+        super().__init__(message)
+        self.status = status
+
+
+class Signature:
+    """A function of a SavedModel.
+
+    Attributes:
+        takes, gives: {input or output name: tf.TensorSpec}.
+        batched: whether all that goes in and comes out has one row per example, so that requests can share a call.
+    """
+
+    def __init__(self, function, max_pixels):
+        self._function, self._max_pixels = function, max_pixels
+        self.takes, self.gives = function.structured_input_signature[1], function.structured_outputs
+        shapes = [spec.shape for spec in (*self.takes.values(), *self.gives.values())]
+        self.batched = bool(self.takes) and all(shape.rank and shape[0] is None for shape in shapes)
+
+    def __call__(self, inputs):
+        """Return {output name: array} of {input name: array}."""
+        outputs = self._function(**{name: tf.constant(value) for name, value in inputs.items()})
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    def blank(self, rows):
+        """Return inputs of `rows` rows to warm up with; a dimension that is free is 1."""
+        png = io.BytesIO()
+        Image.new("RGB", (64, 64)).save(png, "PNG")
+        return {name: np.full((rows, *(size or 1 for size in spec.shape[1:])), *_filling(spec, png.getvalue()))
+                for name, spec in self.takes.items()}
+
+    def inputs(self, given, by_row):
+        """Return {input name: array} of the JSON of `instances` or `inputs`.
+
+        Raises:
+            Refused: if names, shapes or types are not what the signature takes, a number is not finite, or an image is none
+                or has too many pixels. Images are not decoded for that.
+        """
+        if by_row and not self.batched:
+            raise Refused("This signature takes no rows: ask with \"inputs\" instead of \"instances\".")
+        columns = self._columns(given) if by_row else given
+        if not isinstance(columns, dict) or _is_b64(columns):
+            if len(self.takes) != 1:
+                raise Refused(f"Expected an object with the inputs {', '.join(self.takes)}.")
+            columns = {next(iter(self.takes)): columns}
+        for name in columns:
+            if name not in self.takes:
+                raise unknown("input", name, self.takes)
+        if missing := [name for name in self.takes if name not in columns]:
+            raise Refused(f"The input {missing[0]} is missing.")
+        arrays = {name: self._array(name, spec, columns[name]) for name, spec in self.takes.items()}
+        if self.batched and len({len(array) for array in arrays.values()}) > 1:
+            raise Refused(f"Expected as many rows in each of the inputs {', '.join(arrays)}.")
+        return arrays
+
+    def _columns(self, rows):
+        if not isinstance(rows, list):
+            raise Refused(f"Expected a list of rows in \"instances\". Received: a {type(rows).__name__}.")
+        named = [isinstance(row, dict) and not _is_b64(row) for row in rows]
+        if not any(named):
+            return rows
+        if not all(named) or any(row.keys() != rows[0].keys() for row in rows):
+            raise Refused("Expected the same inputs in each row of \"instances\".")
+        return {name: [row[name] for row in rows] for name in rows[0]}
+
+    def _array(self, name, spec, value):
+        array = _strings(name, value) if spec.dtype == tf.string else _numbers(name, spec, value)
+        if not spec.shape.is_compatible_with(array.shape) or (self.batched and not len(array)):
+            sizes = ["batch" if i == 0 and self.batched else str(size or "any") for i, size in enumerate(spec.shape)]
+            raise Refused(f"Expected {name} of shape ({', '.join(sizes)}). Received: {array.shape}.")
+        if name == "image_bytes":
+            for data in array.flat:
+                look_at(data, self._max_pixels)
+        return array
+
+
+def _filling(spec, png):
+    if spec.dtype != tf.string:
+        return 0, spec.dtype.as_numpy_dtype
+    return png if spec.name == "image_bytes" else b"a", object
+
+
+def _is_b64(value):
+    return isinstance(value, dict) and value.keys() == {"b64"}
+
+
+def _numbers(name, spec, value):
+    kind = np.dtype(spec.dtype.as_numpy_dtype)
+    try:
+        array = np.array(value)
+    except ValueError:
+        raise Refused(f"Expected {name} of one shape throughout; its rows differ.") from None
+    allowed = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}.get(kind.kind, "")
+    if array.dtype.kind not in allowed and array.size:
+        raise Refused(f"Expected {name} to hold {kind.name} numbers only.")
+    if kind.kind in "iu" and array.size and not np.iinfo(kind).min <= array.min() <= array.max() <= np.iinfo(kind).max:
+        raise Refused(f"Expected {name} to hold {kind.name} numbers, {np.iinfo(kind).min} to {np.iinfo(kind).max}.")
+    with np.errstate(over="ignore"):
+        array = array.astype(kind)
+    if not np.isfinite(array).all():
+        raise Refused(f"Expected {name} to hold finite {kind.name} numbers.")
+    return array
+
+
+def _strings(name, value):
+    def read(item):
+        if isinstance(item, list):
+            return [read(part) for part in item]
+        if isinstance(item, str):
+            return item.encode()
+        if _is_b64(item) and isinstance(item["b64"], str):
+            return base64.b64decode(item["b64"], validate=True)
+        raise Refused(f"Expected {name} to hold strings, or bytes as {{\"b64\": \"...\"}}.")
+    try:
+        return np.array(read(value), dtype=object)
+    except binascii.Error as error:
+        raise Refused(f"{name} holds \"b64\" that is not Base64: {error}.") from None
+
+
+def look_at(data, max_pixels):
+    """Refuse bytes whose header is not that of an image, or of one of more than `max_pixels` pixels."""
+    try:
+        width, height = Image.open(io.BytesIO(data), formats=_FORMATS).size
+    except (OSError, ValueError, SyntaxError) as error:
+        known = "a JPEG, PNG, GIF, BMP or WebP image"
+        raise Refused(f"Expected {known}." if isinstance(error, OSError) else f"Expected {known}: {error}.") from None
+    if width * height > max_pixels:
+        raise Refused(f"Expected an image of at most {max_pixels:,} pixels. Received: {width:,} x {height:,}.")
+
+
+def by_row(outputs):
+    """Return the answer to `instances`: a value for each row or, of several outputs, a dict of them."""
+    readable = {name: _readable(name, value) for name, value in outputs.items()}
+    if len(readable) == 1:
+        return {"predictions": next(iter(readable.values()))}
+    return {"predictions": [dict(zip(readable, row, strict=True)) for row in zip(*readable.values(), strict=True)]}
+
+
+def by_column(outputs):
+    """Return the answer to `inputs`: the whole output or, of several, a dict of them."""
+    readable = {name: _readable(name, value) for name, value in outputs.items()}
+    return {"outputs": readable if len(readable) > 1 else next(iter(readable.values()))}
+
+
+def _readable(name, value):
+    """What JSON can say of an array: text for strings, and Base64 for those whose name ends in _bytes."""
+    if value.dtype != object:
+        return np.ascontiguousarray(value)
+    return _texts(value.tolist(), name.endswith("_bytes"))
+
+
+def _texts(value, as_bytes):
+    if isinstance(value, list):
+        return [_texts(item, as_bytes) for item in value]
+    return {"b64": base64.b64encode(value).decode()} if as_bytes else value.decode(errors="replace")
