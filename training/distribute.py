@@ -31,8 +31,8 @@ def make(name, recipe, deterministic=False):
         raise UsageError(f"accumulate does not work with --strategy {name}: Keras adds gradients up on one device only. "
                          "Several devices hold larger batches.")
     if deterministic:
-        raise UsageError(f"--deterministic does not work with --strategy {name}: TensorFlow cannot run such a graph so. On CPUs "
-                         "it is not needed.")
+        raise UsageError(f"--deterministic does not work with --strategy {name}: TensorFlow cannot run such a graph so. On "
+                         "CPUs it is not needed.")
     if name == "multi_worker":
         made = _multi_worker()
     else:
@@ -95,7 +95,8 @@ def synchronised(model, strategy):
         return type(layer).from_config(config)
     copy = keras.models.clone_model(model, clone_function=clone)
     copy.set_weights(model.get_weights())
-    copy._maybe_symbolic_build = lambda **_: None  # the network is built; Keras would do it again with a distributed batch
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        copy._maybe_symbolic_build = lambda **_: None  # it is built; Keras would do it again, with a batch it cannot reduce
     return copy
 
 
