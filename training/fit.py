@@ -52,14 +52,25 @@ def train(recipe, run, data_dir=None, log=True):
             return json.loads((run / "metrics.json").read_text())
         policy = precision.resolve(recipe.precision)
         dataset, build = prepare(recipe, data_dir, cache_dir=run, say=print if log else None)
-        keras.utils.set_random_seed(recipe.seed)
-        steps = pipeline.steps_per_epoch(dataset.train, recipe.batch)
-        with _dtype_policy(policy):
-            model = build()
-            compile_model(model, recipe, steps)
-        write(run / "recipe.json", recipe.to_json())
-        state = _fit(model, dataset, recipe, run, steps, log)
+        state = fit(recipe, run, dataset, build, log)
         return _finish(build(), dataset, recipe, run, state, policy)
+
+
+def fit(recipe, run, dataset, build, log=True, until=None, callbacks=()):
+    """Train up to the end of the epoch `until`, by default of the last, without a look at the test part.
+
+    What is there of an interrupted training in `run` goes on. `dataset` and `build` are what `prepare` returned.
+
+    Returns:
+        The `training.checkpoint.Checkpoint`, with the history and the best epoch.
+    """
+    keras.utils.set_random_seed(recipe.seed)
+    steps = pipeline.steps_per_epoch(dataset.train, recipe.batch)
+    with _dtype_policy(precision.resolve(recipe.precision)):
+        model = build()
+        compile_model(model, recipe, steps)
+    write(run / "recipe.json", recipe.to_json())
+    return _fit(model, dataset, recipe, run, steps, log, until or recipe.epochs, callbacks)
 
 
 def prepare(recipe, data_dir=None, **told):
@@ -119,18 +130,18 @@ def _for_heads(model, batches):
     return batches.map(lambda images, labels, *weights: (images, dict.fromkeys(model.output, labels), *weights))
 
 
-def _fit(model, dataset, recipe, run, steps, log):
-    """Fit the rest of an interrupted epoch, if there is one, and then all the epochs that are left."""
+def _fit(model, dataset, recipe, run, steps, log, until, callbacks):
+    """Fit the rest of an interrupted epoch, if there is one, and then the epochs that are left up to `until`."""
     state = Checkpoint(run, steps)
     state.restore(model)
     report = Report(recipe.epochs, steps, state, quiet=not log)
-    callbacks = [state, report, keras.callbacks.TensorBoard(run / "tensorboard")]
+    callbacks = [state, report, keras.callbacks.TensorBoard(run / "tensorboard"), *callbacks]
     classes = len(dataset.class_names)
     validation = dataset.validation
     if validation:
         validation = _for_heads(model, pipeline.batches(validation, recipe.batch, classes))
     try:
-        for pause in (-(-state.step // steps), recipe.epochs):
+        for pause in (-(-state.step // steps), until):
             epoch, begun = divmod(state.step, steps)
             if epoch < pause:
                 batches = pipeline.training_batches(dataset.train, recipe, classes, first=state.step)
