@@ -89,9 +89,9 @@ def finished(run, rows):
 
 @contextmanager
 def _known_warning():
-    """keras-tuner 1.4.8 asks for `threading.currentThread` whenever its oracle is called."""
+    """keras-tuner 1.4.8 calls `threading.currentThread().getName()` whenever its oracle is asked."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "currentThread", DeprecationWarning)
+        warnings.filterwarnings("ignore", r"(currentThread|getName)\(\) is deprecated", DeprecationWarning)
         yield
 
 
