@@ -1,11 +1,12 @@
 """What a search leaves: trials.csv, best.json and search.html."""
+import base64
 import csv
-import dataclasses
+import html
 import io
 import math
 
-from training.recipes import read
 from training.run_dir import write
+from tuning import figures
 
 HEAD = ("trial", "status", "score", "val_loss", "weights", "multiply_adds", "epochs", "best_epoch", "seconds", "continues")
 
@@ -15,8 +16,8 @@ def ranked(rows):
     return sorted(rows, key=lambda row: (-row.get("score", -math.inf), row.get("val_loss", math.inf), row["trial"]))
 
 
-def write_tables(run, recipe, rows):
-    """Write trials.csv, a row a trial in their order, and best.json, the recipe of the best one, its epochs all there."""
+def write_trials(run, rows):
+    """Write trials.csv, a row a trial in their order."""
     names = list(dict.fromkeys(name for row in rows for name in row["values"]))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -24,10 +25,6 @@ def write_tables(run, recipe, rows):
     for row in rows:
         writer.writerow([row.get(key) for key in HEAD] + [row["values"].get(name) for name in names] + [row.get("error")])
     write(run / "trials.csv", text.getvalue())
-    best = ranked(rows)[0]
-    if best["status"] == "completed":
-        found = read(run / "trials" / f"{best['trial']:04}" / "recipe.json")
-        write(run / "best.json", dataclasses.replace(found, name=f"{recipe.name}-tuned").to_json())
 
 
 def say(row, trials):
@@ -41,3 +38,45 @@ def say(row, trials):
 def short(value):
     """Return a hyperparameter's value as a table shows it."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def page(recipe, rows):
+    """Return search.html: the trials, best first, and pictures of them, with nothing to load from elsewhere."""
+    done = [row for row in rows if row["status"] == "completed"]
+    drawn = [("Score over the trials", figures.scores(rows))] if done else []
+    if len(done) > 1 and figures.varied(done):
+        drawn += [("Score against each hyperparameter", figures.slices(done)),
+                  ("Parallel coordinates", figures.parallel(done))]
+    names = list(dict.fromkeys(name for row in rows for name in row["values"]))
+    titles = ("trial", "status", "val accuracy", "epochs", *names, "error")
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in titles)
+    lines = ("".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(row, names)) for row in ranked(rows))
+    body = "".join(f"<tr>{line}</tr>\n" for line in lines)
+    pictures = "".join(f"<h2>{title}</h2>\n<img alt=\"{title}\" src=\"data:image/png;base64,{_base64(figure)}\">\n"
+                       for title, figure in drawn)
+    return _PAGE.format(title=html.escape(f"Search of {recipe.name}"), pictures=pictures, head=head, body=body)
+
+
+def _cells(row, names):
+    score = f"{row['score']:.4f}" if "score" in row else "-"
+    return [str(row["trial"]), row["status"], score, str(row.get("epochs", "-")),
+            *(short(row["values"].get(name, "-")) for name in names), row.get("error") or ""]
+
+
+def _base64(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><title>{title}</title><style>
+body {{ font-family: sans-serif; margin: 2em; }} img {{ max-width: 100%; }} table {{ border-collapse: collapse; }}
+th, td {{ border: 1px solid #ccc; padding: 0.3em 0.6em; text-align: right; }} th {{ background: #eee; }}
+</style></head><body>
+<h1>{title}</h1>
+{pictures}<h2>Trials, best first</h2>
+<div style="overflow-x: auto"><table><thead><tr>{head}</tr></thead><tbody>
+{body}</tbody></table></div>
+</body></html>
+"""

@@ -54,7 +54,8 @@ class Plan:
 def search(plan, run, log=True):
     """Carry out `plan` in the directory `run`; what of it is there already is not done again.
 
-    Writes into `run`, after each trial: trials.csv, and best.json, a recipe. The test part of the data is not looked at.
+    Writes into `run`, after each trial: trials.csv, and best.json, a recipe; at the end search.html. The test part of the
+    data is not looked at.
 
     Returns:
         The trials, a list of dicts as `tuning.report.HEAD` names them, best first.
@@ -65,23 +66,34 @@ def search(plan, run, log=True):
     declared = spaces.declared(plan.space, plan.recipe, plan.fixed)
     with claim(run, plan.recipe) as run, Worker(plan.data_dir, log) as worker, _known_warning():
         rows = []
-        args = _settled(plan, run, declared, worker)
-        asked = oracle(plan.algorithm, declared, lambda values: _fits(plan, declared, args, values),
-                       lambda number: _kept(run, number), trials=plan.trials, seed=plan.seed, epochs=plan.recipe.epochs)
+        args = settled(plan, run, declared, worker)
+        asked = oracle(plan.algorithm, declared, lambda values: fits(plan, declared, args, values),
+                       lambda number: kept(run, number), trials=plan.trials, seed=plan.seed, epochs=plan.recipe.epochs)
         while (trial := asked.create_trial("search")).status == "RUNNING":
-            row = _try(plan, run, declared, args, trial, asked.refused, worker)
-            rows.append(row)
-            _tell(asked, trial, row)
+            tried = attempt(plan, run, declared, args, int(trial.trial_id), trial.hyperparameters.values, worker,
+                            asked.refused)
+            rows.append(tried)
+            _tell(asked, trial, tried)
             _prune(run, rows, plan.keep, asked)
-            report.write_tables(run, plan.recipe, rows)
+            write_tables(plan, run, declared, rows)
             if log:
-                report.say(row, plan.trials)
-    return finished(run, rows)
+                report.say(tried, plan.trials)
+    return finished(plan, run, rows)
 
 
-def finished(run, rows):
-    """Return the rows best first, or raise UserError if none succeeded."""
+def write_tables(plan, run, declared, rows):
+    """Write trials.csv, and best.json, the recipe of the best trial with all its epochs."""
+    report.write_trials(run, rows)
+    best = report.ranked(rows)[0]
+    if best["status"] == "completed":
+        recipe = candidate(plan, declared, best["values"])
+        write(run / "best.json", dataclasses.replace(recipe, name=f"{plan.recipe.name}-tuned").to_json())
+
+
+def finished(plan, run, rows):
+    """Write search.html; return the rows best first, or raise UserError if none succeeded."""
     ranked = report.ranked(rows)
+    write(run / "search.html", report.page(plan.recipe, rows))
     if not ranked or ranked[0]["status"] != "completed":
         raise UserError(f"No trial in {run} succeeded. The first one: {rows[0]['error'] if rows else 'there was none'}")
     return ranked
@@ -95,10 +107,11 @@ def _known_warning():
         yield
 
 
-def _settled(plan, run, declared, worker):
+def settled(plan, run, declared, worker):
     """Return the builder arguments that the data settle; refuse another search's directory, and data that will not do."""
     file = run / "search.json"
-    here = {"algorithm": plan.algorithm, "seed": plan.seed, "max_params": plan.max_params, "max_flops": plan.max_flops,
+    here = {"recipe": json.loads(plan.recipe.to_json()), "algorithm": plan.algorithm, "seed": plan.seed,
+            "max_params": plan.max_params, "max_flops": plan.max_flops,
             "space": [f"{hp['class_name']} {json.dumps(hp['config'])}" for hp in declared.get_config()["space"]]}
     if file.exists():
         there = json.loads(file.read_text())
@@ -132,7 +145,8 @@ def size(recipe, args):
     return counts
 
 
-def _fits(plan, declared, args, values):
+def fits(plan, declared, args, values):
+    """Return whether the network of the hyperparameters `values` is within the plan's limits, or cannot be built at all."""
     if plan.max_params is None and plan.max_flops is None:
         return True
     try:
@@ -150,37 +164,58 @@ def folder_of(run, number):
     return run / "trials" / f"{number:04}"
 
 
-def _kept(run, number):
+def kept(run, number):
     file = folder_of(run, number) / "trial.json"
     return json.loads(file.read_text()) if file.exists() else None
 
 
-def _try(plan, run, declared, args, trial, refused, worker):
-    """Return the row of a trial, run now unless it has a result."""
-    number, values = int(trial.trial_id), trial.hyperparameters.values
-    folder, kept = folder_of(run, number), _kept(run, number)
-    if kept and kept["values"] != values:
+def attempt(plan, run, declared, args, number, values, worker, refused=()):
+    """Return the row of the trial `number` of the hyperparameters `values`, run now unless it has a result."""
+    folder, before = folder_of(run, number), kept(run, number)
+    if before and shown(before["values"]) != shown(values):
         raise UserError(f"{folder} holds other hyperparameters than this search proposes: keras-tuner, the recipe or the "
                         "space has changed. Choose another --run.")
     folder.mkdir(parents=True, exist_ok=True)
     until = values.get("tuner/epochs", plan.recipe.epochs)
-    row = {"trial": number, "values": {k: v for k, v in values.items() if not k.startswith("tuner/")}, "until": until,
-           "continues": values.get("tuner/trial_id")}
-    if not (folder / "result.json").exists():
+    if not _done(folder, until):
         sizes = _prepared(plan, declared, args, values, folder)
-        starts = _start(folder, kept)
-        write(folder / "trial.json", json.dumps({"values": values, "refused": refused, **sizes, **starts}, indent=2) + "\n")
-        if "error" not in sizes and starts["starts"] <= _STARTS:
-            if row["continues"]:
-                _go_on_from(folder_of(run, int(row["continues"])), folder)
-            answer = worker.run("search", folder, more=number + 1 < plan.trials, until=until)
-        else:
-            answer = {"status": sizes.get("status", "failed"), "error": sizes.get("error") or (
-                f"It ended the search itself {_STARTS} times, with no epoch done between.")}
+        starts = _start(folder, before)
+        write(folder / "trial.json",
+              json.dumps({"values": values, "refused": list(refused), **sizes, **starts}, indent=2) + "\n")
+        (folder / "result.json").unlink(missing_ok=True)
+        if "tuner/trial_id" in values:
+            _go_on_from(folder_of(run, int(values["tuner/trial_id"])), folder)
+        answer = _refusal(sizes, starts) or worker.run("search", folder, more=number + 1 < plan.trials, until=until)
         write(folder / "result.json", json.dumps(answer, indent=2) + "\n")
-    kept = _kept(run, number)
-    return {**row, "weights": kept.get("weights"), "multiply_adds": kept.get("multiply_adds"),
+    return row(run, number)
+
+
+def row(run, number):
+    """Return what is known of a trial that has ended, a dict with the keys of `tuning.report.HEAD`, values and error."""
+    folder, before = folder_of(run, number), kept(run, number)
+    return {"trial": number, "values": shown(before["values"]), "continues": before["values"].get("tuner/trial_id"),
+            "weights": before.get("weights"), "multiply_adds": before.get("multiply_adds"),
             **json.loads((folder / "result.json").read_text())}
+
+
+def shown(values):
+    """Return the hyperparameters without those that Hyperband adds."""
+    return {name: value for name, value in values.items() if not name.startswith("tuner/")}
+
+
+def _done(folder, until):
+    """Return whether a trial has ended, and not before the epoch `until`."""
+    file = folder / "result.json"
+    return file.exists() and json.loads(file.read_text()).get("epochs", until) >= until
+
+
+def _refusal(sizes, starts):
+    """The result of a trial that is not to be run, None if it is."""
+    if "error" in sizes:
+        return {"status": sizes.get("status", "failed"), "error": sizes["error"]}
+    if starts["starts"] > _STARTS:
+        return {"status": "failed", "error": f"It ended the search itself {_STARTS} times, with no epoch done between."}
+    return None
 
 
 def _prepared(plan, declared, args, values, folder):
@@ -197,12 +232,12 @@ def _prepared(plan, declared, args, values, folder):
     return {**sizes, "status": "skipped", "error": f"{weights:,} weights and {flops:,} multiply-adds are over the limit."}
 
 
-def _start(folder, kept):
+def _start(folder, before):
     """Count the starts of a trial since its checkpoint last changed."""
     checkpoint = folder / "checkpoint.npz"
     mark = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
-    same = kept is not None and kept["checkpoint"] == mark
-    return {"starts": kept["starts"] + 1 if same else 1, "checkpoint": mark}
+    same = before is not None and before["checkpoint"] == mark
+    return {"starts": before["starts"] + 1 if same else 1, "checkpoint": mark}
 
 
 def _go_on_from(before, folder):
@@ -213,20 +248,25 @@ def _go_on_from(before, folder):
             os.replace(folder / f".{name}.tmp", folder / name)
 
 
-def _tell(asked, trial, row):
-    trial.status, trial.message = "FAILED", row.get("error")
-    if row["status"] == "completed":
-        asked.update_trial(trial.trial_id, {OBJECTIVE: row["score"]})
+def _tell(asked, trial, tried):
+    trial.status, trial.message = "FAILED", tried.get("error")
+    if tried["status"] == "completed":
+        asked.update_trial(trial.trial_id, {OBJECTIVE: tried["score"]})
         trial.status = "COMPLETED"
     asked.end_trial(trial)
 
 
 def _prune(run, rows, keep, asked):
     """Delete the weights of all trials but the best, and those that Hyperband may go on with."""
-    staying = {row["trial"] for row in report.ranked(rows)[:keep]}
-    if hasattr(asked, "unfinished") and len(rows) < (asked.max_trials or len(rows) + 1):
+    staying = {tried["trial"] for tried in report.ranked(rows)[:keep]}
+    if hasattr(asked, "unfinished") and len(rows) < asked.max_trials:
         staying |= {int(number) for number in asked.unfinished()}
-    for row in rows:
-        if row["trial"] not in staying:
-            for name in _WEIGHTS:
-                (folder_of(run, row["trial"]) / name).unlink(missing_ok=True)
+    for tried in rows:
+        if tried["trial"] not in staying:
+            drop_weights(folder_of(run, tried["trial"]))
+
+
+def drop_weights(folder):
+    """Delete the weights of a trial."""
+    for name in _WEIGHTS:
+        (folder / name).unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Searching better hyperparameters: `zoo tune`."""
 import json
+from pathlib import Path
 
 import click
 
@@ -21,15 +22,19 @@ _SHOWN = 10  # rows of the leaderboard
 @click.option("--data", metavar="DATASET", help="Tune the recipe, or a network, on this data.")
 @data_dir_option
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Replace a field of the recipe first.")
-@click.option("--fix", multiple=True, metavar="NAME=VALUE", help="Pin a hyperparameter of the space.")
+@click.option("--fix", "fixed", multiple=True, metavar="NAME=VALUE", help="Pin a hyperparameter of the space.")
 @click.option("--space", type=click.Path(), metavar="FILE", help="Search what space(hp) of this Python file declares instead.")
 @click.option("--max-params", type=click.IntRange(min=1), metavar="N", help="Try no network of more weights.")
 @click.option("--max-flops", type=click.IntRange(min=1), metavar="N", help="Try no network of more multiply-adds.")
 @click.option("--keep", type=click.IntRange(min=1), default=3, show_default=True, metavar="K",
               help="Keep the weights of the best K trials.")
+@click.option("--refit", is_flag=True,
+              help="Train the best recipe and the one it began with, and compare them on the test part.")
+@click.option("--repeats", type=click.IntRange(min=1), default=1, metavar="R", help="Refit over R seeds, to see the spread.")
+@click.option("--export", is_flag=True, help="Export the refitted network.")
+@click.option("--storage", metavar="URL", help="Share the search: every `zoo tune` with this database takes trials from it.")
 @json_option
-def tune(name, trials, algorithm, seed, epochs, run, data, data_dir, settings, fix, space, max_params, max_flops, keep,
-         as_json):
+def tune(name, data, settings, epochs, space, run, refit, repeats, export, storage, as_json, **plan):
     """Search hyperparameters that better RECIPE on the validation part. Run again with the same --run, it goes on.
 
     The end is RUN/best.json, a recipe for `zoo train --recipe`; RUN/trials.csv tells of every trial.
@@ -40,15 +45,40 @@ def tune(name, trials, algorithm, seed, epochs, run, data, data_dir, settings, f
         from tuning import spaces
         from tuning.search import Plan, search
     recipe = recipes.override(recipe, [*settings, *([f"epochs={epochs}"] if epochs else [])])
-    plan = Plan(recipe, algorithm, seed, spaces.load(space) if space else spaces.default, fix, max_params, max_flops, trials,
-                keep, data_dir)
-    run = run or f"runs/{recipe.name}-search"
-    rows = search(plan, run, log=not as_json)
-    if as_json:
-        click.echo(json.dumps({"run": run, "trials": rows}, indent=2))
-        return
-    _leaderboard(rows)
-    click.echo(f"Next: zoo train --recipe {run}/best.json --run {run}/refit")
+    plan = Plan(recipe, space=spaces.load(space) if space else spaces.default, **plan)
+    run = Path(run or f"runs/{recipe.name}-search")
+    if storage:
+        from tuning import distributed
+        rows = distributed.search(plan, run, storage, log=not as_json)
+    else:
+        rows = search(plan, run, log=not as_json)
+    if not as_json:
+        _leaderboard(rows)
+    answer = {"run": str(run), "trials": rows}
+    if refit or export or repeats > 1:
+        from tuning import refit as work
+        answer["refit"] = work.refit(plan, run, repeats, log=not as_json)
+    if export:
+        from training.export import export as write_out
+        answer["export"] = write_out(run / "refit")
+    click.echo(json.dumps(answer, indent=2) if as_json else _end(run, answer))
+
+
+def _end(run, answer):
+    """What is told last: which recipe is better, and what to do next."""
+    if "refit" not in answer:
+        return f"Next: zoo train --recipe {run}/best.json --run {run}/refit"
+    told = answer["refit"]
+    lines = []
+    for name in ("tuned", "recipe"):
+        runs = told[name]
+        spread = f" ± {runs['stdev']:.4f} over {len(runs['test_accuracy'])} seeds" if runs["stdev"] is not None else ""
+        lines.append(f"{name}: test accuracy {runs['mean']:.4f}{spread}")
+    lines.append(f"{told['verdict']} Difference {told['difference']:+.4f}; {told['noise']:.4f} would be chance, on "
+                 f"{told['test_examples']:,} test examples.")
+    lines.append(f"Next: zoo predict {answer['export']['path']} IMAGE" if "export" in answer else
+                 f"Next: zoo export {run}/refit")
+    return "\n".join(lines)
 
 
 def _leaderboard(rows):

@@ -1,0 +1,223 @@
+"""One search by several processes, on one machine or many, through a database: Optuna in keras-tuner's place.
+
+Each process runs the same command. There is no chief: whoever is alive takes the next trial, and the trial of one that fell
+silent is taken over by another, from its last epoch on where they share the directory. keras-tuner's own chief and workers
+(KERASTUNER_TUNER_ID and so on) wait for a killed worker for ever; they are not used.
+"""
+import fcntl
+import hashlib
+import json
+import shutil
+import time
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+from tuning import report, spaces
+from tuning import search as alone
+from tuning.worker import Worker
+from zoo.errors import UserError
+
+try:
+    import optuna
+    from sqlalchemy.exc import SQLAlchemyError
+except ImportError:
+    raise UserError("--storage needs Optuna and SQLAlchemy: pip install 'classic-zoo[distributed]'") from None
+
+_HEARTBEAT = 20  # seconds; a process that was not heard of for three times as long has died
+_TAKEOVERS = 5   # of one trial, before it counts as what kills the processes
+
+
+class TrialFailed(Exception):
+    """A trial ended without a score."""
+
+
+def search(plan, run, url, log=True):
+    """Take trials of `plan` from the database `url` until all are done, by this process or another.
+
+    Writes what `tuning.search.search` writes, each process into its own `run`; they may share one.
+
+    Args:
+        plan: a `tuning.search.Plan`; hyperband is Optuna's, random trials stopped at the ends of their rounds.
+        run: path of the directory.
+        url: of SQLAlchemy: sqlite:///FILE for one machine, postgresql+psycopg://USER@HOST/DATABASE for many.
+        log: whether to print progress.
+
+    Returns and raises as `tuning.search.search` does.
+    """
+    run = Path(run)
+    run.mkdir(parents=True, exist_ok=True)
+    declared = spaces.declared(plan.space, plan.recipe, plan.fixed)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    with Worker(plan.data_dir, log) as worker, warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats are, to Optuna 5.0
+        with _alone_in(run):
+            args = alone.settled(plan, run, declared, worker)
+            study = _study(plan, url, declared)
+
+        def objective(trial):
+            return _objective(plan, run, declared, args, study, trial, worker, log)
+        while (left := _left(study, plan.trials)) != "none":
+            if left == "others":
+                time.sleep(_HEARTBEAT / 4)
+            else:
+                study.optimize(objective, n_trials=1, catch=(TrialFailed,))
+            rows = _rows(study)
+            if rows:
+                alone.write_tables(plan, run, declared, rows)
+                _prune(plan, run, rows)
+    return alone.finished(plan, run, _rows(study))
+
+
+@contextmanager
+def _alone_in(run):
+    """Let one process at a time set up the search in `run`."""
+    with open(run / ".setup.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _study(plan, url, declared):
+    """Return the study of this very search, made by whichever process comes first."""
+    settings = json.dumps([plan.recipe.to_json(), plan.algorithm, plan.seed, plan.max_params, plan.max_flops,
+                           declared.get_config()["space"]], default=str)
+    name = f"{plan.recipe.name}-{plan.algorithm}-{plan.seed}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
+    hyperband = plan.algorithm == "hyperband"
+    pruner = optuna.pruners.HyperbandPruner(1, plan.recipe.epochs, 3) if hyperband else optuna.pruners.NopPruner()
+    for attempt in range(3):  # two machines may make the tables at the same moment, and one of them fails
+        try:
+            storage = optuna.storages.RDBStorage(
+                url, heartbeat_interval=_HEARTBEAT, grace_period=3 * _HEARTBEAT,
+                heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=_TAKEOVERS))
+            return optuna.create_study(study_name=name, storage=storage, sampler=_sampler(plan, declared), pruner=pruner,
+                                       direction="maximize", load_if_exists=True)
+        except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError, ValueError) as error:
+            if attempt == 2 or isinstance(error, (ImportError, ValueError)):
+                raise UserError(f"Cannot use the storage {url}: {str(error).splitlines()[0]}") from None
+            time.sleep(1)
+
+
+def _sampler(plan, declared):
+    """The algorithm; each process draws from a seed of its own where it must, and none repeats another's draws."""
+    if plan.algorithm == "grid":
+        return optuna.samplers.GridSampler({hp.name: list(dict.fromkeys([hp.default, *hp.values])) for hp in declared.space},
+                                           seed=plan.seed)
+    if plan.algorithm == "bayesian":
+        return _Seeded(optuna.samplers.TPESampler, plan.seed, constant_liar=True, n_startup_trials=len(declared.space) + 1)
+    return _Seeded(optuna.samplers.RandomSampler, plan.seed)
+
+
+class _Seeded(optuna.samplers.BaseSampler):
+    """A sampler made afresh for each trial, its seed of the trial's number: whichever process draws, it draws the same."""
+
+    def __init__(self, kind, seed, **options):
+        self.kind, self.seed, self.options, self.made = kind, seed, options, {}
+
+    def _of(self, trial):
+        number = _first(trial)
+        if number not in self.made:
+            self.made = {number: self.kind(seed=(self.seed * 100_003 + number) % 2**32, **self.options)}
+        return self.made[number]
+
+    def infer_relative_search_space(self, study, trial):
+        return self._of(trial).infer_relative_search_space(study, trial)
+
+    def sample_relative(self, study, trial, search_space):
+        return self._of(trial).sample_relative(study, trial, search_space)
+
+    def sample_independent(self, study, trial, param_name, param_distribution):
+        return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
+
+
+def suggested(trial, declared):
+    """Return the values that Optuna's `trial` gives the hyperparameters of `declared`, a dict of those that are active."""
+    hps, kinds = type(declared)(), spaces.kt.engine.hyperparameters
+    for hp in declared.space:
+        hps.merge([hp])
+        if not hps.is_active(hp):
+            continue
+        if isinstance(hp, kinds.Float) or (isinstance(hp, kinds.Int) and hp.sampling != "reverse_log"):
+            ask = trial.suggest_float if isinstance(hp, kinds.Float) else trial.suggest_int
+            log = hp.sampling == "log"
+            step = {} if log or hp.step is None else {"step": hp.step}
+            hps.values[hp.name] = ask(hp.name, hp.min_value, hp.max_value, log=log, **step)
+        else:
+            hps.values[hp.name] = trial.suggest_categorical(hp.name, list(hp.values))
+    return hps.values
+
+
+def _first(trial):
+    """The number of the trial that this one goes on with: its own, unless it was taken over."""
+    history = trial.system_attrs.get("retry_history", [])
+    return history[0] if history else trial.number
+
+
+def _alive(study):
+    """Return the trials that count: not those taken over, nor those begun beyond the number asked for."""
+    trials = study.get_trials(deepcopy=False)
+    over = {number for trial in trials for number in trial.system_attrs.get("retry_history", [])}
+    return [trial for trial in trials if trial.number not in over and "surplus" not in trial.user_attrs]
+
+
+def _left(study, trials):
+    """Return "some" if a trial waits to be run, "others" if other processes are at the last ones, "none" at the end."""
+    optuna.storages.fail_stale_trials(study)
+    alive = _alive(study)
+    states = [trial.state for trial in alive]
+    if len(alive) < trials or optuna.trial.TrialState.WAITING in states:
+        return "some"
+    return "others" if optuna.trial.TrialState.RUNNING in states else "none"
+
+
+def _objective(plan, run, declared, args, study, trial, worker, log):
+    """Run one trial, in rounds where Hyperband may stop it between; its row is kept in the database."""
+    if trial.number not in sorted(other.number for other in _alive(study))[:plan.trials]:
+        trial.set_user_attr("surplus", True)  # another process took the last one at the same moment
+        raise TrialFailed
+    taken = next(other for other in _alive(study) if other.number == trial.number)
+    number, values = _first(taken), suggested(trial, declared)
+    kept = alone.kept(run, number)
+    if kept and alone.shown(kept["values"]) != values:  # killed before the database had them, and drawn otherwise now
+        shutil.rmtree(alone.folder_of(run, number))
+    if not alone.fits(plan, declared, args, values):
+        tried = {"trial": number, "values": values, "status": "skipped",
+                 "error": "Its network is over the limit of weights or multiply-adds."}
+        trial.set_user_attr("row", tried)
+        raise TrialFailed
+    for until in _rounds(plan):
+        tried = alone.attempt(plan, run, declared, args, number, {**values, "tuner/epochs": until}, worker)
+        trial.set_user_attr("row", tried)
+        if tried["status"] != "completed":
+            break
+        trial.report(tried["score"], until)
+        if until < plan.recipe.epochs and trial.should_prune():
+            break
+    if log:
+        report.say(tried, plan.trials)
+    if tried["status"] != "completed":
+        raise TrialFailed(tried["error"])
+    return tried["score"]
+
+
+def _rounds(plan):
+    """The epochs after which Hyperband compares: all, a third, a ninth..., from the shortest up."""
+    rounds = [plan.recipe.epochs]
+    while plan.algorithm == "hyperband" and rounds[0] >= 3:
+        rounds.insert(0, rounds[0] // 3)
+    return rounds
+
+
+def _rows(study):
+    """Return the rows of the trials that have ended, in their order."""
+    ended = [trial for trial in _alive(study) if trial.state.is_finished()]
+    unsaid = {"status": "failed", "values": {}, "error": f"Each process that took it was killed, {_TAKEOVERS + 1} times."}
+    return sorted(({"trial": _first(trial), **trial.user_attrs.get("row", unsaid)} for trial in ended),
+                  key=lambda row: row["trial"])
+
+
+def _prune(plan, run, rows):
+    """Delete the weights of all trials here but the best."""
+    staying = {row["trial"] for row in report.ranked(rows)[:plan.keep]}
+    for row in rows:
+        if row["trial"] not in staying:
+            alone.drop_weights(alone.folder_of(run, row["trial"]))
