@@ -12,7 +12,7 @@ import pytest
 import tuning
 import zoo
 from training import recipes
-from tuning import spaces
+from tuning import figures, refit, report, spaces
 from tuning.oracles import OBJECTIVE, oracle
 from tuning.search import Plan, search, size
 from zoo.errors import UsageError, UserError
@@ -295,3 +295,41 @@ def test_every_builder_is_a_hypermodel_of_keras_tuner(tmp_path):
 
     tuner.search(images, labels, validation_data=(images, labels), callbacks=[Seen()], verbose=0)
     assert (1, 3) in seen and any(isinstance(step, int) and step > 0 for step in seen), "the optimiser's state was lost"
+
+
+def test_the_page_needs_nothing_from_elsewhere(finished):
+    run, rows, _ = finished
+    page = (run / "search.html").read_text()
+    assert page.count("data:image/png;base64,") == 3 and "http" not in page
+    assert page.index("better") < page.index("no network can have this fate"), "the best trial is not the first"
+
+
+def test_a_space_of_every_kind_is_drawn():
+    values = [{"a": 0.001, "b": "x", "c": 1}, {"a": 1.0, "b": "y", "c": 2}, {"a": 0.1, "b": "x", "c": 1}]
+    rows = [{"trial": n, "status": "completed", "score": n / 3, "values": chosen} for n, chosen in enumerate(values)]
+    rows.append({"trial": 3, "status": "failed", "values": {"a": 5.0, "b": "z", "c": 1}, "error": "<b>"})
+    for figure in (figures.scores(rows), figures.slices(rows), figures.parallel(rows)):
+        figure.draw_without_rendering()
+    scales = {axes.get_xlabel(): axes.get_xscale() for axes in figures.slices(rows).axes}
+    assert scales["a"] == "log" and scales["c"] == "linear"
+    assert "&lt;b&gt;" in report.page(MISHAP, rows)
+
+
+def test_the_refit_is_judged_on_the_test_part_with_the_spread_of_its_seeds(finished):
+    run, rows, plan = finished
+    told = refit.refit(plan, run, repeats=2, log=False)
+    assert json.loads((run / "refit.json").read_text()) == told
+    assert len(told["tuned"]["test_accuracy"]) == 2 and told["tuned"]["stdev"] is not None
+    assert told["difference"] > told["noise"] and "is better" in told["verdict"]  # ten times the rate, of a linear network
+    metrics = json.loads((run / "baseline/metrics.json").read_text())
+    assert metrics["test_accuracy"] == told["recipe"]["test_accuracy"][0] and (run / "refit-1/model.keras").exists()
+
+
+@pytest.mark.parametrize("tuned, plain, words", [((0.95, 0.96, 0.97), (0.90, 0.91, 0.92), "is better"),
+                                                 ((0.95, 0.96, 0.97), (0.94, 0.95, 0.97), "no better than chance"),
+                                                 ((0.90, 0.91, 0.92), (0.95, 0.96, 0.97), "worse"),
+                                                 ((0.96,), (0.95,), "no better than chance"), ((0.96,), (0.80,), "is better")])
+def test_noise_is_not_taken_for_progress(tuned, plain, words):
+    tuned, plain = ({"test_accuracy": scores, "mean": np.mean(scores), "stdev": np.std(scores, ddof=1) if scores[1:] else None}
+                    for scores in (tuned, plain))
+    assert words in refit._judged(tuned, plain, 360)["verdict"]

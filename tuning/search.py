@@ -180,12 +180,16 @@ def attempt(plan, run, declared, args, number, values, worker, refused=()):
     if not _done(folder, until):
         sizes = _prepared(plan, declared, args, values, folder)
         starts = _start(folder, before)
-        write(folder / "trial.json",
-              json.dumps({"values": values, "refused": list(refused), **sizes, **starts}, indent=2) + "\n")
+        noted = {"values": values, "refused": list(refused), **sizes}
+        write(folder / "trial.json", json.dumps({**noted, **starts}, indent=2) + "\n")
         (folder / "result.json").unlink(missing_ok=True)
         if "tuner/trial_id" in values:
             _go_on_from(folder_of(run, int(values["tuner/trial_id"])), folder)
-        answer = _refusal(sizes, starts) or worker.run("search", folder, more=number + 1 < plan.trials, until=until)
+        try:
+            answer = _refusal(sizes, starts) or worker.run("search", folder, more=number + 1 < plan.trials, until=until)
+        except KeyboardInterrupt:  # of the user's will, and no fault of the trial
+            write(folder / "trial.json", json.dumps({**noted, **starts, "starts": 0}, indent=2) + "\n")
+            raise
         write(folder / "result.json", json.dumps(answer, indent=2) + "\n")
     return row(run, number)
 

@@ -49,10 +49,10 @@ def search(folder, data_dir, log, until):
             "epochs": len(state.history), "seconds": round(state.seconds, 2)}
 
 
-def train(folder, data_dir, log, run, **_):
-    """Train the recipe in `folder` in the run directory `run`, its score on the test part and all."""
+def train(folder, data_dir, log):
+    """Train the recipe in `folder`, a run directory, to its score on the test part."""
     from training import fit
-    metrics = fit.train(read(folder / "recipe.json"), run, data_dir, log=log)
+    metrics = fit.train(read(folder / "recipe.json"), folder, data_dir, log=log)
     return {key: metrics[key] for key in ("test_accuracy", "test_loss", "test_examples", "best_epoch", "seconds", "seed")}
 
 
