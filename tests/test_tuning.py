@@ -173,7 +173,8 @@ def test_a_missing_space_is_named(tmp_path):
 
 
 FATES = ("die", "raise", "nan", "over", "fine", "better")
-MISHAP = recipes.Recipe("mishap", "tests.mishaps:mishap", "digits", epochs=2, batch=256, schedule="constant", learning_rate=1e-3)
+MISHAP = recipes.Recipe("mishap", "tests.mishaps:mishap", "digits", epochs=2, batch=256, schedule="constant",
+                        learning_rate=1e-3)
 
 
 def mishaps(hp, recipe):

@@ -1,10 +1,12 @@
 """Searches that several processes share through a database."""
 import contextlib
 import csv
+import os
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 import pytest
@@ -58,30 +60,32 @@ def test_a_killed_workers_trial_is_taken_over(tmp_path):
 
 
 @contextlib.contextmanager
-def postgres(folder):
-    """A server of its own on loopback; skipped without PostgreSQL, and for root, whom it refuses."""
+def postgres():
+    """A server of its own on loopback; skipped without PostgreSQL. It refuses root, who starts it as nobody."""
     if not shutil.which("initdb") or not shutil.which("postgres"):
         pytest.skip("PostgreSQL is not installed: initdb and postgres are looked for on the path")
-    made = subprocess.run(["initdb", "-D", folder / "db", "-U", "zoo", "-A", "trust"], capture_output=True, text=True)
-    if made.returncode:
-        pytest.skip(f"PostgreSQL does not start here: {made.stderr.strip().splitlines()[0]}")
-    with socket.socket() as free:
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
+        user = {"user": "nobody", "cwd": folder} if os.geteuid() == 0 else {}
+        if user:
+            shutil.chown(folder, "nobody")
+        subprocess.run(["initdb", "-D", f"{folder}/db", "-U", "zoo", "-A", "trust"], check=True, capture_output=True, **user)
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with subprocess.Popen(["postgres", "-D", folder / "db", "-p", str(port), "-k", str(folder), "-h", "127.0.0.1"],
-                          stderr=subprocess.DEVNULL) as server:
-        while subprocess.run(["pg_isready", "-h", "127.0.0.1", "-p", str(port)], capture_output=True).returncode:
-            assert server.poll() is None
-            time.sleep(0.1)
-        try:
-            yield f"postgresql+psycopg://zoo@127.0.0.1:{port}/postgres"
-        finally:
-            server.terminate()
+        address = ["-h", "127.0.0.1", "-p", str(free.getsockname()[1])]
+        free.close()
+        with subprocess.Popen(["postgres", "-D", f"{folder}/db", "-k", folder, *address], stderr=subprocess.DEVNULL,
+                              **user) as server:
+            while subprocess.run(["pg_isready", *address], capture_output=True).returncode:
+                assert server.poll() is None
+                time.sleep(0.1)
+            try:
+                yield f"postgresql+psycopg://zoo@127.0.0.1:{address[-1]}/postgres"
+            finally:
+                server.terminate()
 
 
 @pytest.mark.slow
 def test_a_killed_workers_trial_is_taken_over_on_postgresql(tmp_path):
-    with postgres(tmp_path) as url:
+    with postgres() as url:
         all_done_once(killed_in_the_middle(tmp_path, url)[1])
 
 
