@@ -13,7 +13,8 @@ LENET = recipes.recipe("lenet5-mnist")
 def test_every_recipe_trains_a_network_of_the_zoo_under_its_own_name():
     for name, recipe in recipes.RECIPES.items():
         assert name == recipe.name
-        zoo.build(recipe.model, **recipe.model_args)
+        if "weights" not in recipe.model_args:  # those are fetched
+            zoo.build(recipe.model, **recipe.model_args)
 
 
 def test_settings_replace_fields_and_arguments_of_the_network():

@@ -6,12 +6,14 @@ weights from its middle, and forgets dropout's seeds and the best epoch.
 """
 import io
 import json
+import math
 import time
 
 import keras
 import numpy as np
 
 from training.run_dir import write
+from zoo.errors import UserError
 
 _SECONDS = 30  # between two checkpoints inside an epoch; a kill costs at most this much work
 
@@ -22,16 +24,19 @@ class Checkpoint(keras.callbacks.Callback):
     Args:
         run: the run directory.
         steps_per_epoch: batches in an epoch.
+        patience: epochs without a better one after which `stopped` is true; 0 for never.
     """
 
-    def __init__(self, run, steps_per_epoch):
+    def __init__(self, run, steps_per_epoch, patience=0):
         super().__init__()
-        self.path, self.best_path, self.steps_per_epoch = run / "checkpoint.npz", run / "best.npz", steps_per_epoch
-        self.step, self.history, self.seconds, self._metrics = 0, [], 0.0, None
+        self.path, self.best_path = run / "checkpoint.npz", run / "best.npz"
+        self.steps_per_epoch, self.patience = steps_per_epoch, patience
+        self.step, self.history, self.seconds, self._metrics, self._saved_step = 0, [], 0.0, None, 0
 
     def restore(self, model):
         """Load the state of an interrupted training into the compiled `model`, if there is one."""
         model.optimizer.build(model.trainable_variables)
+        self._averages = _inner(model.optimizer).use_ema
         if not self.path.exists():
             return
         with np.load(self.path) as arrays:
@@ -41,6 +46,7 @@ class Checkpoint(keras.callbacks.Callback):
                     variable.assign(arrays[f"{group}{i}"])
             self._metrics = [arrays[f"metrics{i}"] for i in range(meta["metrics"])]
         self.step, self.history, self.seconds = meta["step"], meta["history"], meta["seconds"]
+        self._saved_step = self.step
         logits = keras.tree.map_structure(lambda head: keras.ops.zeros((1, head.shape[-1])), model.output)
         model.compute_metrics(None, logits, logits)  # makes the metrics' variables; fit resets them
 
@@ -49,6 +55,11 @@ class Checkpoint(keras.callbacks.Callback):
         if not self.history or "val_accuracy" not in self.history[0]:
             return self.history[-1]
         return max(self.history, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
+
+    @property
+    def stopped(self):
+        """Whether `patience` epochs have passed without a better one. It follows from the history, so a resume agrees."""
+        return bool(self.patience and self.history) and len(self.history) - self.best()["epoch"] >= self.patience
 
     def load_best(self, model):
         """Load the weights of the best epoch into `model`."""
@@ -60,6 +71,7 @@ class Checkpoint(keras.callbacks.Callback):
         self._saved_at = self._resumed_at = time.monotonic()
 
     def on_epoch_begin(self, epoch, logs=None):
+        _inner(self.model.optimizer).use_ema = self._averages
         if self._metrics:  # fit has just reset them
             for variable, value in zip(self.model.metrics_variables, self._metrics, strict=True):
                 variable.assign(value)
@@ -67,19 +79,56 @@ class Checkpoint(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.step += 1
+        if not math.isfinite(logs["loss"]) and not self._skips_overflows():
+            raise self._diverged()
         if time.monotonic() - self._saved_at > _SECONDS and self.step % self.steps_per_epoch:
             self.save()
 
     def on_epoch_end(self, epoch, logs=None):
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         scores = {name.replace("logits_accuracy", "accuracy"): float(value) for name, value in logs.items()}
-        self.history.append({"epoch": epoch + 1, **scores, "learning_rate": rate})
+        scale = {"loss_scale": float(self.model.optimizer.dynamic_scale)} if self._scales_loss() else {}
+        self.history.append({"epoch": epoch + 1, **scores, "learning_rate": rate, **scale})
+        if not self._finite():
+            raise self._diverged()
         if self.best() is self.history[-1]:
-            write(self.best_path, packed(**_numbered("model", self.model.variables)))
+            write(self.best_path, packed(**_numbered("model", self._averaged())))
         self.save()
+        self.model.stop_training = self.stopped
+        _inner(self.model.optimizer).use_ema = False  # else the end of fit would put the averages in the weights' place
+
+    def _averaged(self):
+        """The model's variables, or their moving averages where the optimiser keeps such."""
+        inner = _inner(self.model.optimizer)
+        if not self._averages:
+            return self.model.variables
+        average = {v.path: a for v, a in zip(inner._trainable_variables, inner._model_variables_moving_average, strict=True)}
+        return [average.get(variable.path, variable) for variable in self.model.variables]
+
+    def _scales_loss(self):
+        return isinstance(self.model.optimizer, keras.optimizers.LossScaleOptimizer)
+
+    def _skips_overflows(self):
+        """Whether a loss that is not finite does no harm: the loss is scaled, so its batch has left the weights alone."""
+        return self._scales_loss() and self._finite()
+
+    def _finite(self):
+        return all(np.isfinite(keras.ops.convert_to_numpy(v)).all() for v in self.model.trainable_variables)
+
+    def _diverged(self):
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        kept = f"The last good checkpoint is of step {self._saved_step}" if self._saved_step else "No checkpoint was written"
+        return UserError(f"The loss is no longer a finite number at step {self.step} (epoch {len(self.history) + 1}), with a "
+                         f"learning rate of {rate:.3g}. {kept}. A lower rate or --set clip=1 may help, with a new --run.")
 
     def save(self):
-        """Write the state now, atomically."""
+        """Write the state now, atomically.
+
+        Raises:
+            zoo.errors.UserError: if the weights are no longer finite numbers; the checkpoint there stays.
+        """
+        if not self._finite():
+            raise self._diverged()
         now = time.monotonic()
         self.seconds, self._resumed_at, self._saved_at = self.seconds + now - self._resumed_at, now, now
         metrics = self.model.metrics_variables if self.step % self.steps_per_epoch else []
@@ -87,6 +136,11 @@ class Checkpoint(keras.callbacks.Callback):
         groups = {**_groups(self.model), "metrics": metrics}
         arrays = {key: value for group in groups for key, value in _numbered(group, groups[group]).items()}
         write(self.path, packed(**arrays, meta=json.dumps(meta)))
+        self._saved_step = self.step
+
+
+def _inner(optimizer):
+    return getattr(optimizer, "inner_optimizer", optimizer)  # mixed_float16 wraps it
 
 
 def _groups(model):

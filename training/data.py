@@ -154,10 +154,22 @@ def _tfds(name, reader, data_dir):
     return parts, list(builder.info.features["label"].names)
 
 
+def limited(dataset, recipe):
+    """Return `dataset` with only `recipe.limit` of its training examples, drawn by class; all of them where that is 0."""
+    if not 0 < recipe.limit < len(dataset.train):
+        return dataset
+    _, kept = divide(dataset.train, recipe.limit, recipe.seed)
+    return dataclasses.replace(dataset, train=kept)
+
+
 def divide(split, share, seed):
-    """Return (the rest, `share` of the examples drawn by `seed`), each with the classes of `split` in its proportions."""
+    """Return (the rest, `share` of the examples drawn by `seed`), each with the classes of `split` in its proportions.
+
+    `share` is a part of 1, or a number of examples.
+    """
     try:
         kept, held_out = train_test_split(split.rows, test_size=share, random_state=seed, stratify=split.labels)
     except ValueError as error:  # a class of one image, or fewer images held out than classes
-        raise UserError(f"Cannot set {share:.0%} of {len(split):,} examples aside by class: {error}") from None
+        part = share if share >= 1 else f"{share:.0%}"
+        raise UserError(f"Cannot set {part} of {len(split):,} examples aside by class: {error}") from None
     return tuple(dataclasses.replace(split, rows=np.sort(part)) for part in (kept, held_out))

@@ -1,40 +1,108 @@
-"""From a recipe to Keras's own optimisers and schedules."""
+"""From a recipe to Keras's own optimisers, and to the rates they follow."""
 import keras
+from keras import ops
 
 from zoo.errors import unknown
 
+_ADAM_SHARE = 0.2  # of Muon's rate goes to what Adam updates: a step of Muon has a root mean square of 0.2 rates
+
+
+class ConvMuon(keras.optimizers.Muon):
+    """Keras's Muon, for the kernels of convolutions too: each is the matrix of its filters (Jordan et al. 2024, "Muon").
+
+    Keras leaves all but matrices to Adam; here only vectors, embeddings and the output layer are.
+    """
+
+    def _should_use_adamw(self, variable):
+        return len(variable.shape) < 2 or any(word in variable.path for word in ("embedding", "logits"))
+
+    def zeropower_via_newtonschulz5(self, x, steps):
+        matrix = ops.reshape(x, (-1, x.shape[-1]))
+        return ops.reshape(super().zeropower_via_newtonschulz5(matrix, steps), x.shape)
+
+    def lr_adjust(self, x):
+        return ops.reshape(super().lr_adjust(ops.reshape(x, (-1, x.shape[-1]))), x.shape)
+
+
 OPTIMIZERS = {
-    "adam": lambda rate: keras.optimizers.Adam(rate),
-    "adamw": lambda rate: keras.optimizers.AdamW(rate, weight_decay=0.0),
-    "sgd": lambda rate: keras.optimizers.SGD(rate),
-    "nesterov": lambda rate: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True),
+    "adadelta": lambda recipe, rate, **common: keras.optimizers.Adadelta(rate, **common),
+    "adam": lambda recipe, rate, **common: keras.optimizers.Adam(rate, **common),
+    "adamw": lambda recipe, rate, **common: keras.optimizers.AdamW(rate, **{**common, "weight_decay": recipe.weight_decay}),
+    "lamb": lambda recipe, rate, **common: keras.optimizers.Lamb(rate, **common),
+    "muon": lambda recipe, rate, **common: ConvMuon(rate, momentum=recipe.momentum, adam_lr_ratio=_ADAM_SHARE,
+                                                    adam_weight_decay=common["weight_decay"], **common),
+    "nesterov": lambda recipe, rate, **common: keras.optimizers.SGD(rate, recipe.momentum, nesterov=True, **common),
+    "rmsprop": lambda recipe, rate, **common: keras.optimizers.RMSprop(rate, **common),
+    "sgd": lambda recipe, rate, **common: keras.optimizers.SGD(rate, recipe.momentum, **common),
 }
-SCHEDULES = ("constant", "cosine")
+SCHEDULES = ("constant", "cosine", "one_cycle", "step")
 _NOT_DECAYED = ["bias", "gamma", "beta"]  # biases and normalisations hold no capacity to restrain
 
 
-def optimizer(recipe, steps_per_epoch):
+def optimizer(recipe, steps_per_epoch, stage_of=None):
     """Return the recipe's optimiser, its rate following the recipe's schedule over all epochs.
+
+    Args:
+        recipe: a `training.recipes.Recipe`.
+        steps_per_epoch: batches in an epoch.
+        stage_of: for `recipe.stage_rates`, the stage of each trainable variable, a list in the model's order.
 
     Raises:
         zoo.errors.UsageError: if the optimiser or the schedule is unknown.
     """
     if recipe.optimizer not in OPTIMIZERS:
         raise unknown("optimizer", recipe.optimizer, OPTIMIZERS)
-    made = OPTIMIZERS[recipe.optimizer](_rate(recipe, steps_per_epoch))
-    if recipe.weight_decay:
-        made.weight_decay = recipe.weight_decay
-        made.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    made = OPTIMIZERS[recipe.optimizer](
+        recipe, _rate(recipe, steps_per_epoch), weight_decay=recipe.weight_decay or None, global_clipnorm=recipe.clip or None,
+        use_ema=recipe.ema > 0, ema_momentum=recipe.ema,
+        gradient_accumulation_steps=recipe.accumulate if recipe.accumulate > 1 else None)
+    made.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    if recipe.stage_rates:
+        _scale_rates(made, [recipe.stage_rates.get(stage, 1.0) for stage in stage_of])
     return made
 
 
+def _scale_rates(made, factors):
+    """Multiply each variable's rate by its factor. Weight decay is of the full rate, as Keras applies it to all alike."""
+    update = made.update_step
+    made.update_step = lambda gradient, variable, rate: update(
+        gradient, variable, rate * factors[made._get_variable_index(variable)])
+
+
 def _rate(recipe, steps_per_epoch):
+    """The recipe's rate as a function of the number of updates made.
+
+    one_cycle is Smith and Topin 2018 (arXiv:1708.07120): up from a 25th of the rate and down again in 45 % of the training
+    each, then to a hundredth of where it began. step divides by ten at half and at three quarters of the training (He et al.
+    2016, section 4.2).
+    """
     if recipe.schedule not in SCHEDULES:
         raise unknown("schedule", recipe.schedule, SCHEDULES)
-    if recipe.schedule == "constant":
-        return recipe.learning_rate
-    total, warmup = recipe.epochs * steps_per_epoch, round(min(recipe.warmup, recipe.epochs / 2) * steps_per_epoch)
-    if not warmup:
-        return keras.optimizers.schedules.CosineDecay(recipe.learning_rate, total)
-    return keras.optimizers.schedules.CosineDecay(0.0, total - warmup, warmup_target=recipe.learning_rate,
-                                                  warmup_steps=warmup)
+    peak, total = recipe.learning_rate, max(recipe.epochs * steps_per_epoch // recipe.accumulate, 1)
+    warmup = round(min(recipe.warmup, recipe.epochs / 2) * steps_per_epoch / recipe.accumulate)
+    if recipe.schedule == "cosine":
+        start = {"warmup_target": peak, "warmup_steps": warmup} if warmup else {}
+        return keras.optimizers.schedules.CosineDecay(0.0 if warmup else peak, total - warmup, **start)
+    rise = [(0, 0.0), (warmup, peak)] if warmup else [(0, peak)]
+    if recipe.schedule == "one_cycle":
+        rise = [(0, peak / 25), (0.45 * total, peak), (0.9 * total, peak / 25), (total, peak / 2500)]
+    elif recipe.schedule == "step":
+        for place, rate in ((total // 2, peak / 10), (total * 3 // 4, peak / 100)):
+            rise += [(place - 1, rate * 10), (place, rate)]
+    return Lines(rise)
+
+
+class Lines(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that goes in straight lines through `points`, (updates made, rate), and stays where the last one is."""
+
+    def __init__(self, points):
+        self.points = points
+
+    def __call__(self, step):
+        step, (_, rate) = ops.cast(step, "float32"), self.points[0]
+        for (start, low), (end, high) in zip(self.points, self.points[1:]):
+            rate += (high - low) * ops.clip((step - start) / max(end - start, 1), 0, 1)
+        return rate
+
+    def get_config(self):
+        return {"points": self.points}

@@ -4,73 +4,17 @@ A recipe is one line of `RECIPES`; what it leaves out is a default of `Recipe`. 
 recipe.json, so that `zoo train --recipe RUN/recipe.json` repeats the run.
 """
 import dataclasses
-import json
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from zoo.errors import UsageError, unknown
-from zoo.settings import builder_args, convert, split_setting
+from training.recipe import Recipe, override, read
+from zoo.errors import unknown
 
-
-RESIZES = ("stretch", "crop", "pad")
-BALANCES = ("none", "weights", "sampling")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """One experiment, complete: with the same versions and number of threads it gives the same weights."""
-
-    name: str
-    model: str                    # a name of the zoo
-    data: str                     # "digits", the path of a folder or file, or a TFDS name
-    model_args: dict = field(default_factory=dict)  # builder arguments; images are resized to its input_shape
-    resize: str = "stretch"       # stretch, crop or pad: what becomes of the images' aspect
-    skip_bad: bool = False        # leave out files that cannot be decoded, instead of refusing the folder
-    balance: str = "none"         # uneven classes: none, weights (in the loss) or sampling (each class as often)
-    vocabulary: int = 20_000      # sentences: the most words, by frequency in the training part
-    minimum_count: int = 1        # sentences: how often a word must occur there
-    max_tokens: int = 400         # sentences: tokens after that many are dropped
-    folds: int = 0                # sentences: cross-validation in so many folds; 0 for the given parts
-    fold: int = 0                 # which of them is the test part, from 0
-    normalise: bool = False       # subtract the training images' mean and divide by their standard deviation
-    validation: float = 0.1       # share of the training images held out to choose the best epoch, 0 to 0.5
-    augment: dict = field(default_factory=dict)     # {"crop": pixels, "flip": true, ...}, see training.augment
-    optimizer: str = "adam"       # adam, adamw, sgd, nesterov
-    learning_rate: float = 1e-3   # the highest rate
-    schedule: str = "cosine"      # cosine (to zero) or constant
-    warmup: float = 1.0           # epochs of linear warm-up
-    weight_decay: float = 0.0     # not on biases and normalisations
-    label_smoothing: float = 0.0  # 0 to 1
-    epochs: int = 10
-    batch: int = 128
-    precision: str = "auto"       # auto, float32, mixed_bfloat16, mixed_float16
-    seed: int = 0
-
-    def __post_init__(self):
-        for name, low, high in (("epochs", 1, None), ("batch", 1, None), ("validation", 0, 0.5), ("warmup", 0, None),
-                                ("learning_rate", 0, None), ("label_smoothing", 0, 0.99), ("weight_decay", 0, None),
-                                ("seed", 0, 2**31 - 1),
-                                ("vocabulary", 3, None), ("minimum_count", 1, None), ("max_tokens", 1, None),
-                                ("folds", 0, None), ("fold", 0, max(self.folds - 1, 0))):
-            value = getattr(self, name)
-            if not value >= low or (high is not None and value > high):
-                bound = f"at least {low}" if high is None else f"{low} to {high}"
-                raise UsageError(f"{name} must be {bound}. Received: {value}.")
-        for name, choices in (("resize", RESIZES), ("balance", BALANCES)):
-            if getattr(self, name) not in choices:
-                raise unknown(name, getattr(self, name), choices)
-        if self.balance == "weights" and {"mixup", "cutmix"} & set(self.augment):
-            raise UsageError("balance='weights' needs one class an image, and mixup and cutmix give two. "
-                             "balance='sampling' goes with them.")
-
-    def to_json(self):
-        """Return the recipe as indented JSON, all fields."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
-
+__all__ = ["RECIPES", "Recipe", "override", "read", "recipe"]
 
 _AFFINE = {"shift": 2, "rotate": 10, "zoom": 0.1}
 _TEXTCNN = {"embedding": 100, "scale": 0.05, "embedding_dropout": 0.5}
 _LENET5_28 = {"input_shape": (28, 28, 1), "padding": "same"}  # pads 28x28 to the paper's 32x32
+_HALVES = {"mean": 0.5, "std": 0.5}                           # the course's Normalize((0.5,), (0.5,))
 
 
 def _text(name, data, **fields):
@@ -79,20 +23,65 @@ def _text(name, data, **fields):
         "batch": 50, "learning_rate": 3e-3, "warmup": 0.0, "minimum_count": 2, "max_tokens": 64} | fields)
 
 
+def _muon(model, data, **fields):
+    """What most recipes for images share: Muon, which needs fewer epochs here than Adam or momentum, on a cosine."""
+    return Recipe(f"{model}-{data}", model, data, **{
+        "normalise": True, "optimizer": "muon", "learning_rate": 0.02, "weight_decay": 0.05} | fields)
+
+
+def _cifar(model, **fields):
+    """Few validation images, and the paper's augmentation (He et al. 2016, section 4.2)."""
+    return _muon(model, "cifar10", **{"validation": 0.02, "epochs": 40, "augment": {"crop": 4, "flip": True}} | fields)
+
+
+def _seed(model, data, **fields):
+    """A course document's own settings, by its listing: a constant rate, all training images, and the last epoch's weights."""
+    return Recipe(f"{model}-{data}-seed", model, data, **{
+        "validation": 0.0, "schedule": "constant", "warmup": 0.0} | fields)
+
+
+def _seed_adam(model, data, rate, args=None, **fields):
+    """Adam and batches of 1024 (document 001). It does not say how many epochs; 50 are our choice."""
+    return _seed(model, data, **{"model_args": args or {}, "learning_rate": rate, "batch": 1024, "epochs": 50} | fields)
+
+
 RECIPES = {recipe.name: recipe for recipe in (
     Recipe("lenet5-digits", "lenet5", "digits", epochs=40, batch=32, learning_rate=3e-3, label_smoothing=0.05,
            augment=_AFFINE),
+    # MNIST
     Recipe("lenet5-mnist", "lenet5", "mnist", _LENET5_28, epochs=20, learning_rate=4e-3, label_smoothing=0.05,
            augment=_AFFINE),
     Recipe("lenet-mnist", "lenet", "mnist", normalise=True, epochs=20, learning_rate=4e-3, label_smoothing=0.05,
            augment=_AFFINE),
-    Recipe("resnet20-cifar10", "resnet20", "cifar10", normalise=True, validation=0.02, epochs=40, optimizer="nesterov",
-           learning_rate=0.2, weight_decay=5e-4, warmup=2.0, augment={"crop": 4, "flip": True}),
+    _muon("simple_cnn", "mnist", epochs=12, weight_decay=0.0, label_smoothing=0.05, augment=_AFFINE),
+    _seed("simple_cnn", "mnist", normalise=True, optimizer="sgd", momentum=0.5, learning_rate=0.01, batch=64, epochs=9),
+    _muon("small_inception", "mnist", epochs=10, label_smoothing=0.05, augment=_AFFINE),
+    _seed("small_inception", "mnist", normalise=True, optimizer="sgd", momentum=0.5, learning_rate=0.01, batch=64, epochs=9),
+    # Fashion-MNIST
+    *(_muon(model, "fashion_mnist", epochs=30, model_args={"dropout": 0.2}, augment={"shift": 1, "flip": True})
+      for model in ("mlp_fashion_sigmoid", "mlp_fashion", "mlp_fashion_2")),
+    *(_seed_adam(model, "fashion_mnist", 1e-3, _HALVES) for model in ("mlp_fashion_sigmoid", "mlp_fashion", "mlp_fashion_2")),
+    *(_muon(model, "fashion_mnist", epochs=20, augment={"crop": 2, "flip": True}) for model in ("conv_only", "conv_only_128")),
+    _seed_adam("conv_only_128", "fashion_mnist", 1e-5, _HALVES),
+    _muon("fashion_cnn", "fashion_mnist", epochs=20, model_args={"dropout": 0.3}, augment={"crop": 2, "flip": True}),
+    _seed("fashion_cnn", "fashion_mnist", learning_rate=1e-3, batch=32, epochs=5),
+    # CIFAR-10
+    *(_cifar(model, epochs=30, model_args={"dropout": 0.1}) for model in ("mlp_cifar", "mlp_cifar_2", "mlp_cifar_3")),
+    *(_seed_adam(model, "cifar10", 1e-3, _HALVES) for model in ("mlp_cifar", "mlp_cifar_2", "mlp_cifar_3")),
+    _cifar("conv_only_128_cifar", model_args={"dropout": 0.3}),
+    _seed_adam("conv_only_128_cifar", "cifar10", 1e-5, _HALVES),
+    *(_cifar(model) for model in ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")),
+    *(_cifar(model, batch=64) for model in ("densenet40_k12", "densenet_bc100_k12")),
+    # Photographs of leaves
+    Recipe("lenet-cassava", "lenet_cassava", "cassava", epochs=30, batch=64, augment=_AFFINE),
+    Recipe("resnet50-cassava", "resnet50_keras", "cassava", {"weights": "imagenet"}, resize="crop", epochs=12, batch=32,
+           optimizer="adamw", learning_rate=3e-4, weight_decay=0.05, label_smoothing=0.1, frozen=["all"], thaw=2,
+           augment={"flip": True, "rotate": 15, "zoom": 0.2}),
+    # Sentences
     _text("textcnn-mr", "mr.csv", epochs=3),  # with --folds 10, as the paper scores it
     _text("textcnn-uit_vsfc", "uit-vsfc", epochs=4),
     _text("textcnn-ntc_scv", "ntc_scv", epochs=4, max_tokens=200),
     _text("textcnn-imdb_reviews", "imdb_reviews", epochs=4, max_tokens=400),
-    Recipe("lenet-cassava", "lenet_cassava", "cassava", epochs=30, batch=64, augment=_AFFINE),
 )}
 
 
@@ -112,42 +101,3 @@ def recipe(name, data=None):
         same = Path(data).stem.replace("-", "_") in name.replace("-", "_")  # textcnn-mr on its own mr.csv, wherever it lies
         return dataclasses.replace(RECIPES[name], name=name if same else title, data=source)
     return Recipe(title, name, source)
-
-
-def read(path):
-    """Return the recipe in a recipe.json.
-
-    Raises:
-        zoo.errors.UsageError: if the file cannot be read, is no JSON object, or has a field that no recipe has.
-    """
-    try:
-        fields = json.loads(Path(path).read_text())
-        if not isinstance(fields, dict):
-            raise TypeError(f"a JSON object was expected, not {fields!r}")
-        unknown_fields = set(fields) - {f.name for f in dataclasses.fields(Recipe)}
-        if unknown_fields:
-            raise unknown(f"field in {path}:", min(unknown_fields), [f.name for f in dataclasses.fields(Recipe)])
-        return Recipe(**fields)
-    except OSError as error:
-        raise UsageError(f"Cannot read the recipe {path}: {error.strerror}.") from None
-    except (json.JSONDecodeError, TypeError) as error:
-        raise UsageError(f"{path} is not a recipe: {error}.") from None
-
-
-def override(recipe, settings):
-    """Return `recipe` with the fields replaced that `settings`, a list of "name=value", names.
-
-    A name that is no field of a recipe but an argument of its network's builder goes to `model_args`.
-
-    Raises:
-        zoo.errors.UsageError: if a name is neither, or a value is not of the type asked for.
-    """
-    types = {f.name: f.type for f in dataclasses.fields(Recipe) if f.name not in ("name", "model", "data")}
-    for setting in settings:
-        name, value = split_setting(setting)
-        if name in types:
-            recipe = dataclasses.replace(recipe, **{name: convert(name, value, types[name])})
-        else:
-            args = recipe.model_args | builder_args(recipe.model, [setting], also=types)
-            recipe = dataclasses.replace(recipe, model_args=args)
-    return recipe

@@ -13,11 +13,15 @@ def write(path, data):
     """Write text or bytes to `path` so that a reader, or a kill at any instant, sees the old file or the new, whole."""
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(data.encode() if isinstance(data, str) else data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:  # a full disk: what was there stays, and the space is given back
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 @contextlib.contextmanager

@@ -210,7 +210,7 @@ def shown(values):
 def _done(folder, until):
     """Return whether a trial has ended, and not before the epoch `until`."""
     file = folder / "result.json"
-    return file.exists() and json.loads(file.read_text()).get("epochs", until) >= until
+    return file.exists() and json.loads(file.read_text()).get("until", until) >= until
 
 
 def _refusal(sizes, starts):

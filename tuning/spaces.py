@@ -158,6 +158,8 @@ def training(hp, recipe):
     if gradual:
         strength = hp.Float("augment_strength", 0.0, 2.0, default=1.0)
         found["augment"] = recipe.augment | {name: type(value)(round(value * strength, 6)) for name, value in gradual.items()}
+    if recipe.frozen and recipe.frozen != ["all"]:
+        found["frozen"] = recipe.frozen[:hp.Int("frozen_stages", 0, len(recipe.frozen), default=len(recipe.frozen))]
     return found
 
 

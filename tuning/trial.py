@@ -46,7 +46,7 @@ def search(folder, data_dir, log, until):
         model = keras.Model(model.input, model.output["logits"])
     scores = evaluate.score(model, dataset.validation, dataset.class_names)  # the history's losses are with label smoothing
     return {"score": scores["accuracy"], "val_loss": scores["loss"], "best_epoch": state.best()["epoch"],
-            "epochs": len(state.history), "seconds": round(state.seconds, 2)}
+            "epochs": len(state.history), "until": until, "seconds": round(state.seconds, 2)}
 
 
 def train(folder, data_dir, log):

@@ -34,9 +34,11 @@ def split_setting(setting):
 
 
 def convert(name, text, kind):
-    """Return `text` as a value of the type `kind`; anything but a number, truth value or text is a Python literal."""
+    """Return `text` as a value of the type `kind`; a list is words separated by commas, the rest Python literals."""
     if kind is str:
         return text
+    if kind is list:
+        return [part.strip() for part in text.split(",") if part.strip()]
     if kind is bool and text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:
