@@ -13,8 +13,9 @@ import tuning
 import zoo
 from training import recipes
 from tuning import figures, refit, report, spaces
+from tuning.attempt import size
 from tuning.oracles import OBJECTIVE, oracle
-from tuning.search import Plan, search, size
+from tuning.search import Plan, search
 from zoo.errors import UsageError, UserError
 
 # keras-tuner 1.4.8 calls threading.currentThread().getName() at every step of an oracle; nothing a caller can do.

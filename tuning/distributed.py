@@ -4,16 +4,18 @@ Each process runs the same command. There is no chief: whoever is alive takes th
 silent is taken over by another, from its last epoch on where they share the directory. keras-tuner's own chief and workers
 (KERASTUNER_TUNER_ID and so on) wait for a killed worker for ever; they are not used.
 """
+import dataclasses
 import fcntl
 import hashlib
 import json
+import math
 import shutil
 import time
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
-from tuning import report, spaces
+from tuning import attempt, report, spaces
 from tuning import search as alone
 from tuning.worker import Worker
 from zoo.errors import UserError
@@ -21,6 +23,8 @@ from zoo.errors import UserError
 try:
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
+
+    from tuning.samplers import first_of, grid, sampler, suggested
 except ImportError:
     raise UserError("--storage needs Optuna and SQLAlchemy: pip install 'classic-zoo[distributed]'") from None
 
@@ -48,6 +52,8 @@ def search(plan, run, url, log=True):
     run = Path(run)
     run.mkdir(parents=True, exist_ok=True)
     declared = spaces.declared(plan.space, plan.recipe, plan.fixed)
+    if plan.algorithm == "grid":  # Optuna begins a grid that is done anew
+        plan = dataclasses.replace(plan, trials=min(plan.trials, math.prod(map(len, grid(declared).values()))))
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with Worker(plan.data_dir, log) as worker, warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats are, to Optuna 5.0
@@ -84,72 +90,17 @@ def _study(plan, url, declared):
     name = f"{plan.recipe.name}-{plan.algorithm}-{plan.seed}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
     hyperband = plan.algorithm == "hyperband"
     pruner = optuna.pruners.HyperbandPruner(1, plan.recipe.epochs, 3) if hyperband else optuna.pruners.NopPruner()
-    for attempt in range(3):  # two machines may make the tables at the same moment, and one of them fails
+    for again in range(3):  # two machines may make the tables at the same moment, and one of them fails
         try:
             storage = optuna.storages.RDBStorage(
                 url, heartbeat_interval=_HEARTBEAT, grace_period=3 * _HEARTBEAT,
                 heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=_TAKEOVERS))
-            return optuna.create_study(study_name=name, storage=storage, sampler=_sampler(plan, declared), pruner=pruner,
+            return optuna.create_study(study_name=name, storage=storage, sampler=sampler(plan, declared), pruner=pruner,
                                        direction="maximize", load_if_exists=True)
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError, ValueError) as error:
-            if attempt == 2 or isinstance(error, (ImportError, ValueError)):
+            if again == 2 or isinstance(error, (ImportError, ValueError)):
                 raise UserError(f"Cannot use the storage {url}: {str(error).splitlines()[0]}") from None
             time.sleep(1)
-
-
-def _sampler(plan, declared):
-    """The algorithm; each process draws from a seed of its own where it must, and none repeats another's draws."""
-    if plan.algorithm == "grid":
-        return optuna.samplers.GridSampler({hp.name: list(dict.fromkeys([hp.default, *hp.values])) for hp in declared.space},
-                                           seed=plan.seed)
-    if plan.algorithm == "bayesian":
-        return _Seeded(optuna.samplers.TPESampler, plan.seed, constant_liar=True, n_startup_trials=len(declared.space) + 1)
-    return _Seeded(optuna.samplers.RandomSampler, plan.seed)
-
-
-class _Seeded(optuna.samplers.BaseSampler):
-    """A sampler made afresh for each trial, its seed of the trial's number: whichever process draws, it draws the same."""
-
-    def __init__(self, kind, seed, **options):
-        self.kind, self.seed, self.options, self.made = kind, seed, options, {}
-
-    def _of(self, trial):
-        number = _first(trial)
-        if number not in self.made:
-            self.made = {number: self.kind(seed=(self.seed * 100_003 + number) % 2**32, **self.options)}
-        return self.made[number]
-
-    def infer_relative_search_space(self, study, trial):
-        return self._of(trial).infer_relative_search_space(study, trial)
-
-    def sample_relative(self, study, trial, search_space):
-        return self._of(trial).sample_relative(study, trial, search_space)
-
-    def sample_independent(self, study, trial, param_name, param_distribution):
-        return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
-
-
-def suggested(trial, declared):
-    """Return the values that Optuna's `trial` gives the hyperparameters of `declared`, a dict of those that are active."""
-    hps, kinds = type(declared)(), spaces.kt.engine.hyperparameters
-    for hp in declared.space:
-        hps.merge([hp])
-        if not hps.is_active(hp):
-            continue
-        if isinstance(hp, kinds.Float) or (isinstance(hp, kinds.Int) and hp.sampling != "reverse_log"):
-            ask = trial.suggest_float if isinstance(hp, kinds.Float) else trial.suggest_int
-            log = hp.sampling == "log"
-            step = {} if log or hp.step is None else {"step": hp.step}
-            hps.values[hp.name] = ask(hp.name, hp.min_value, hp.max_value, log=log, **step)
-        else:
-            hps.values[hp.name] = trial.suggest_categorical(hp.name, list(hp.values))
-    return hps.values
-
-
-def _first(trial):
-    """The number of the trial that this one goes on with: its own, unless it was taken over."""
-    history = trial.system_attrs.get("retry_history", [])
-    return history[0] if history else trial.number
 
 
 def _alive(study):
@@ -175,17 +126,17 @@ def _objective(plan, run, declared, args, study, trial, worker, log):
         trial.set_user_attr("surplus", True)  # another process took the last one at the same moment
         raise TrialFailed
     taken = next(other for other in _alive(study) if other.number == trial.number)
-    number, values = _first(taken), suggested(trial, declared)
-    kept = alone.kept(run, number)
-    if kept and alone.shown(kept["values"]) != values:  # killed before the database had them, and drawn otherwise now
-        shutil.rmtree(alone.folder_of(run, number))
-    if not alone.fits(plan, declared, args, values):
+    number, values = first_of(taken), suggested(trial, declared)
+    kept = attempt.kept(run, number)
+    if kept and attempt.shown(kept["values"]) != values:  # killed before the database had them, and drawn otherwise now
+        shutil.rmtree(attempt.folder_of(run, number))
+    if not attempt.fits(plan, declared, args, values):
         tried = {"trial": number, "values": values, "status": "skipped",
                  "error": "Its network is over the limit of weights or multiply-adds."}
         trial.set_user_attr("row", tried)
         raise TrialFailed
     for until in _rounds(plan):
-        tried = alone.attempt(plan, run, declared, args, number, {**values, "tuner/epochs": until}, worker)
+        tried = attempt.attempt(plan, run, declared, args, number, {**values, "tuner/epochs": until}, worker)
         trial.set_user_attr("row", tried)
         if tried["status"] != "completed":
             break
@@ -211,7 +162,7 @@ def _rows(study):
     """Return the rows of the trials that have ended, in their order."""
     ended = [trial for trial in _alive(study) if trial.state.is_finished()]
     unsaid = {"status": "failed", "values": {}, "error": f"Each process that took it was killed, {_TAKEOVERS + 1} times."}
-    return sorted(({"trial": _first(trial), **trial.user_attrs.get("row", unsaid)} for trial in ended),
+    return sorted(({"trial": first_of(trial), **trial.user_attrs.get("row", unsaid)} for trial in ended),
                   key=lambda row: row["trial"])
 
 
@@ -220,4 +171,4 @@ def _prune(plan, run, rows):
     staying = {row["trial"] for row in report.ranked(rows)[:plan.keep]}
     for row in rows:
         if row["trial"] not in staying:
-            alone.drop_weights(alone.folder_of(run, row["trial"]))
+            attempt.drop_weights(attempt.folder_of(run, row["trial"]))
