@@ -32,7 +32,7 @@ def start(folder, name, algorithm, *more):
                             stderr=subprocess.STDOUT, text=True, start_new_session=True)
 
 
-def wait_for(path, process, seconds=120):
+def wait_for(path, process, seconds=600):
     until = time.monotonic() + seconds
     while not path.exists():
         assert process.poll() is None and time.monotonic() < until, process.communicate()[0]
