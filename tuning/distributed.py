@@ -15,6 +15,7 @@ import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
+from training.run_dir import refuse_foreign
 from tuning import attempt, report, spaces
 from tuning import search as alone
 from tuning.worker import Worker
@@ -58,7 +59,8 @@ def search(plan, run, url, log=True):
     with Worker(plan.data_dir, log) as worker, warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats are, to Optuna 5.0
         with _alone_in(run):
-            args = alone.settled(plan, run, declared, worker)
+            refuse_foreign(run, plan.recipe)
+            args = alone.settled(plan, run, declared, worker, "optuna")
             study = _study(plan, url, declared)
 
         def objective(trial):

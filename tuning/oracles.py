@@ -10,7 +10,6 @@ import keras_tuner as kt
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
-ALGORITHMS = ("random", "bayesian", "hyperband", "grid")
 OBJECTIVE = "val_accuracy"
 _COLLISIONS = 1000  # candidates refused in a row before the space counts as exhausted
 

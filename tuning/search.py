@@ -97,11 +97,11 @@ def _known_warning():
         yield
 
 
-def settled(plan, run, declared, worker):
+def settled(plan, run, declared, worker, engine="keras-tuner"):
     """Return the builder arguments that the data settle; refuse another search's directory, and data that will not do."""
     file = run / "search.json"
-    here = {"recipe": json.loads(plan.recipe.to_json()), "algorithm": plan.algorithm, "seed": plan.seed,
-            "max_params": plan.max_params, "max_flops": plan.max_flops,
+    here = {"recipe": json.loads(plan.recipe.to_json()), "engine": engine, "algorithm": plan.algorithm,
+            "seed": plan.seed, "max_params": plan.max_params, "max_flops": plan.max_flops,
             "space": [f"{hp['class_name']} {json.dumps(hp['config'])}" for hp in declared.get_config()["space"]]}
     if file.exists():
         there = json.loads(file.read_text())

@@ -42,8 +42,10 @@ def tune(name, data, settings, epochs, space, run, refit, repeats, export, stora
     from training import recipes
     recipe = recipes.recipe(name, data)
     with quiet_import():
+        import tensorflow as tf
         from tuning import spaces
         from tuning.search import Plan, search
+    tf.config.set_visible_devices([], "GPU")  # the trials, each a process of its own, want all of its memory
     recipe = recipes.override(recipe, [*settings, *([f"epochs={epochs}"] if epochs else [])])
     plan = Plan(recipe, space=spaces.load(space) if space else spaces.default, **plan)
     run = Path(run or f"runs/{recipe.name}-search")
