@@ -13,6 +13,12 @@ import psutil
 import pytest
 
 from tests.conftest import ROOT
+from training.recipes import Recipe
+from training.run_dir import write
+from tuning import search
+from tuning.search import Plan
+from tuning.trial import JOBS
+from tuning.worker import Worker
 
 # keras-tuner 1.4.8 calls threading.currentThread().getName() at every step of an oracle; nothing a caller can do.
 pytestmark = pytest.mark.filterwarnings(r"ignore:(currentThread|getName)\(\) is deprecated:DeprecationWarning")
@@ -44,20 +50,69 @@ def table(run):
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
-@pytest.mark.parametrize("algorithm, trials", [("random", 4), ("bayesian", 5), ("hyperband", 5)])
+class Cut(BaseException):
+    """The end of a process, as far as one that goes on can play it."""
+
+
+class Here(Worker):
+    """Does the jobs in this process; at each of `moments` in turn it ends: before a job, an epoch into it, or after it."""
+
+    def __init__(self, moments):
+        super().__init__()
+        self.moments = list(moments)
+
+    def run(self, job, folder, more=True, **told):
+        moment = self.moments.pop(0) if self.moments else None
+        if moment == "before":
+            raise Cut
+        if moment == "between":
+            JOBS[job](folder, data_dir=None, log=False, **told | {"until": 1})
+            raise Cut
+        answer = {"status": "completed", **JOBS[job](folder, data_dir=None, log=False, **told)}
+        write(folder / "result.json", json.dumps(answer))
+        if moment == "after":
+            raise Cut
+        return answer
+
+
+def linear(hp, recipe):
+    return {"learning_rate": hp.Float("learning_rate", 1e-4, 1e-1, sampling="log"), "batch": hp.Choice("batch", [64, 128])}
+
+
+@pytest.mark.parametrize("algorithm", ["random", "bayesian", "hyperband", "grid"])
+def test_cut_off_anywhere_it_ends_in_the_same_ranking(tmp_path, monkeypatch, algorithm):
+    plan = Plan(Recipe("linear", "tests.mishaps:mishap", "digits", epochs=3), algorithm, space=linear, trials=6, keep=2)
+    monkeypatch.setattr(search, "Worker", lambda *told: Here(()))
+    search.search(plan, tmp_path / "whole", log=False)
+    cut, here = 0, Here([None, "before", None, "between", "after", None, "after", "between"])
+    monkeypatch.setattr(search, "Worker", lambda *told: here)
+    while True:
+        try:
+            search.search(plan, tmp_path / "cut", log=False)
+            break
+        except Cut:
+            cut += 1
+    assert cut == 5
+    assert table(tmp_path / "cut") == table(tmp_path / "whole")
+    assert (tmp_path / "cut/best.json").read_text() == (tmp_path / "whole/best.json").read_text()
+
+
+# Three real kills of real processes: a minute each.
+@pytest.mark.parametrize("algorithm, trials", [("random", 4), pytest.param("bayesian", 5, marks=pytest.mark.slow),
+                                               pytest.param("hyperband", 5, marks=pytest.mark.slow)])
 def test_killed_three_times_it_ends_in_the_same_ranking(tmp_path, algorithm, trials):
     moments = random.Random(algorithm)
     with start(tmp_path, "whole", algorithm, "--trials", trials) as whole:
         for number in range(3):
-            with start(tmp_path, "killed", algorithm, "--trials", trials) as search:
-                wait_for(tmp_path / f"killed/trials/{number:04}/trial.json", search)
+            with start(tmp_path, "killed", algorithm, "--trials", trials) as process:
+                wait_for(tmp_path / f"killed/trials/{number:04}/trial.json", process)
                 time.sleep(moments.uniform(0, 1.5))
-                search.kill()
+                process.kill()
         assert not (tmp_path / f"killed/trials/{trials - 1:04}/result.json").exists(), "it was killed too late"
         finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("killed/trials/*/result.json")}
-        with start(tmp_path, "killed", algorithm, "--trials", trials) as search:
-            told = search.communicate()[0]
-        assert search.returncode == 0, told
+        with start(tmp_path, "killed", algorithm, "--trials", trials) as process:
+            told = process.communicate()[0]
+        assert process.returncode == 0, told
         assert whole.wait() == 0
     assert all(path.stat().st_mtime_ns == before for path, before in finished.items()), "a finished trial was repeated"
     assert table(tmp_path / "killed") == table(tmp_path / "whole")
@@ -65,19 +120,19 @@ def test_killed_three_times_it_ends_in_the_same_ranking(tmp_path, algorithm, tri
 
 
 def test_a_trial_does_not_outlive_its_search(tmp_path):
-    with start(tmp_path, "run", "random", "--trials", "2") as search:
-        wait_for(tmp_path / "run/trials/0000/trial.json", search)
-        children = psutil.Process(search.pid).children(recursive=True)
-        search.kill()
+    with start(tmp_path, "run", "random", "--trials", "2") as process:
+        wait_for(tmp_path / "run/trials/0000/trial.json", process)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
     assert children and not psutil.wait_procs(children, timeout=20)[1]
 
 
 def test_an_interrupt_takes_one_line_and_the_search_goes_on(tmp_path):
-    with start(tmp_path, "run", "random", "--trials", "2") as search:
-        wait_for(tmp_path / "run/trials/0000/trial.json", search)
-        os.killpg(search.pid, signal.SIGINT)  # as the terminal does: the trial's process gets it too
-        told = search.communicate()[0]
-    assert search.returncode == 130 and told.splitlines()[-1].startswith("zoo: Interrupted."), told
+    with start(tmp_path, "run", "random", "--trials", "2") as process:
+        wait_for(tmp_path / "run/trials/0000/trial.json", process)
+        os.killpg(process.pid, signal.SIGINT)  # as the terminal does: the trial's process gets it too
+        told = process.communicate()[0]
+    assert process.returncode == 130 and told.splitlines()[-1].startswith("zoo: Interrupted."), told
     result = tmp_path / "run/trials/0000/result.json"
     assert not result.exists() or json.loads(result.read_text())["status"] == "completed"
 
@@ -97,12 +152,12 @@ def test_a_trial_that_ends_the_search_is_not_begun_for_ever(tmp_path):
 
 @pytest.mark.slow
 def test_thirty_trials_do_not_grow_the_search(tmp_path):
-    with start(tmp_path, "run", "random", "--trials", "30", "--keep", "2") as search:
-        process, sizes = psutil.Process(search.pid), {}
+    with start(tmp_path, "run", "random", "--trials", "30", "--keep", "2") as process:
+        sizes = {}
         for number in (2, 29):
-            wait_for(tmp_path / f"run/trials/{number:04}/trial.json", search, 900)
-            sizes[number] = process.memory_info().rss / 2**20
-        search.communicate()
+            wait_for(tmp_path / f"run/trials/{number:04}/trial.json", process, 900)
+            sizes[number] = psutil.Process(process.pid).memory_info().rss / 2**20
+        process.communicate()
     assert sizes[29] - sizes[2] < 100, sizes
     assert len(list(tmp_path.glob("run/trials/*/best.npz"))) == 2
 
