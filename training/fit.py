@@ -6,16 +6,14 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-import zoo
-from training import data, distribute, optimize, pipeline, precision, text_data
-from training.augment import check
+from training import distribute, pipeline, precision
 from training.checkpoint import Checkpoint
 from training.finish import finish, keep_manifest, manifest
-from training.freeze import freeze, frozen_stages, stage_of
+from training.freeze import freeze
+from training.prepare import compile_model, for_heads, prepare
 from training.progress import Report
 from training.run_dir import claim, write
-from zoo.errors import UserError, unknown
-from zoo.inception import AUX_WEIGHT
+from zoo.errors import UserError
 
 
 def train(recipe, run, data_dir=None, log=True, strategy="none", deterministic=False):
@@ -52,12 +50,7 @@ def train(recipe, run, data_dir=None, log=True, strategy="none", deterministic=F
         if deterministic:
             tf.config.experimental.enable_op_determinism()
         dataset, build = prepare(recipe, data_dir, cache_dir=run, say=say)
-        keras.utils.set_random_seed(recipe.seed)
-        steps = pipeline.steps_per_epoch(dataset.train, recipe.batch)
-        distribute.refuse_empty_share(len(dataset.train), recipe, devices)
-        with devices.scope(), _dtype_policy(policy):
-            model = distribute.synchronised(build(), devices)
-            compile_model(model, recipe, steps)
+        model, steps = _compiled(recipe, dataset, build, devices)
         if chief:
             flags = {"precision": policy, "strategy": strategy, "deterministic": deterministic}
             keep_manifest(run, manifest(recipe, dataset, **flags), say)
@@ -67,48 +60,29 @@ def train(recipe, run, data_dir=None, log=True, strategy="none", deterministic=F
             return finish(build(), dataset, recipe, run, state) if chief else None
 
 
-def prepare(recipe, data_dir=None, **told):
-    """Return the recipe's `training.data.Dataset` and a function without arguments that builds its network for it.
+def fit(recipe, run, dataset, build, log=True, until=None, callbacks=()):
+    """Train up to the end of the epoch `until`, by default the last, without a look at the test part.
 
-    `told` are cache_dir and say of `training.data.load`.
+    What is there of an interrupted training in `run` goes on. `dataset` and `build` are what `prepare` returned.
+
+    Returns:
+        The `training.checkpoint.Checkpoint`, with the history and the best epoch.
     """
-    spec = zoo.spec(recipe.model)
-    args = dict(recipe.model_args)
-    if text_data.is_text(recipe.data, data_dir):
-        _refuse_mismatch(spec, "vocab_size", recipe, "sentences")
-        dataset = text_data.load(recipe, data_dir)
-        args |= {"vocab_size": len(dataset.vocabulary), "classes": len(dataset.class_names)}
-        return data.limited(dataset, recipe), lambda: _build(recipe, args)
-    _refuse_mismatch(spec, "input_shape", recipe, "images")
-    if "input_shape" not in args:
-        args["input_shape"] = (*spec.defaults["input_shape"][:2], data.own_shape(recipe.data, data_dir)[-1])
-    check(recipe.augment, args["input_shape"][-1])
-    dataset = data.load(recipe.data, tuple(args["input_shape"]), validation=recipe.validation, seed=recipe.seed,
-                        data_dir=data_dir, resize=recipe.resize, skip_bad=recipe.skip_bad, **told)
-    dataset = data.limited(dataset, recipe)
-    if recipe.normalise:
-        args["mean"], args["std"] = dataset.statistics
-    args["classes"] = len(dataset.class_names)
-    return dataset, lambda: _build(recipe, args)
+    model, steps = _compiled(recipe, dataset, build, distribute.make("none", recipe))
+    write(run / "recipe.json", recipe.to_json())
+    with _told_in_a_line(run, recipe, "none"):
+        return _fit(model, dataset, recipe, run, steps, log, until=until, callbacks=callbacks)
 
 
-def _build(recipe, args):
-    """The recipe's network; its kernels drawn by the recipe's initialiser, if it names one."""
-    model = zoo.build(recipe.model, **args)
-    frozen_stages(model, recipe, 0)  # refuses stages that are not there
-    if recipe.initializer:
-        known = [name for name in dir(keras.initializers) if name.islower() and not name.startswith("_")]
-        if recipe.initializer not in known:
-            raise unknown("initializer", recipe.initializer, known)
-        for variable in model.trainable_variables:
-            if "kernel" in variable.name:
-                variable.assign(keras.initializers.get(recipe.initializer)(variable.shape))
-    return model
-
-
-def _refuse_mismatch(spec, argument, recipe, kind):
-    if argument not in spec.defaults:
-        raise UserError(f"{recipe.model} does not take {kind}, and those of {recipe.data} are {kind}.")
+def _compiled(recipe, dataset, build, devices):
+    """Return the recipe's network, compiled, and the number of batches in an epoch."""
+    keras.utils.set_random_seed(recipe.seed)
+    steps = pipeline.steps_per_epoch(dataset.train, recipe.batch)
+    distribute.refuse_empty_share(len(dataset.train), recipe, devices)
+    with devices.scope(), _dtype_policy(precision.resolve(recipe.precision)):
+        model = distribute.synchronised(build(), devices)
+        compile_model(model, recipe, steps)
+    return model, steps
 
 
 @contextlib.contextmanager
@@ -139,44 +113,25 @@ def _told_in_a_line(run, recipe, strategy):
                         "command again.") from None
 
 
-def compile_model(model, recipe, steps):
-    """Cross-entropy and accuracy; where auxiliary heads end in a dict of logits, theirs count AUX_WEIGHT each."""
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
-    weights = None
-    if isinstance(model.output, dict):
-        weights = {head: 1.0 if head == "logits" else AUX_WEIGHT for head in model.output}
-        loss = dict.fromkeys(model.output, loss)
-    stages = [stage_of(variable.path) for variable in model.trainable_variables]
-    model.compile(optimize.optimizer(recipe, steps, stages), loss, loss_weights=weights, jit_compile=False,
-                  metrics={"logits": ["accuracy"]} if weights else ["accuracy"])
-
-
-def _for_heads(model, batches):
-    """The batches with the labels once for each head of `model`."""
-    if not isinstance(model.output, dict):
-        return batches
-    return batches.map(lambda images, labels, *weights: (images, dict.fromkeys(model.output, labels), *weights))
-
-
-def _fit(model, dataset, recipe, run, steps, log, chief=True):
-    """Fit the rest of an interrupted epoch, if there is one, and then all the epochs that are left."""
+def _fit(model, dataset, recipe, run, steps, log, chief=True, until=None, callbacks=()):
+    """Fit the rest of an interrupted epoch, if there is one, and then the epochs that are left, all or up to `until`."""
     state = Checkpoint(run, steps, recipe.patience, writes=chief)
     state.restore(model)
     report = Report(recipe.epochs, steps, state, quiet=not log)
-    callbacks = [state, report, *[keras.callbacks.TensorBoard(run / "tensorboard")] * chief]
+    callbacks = [state, report, *[keras.callbacks.TensorBoard(run / "tensorboard")] * chief, *callbacks]
     if recipe.ema:
         callbacks.append(keras.callbacks.SwapEMAWeights())  # the averages are what is validated
     classes, devices, validation = len(dataset.class_names), model.distribute_strategy, {}
     if dataset.validation:
-        batches = _for_heads(model, pipeline.batches(dataset.validation, recipe.batch, classes))
+        batches = for_heads(model, pipeline.batches(dataset.validation, recipe.batch, classes))
         validation = {"validation_data": distribute.shared(batches, devices, divide=False),
                       "validation_steps": pipeline.steps_per_epoch(dataset.validation, recipe.batch)}
     try:
-        for pause in _pauses(recipe, -(-state.step // steps)):
+        for pause in _pauses(recipe, -(-state.step // steps), until or recipe.epochs):
             epoch, begun = divmod(state.step, steps)
             if epoch < pause and not state.stopped:
                 freeze(model, recipe, epoch)
-                batches = _for_heads(model, pipeline.training_batches(dataset.train, recipe, classes, first=state.step))
+                batches = for_heads(model, pipeline.training_batches(dataset.train, recipe, classes, first=state.step))
                 model.fit(distribute.shared(batches, devices, divide=True), initial_epoch=epoch, epochs=pause,
                           steps_per_epoch=steps - begun, shuffle=False, callbacks=callbacks, verbose=0, **validation)
     finally:
@@ -184,6 +139,6 @@ def _fit(model, dataset, recipe, run, steps, log, chief=True):
     return state
 
 
-def _pauses(recipe, begun):
+def _pauses(recipe, begun, until):
     """The epochs before which fit has to be called anew: after an interrupted one, and where a stage is thawed."""
-    return sorted({begun, *(range(recipe.thaw, recipe.epochs, recipe.thaw) if recipe.thaw else ()), recipe.epochs})
+    return sorted({begun, *(range(recipe.thaw, until, recipe.thaw) if recipe.thaw else ()), until})

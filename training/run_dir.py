@@ -46,7 +46,7 @@ def claim(path, recipe):
         except BlockingIOError:
             raise UserError(f"Another process is training in {path}. Choose another --run, or wait for it.") from None
         try:
-            _refuse_foreign(path, recipe)
+            refuse_foreign(path, recipe)
             yield path
         finally:
             if not (path / "recipe.json").exists():
@@ -56,7 +56,8 @@ def claim(path, recipe):
                         folder.rmdir()
 
 
-def _refuse_foreign(path, recipe):
+def refuse_foreign(path, recipe):
+    """Raise UserError if the directory `path` holds anything but a run of `recipe`; hidden files do not count."""
     if not (path / "recipe.json").exists():
         foreign = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
         if foreign:

@@ -1,1 +1,11 @@
-"""Where to search: spaces of hyperparameters over the recipes, for keras-tuner. No space has been laid out yet."""
+"""Where to search for better recipes, and searches that survive a kill; `hypermodel` is for a keras-tuner of your own."""
+
+__all__ = ["hypermodel"]
+
+
+def __getattr__(name):
+    """Import what needs keras-tuner on first use, so that the process of a trial does without."""
+    if name != "hypermodel":
+        raise AttributeError(f"module 'tuning' has no attribute {name!r}")
+    from tuning.plain import hypermodel
+    return hypermodel

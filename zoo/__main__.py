@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from zoo import __version__
-from zoo.commands import look, serve, ship, train
+from zoo.commands import look, serve, ship, train, tune
 from zoo.console import INTERRUPTED, Group, example, interrupts_seen
 from zoo.errors import UserError
 
@@ -18,8 +18,8 @@ def cli():
     """The classic networks: exact to their papers, trained on real data, exported with one command."""
 
 
-for _command in (look.list_models, look.info, look.recipes, train.train, train.doctor, train.evaluate, ship.predict,
-                 ship.export, serve.serve):
+for _command in (look.list_models, look.info, look.recipes, train.train, train.doctor, train.evaluate, tune.tune,
+                 ship.predict, ship.export, serve.serve):
     cli.add_command(_command)
 
 

@@ -1,0 +1,97 @@
+"""Searches that several processes share through a database."""
+import contextlib
+import csv
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.test_tuning_survival import SPACE, wait_for
+
+pytest.importorskip("optuna", reason="the extra `distributed` is not installed")
+TRIALS = 5
+
+
+def worker(folder, url, *more):
+    """Start `zoo tune` on the database `url`, its heart beating every second instead of every 20."""
+    (folder / "space.py").write_text(SPACE)
+    args = ["tune", "tests.mishaps:mishap", "--data", "digits", "--epochs", "3", "--space", folder / "space.py", "--run",
+            folder / "run", "--storage", url, "--trials", TRIALS, *more]
+    start = "import sys; from tuning import distributed; distributed._HEARTBEAT = 1; from zoo.__main__ import main; " \
+            "sys.exit(main(sys.argv[1:]))"
+    return subprocess.Popen([sys.executable, "-c", start, *map(str, args)], cwd=ROOT, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT, text=True)
+
+
+def killed_in_the_middle(folder, url):
+    """Let two workers share a search, kill the first in mid-trial; return what the other printed, and the table."""
+    with worker(folder, url) as first, worker(folder, url) as second:
+        wait_for(folder / "run/trials/0000/trial.json", first)
+        while not (begun := [path for path in folder.glob("run/trials/*/checkpoint.npz")
+                             if not (path.parent / "result.json").exists()]):
+            assert first.poll() is None and second.poll() is None
+            time.sleep(0.01)
+        first.kill()
+        told = second.communicate()[0]
+        assert second.returncode == 0, told
+    assert begun
+    return told, list(csv.DictReader((folder / "run/trials.csv").read_text().splitlines()))
+
+
+def all_done_once(table):
+    assert len(table) == TRIALS and {row["status"] for row in table} == {"completed"}, table
+    assert len({row["trial"] for row in table}) == len({row["learning_rate"] for row in table}) == TRIALS
+    assert {row["epochs"] for row in table} == {"3"}
+
+
+def test_a_killed_workers_trial_is_taken_over(tmp_path):
+    told, table = killed_in_the_middle(tmp_path, f"sqlite:///{tmp_path}/search.db")
+    all_done_once(table)
+    assert (tmp_path / "run/best.json").exists() and (tmp_path / "run/search.html").exists()
+    late = worker(tmp_path, f"sqlite:///{tmp_path}/search.db")
+    again = late.communicate()[0]
+    assert late.returncode == 0 and "epoch" not in again.split("rank")[0], "a finished search trained again"
+
+
+@contextlib.contextmanager
+def postgres():
+    """A server of its own on loopback; skipped without PostgreSQL. It refuses root, who starts it as nobody."""
+    if not shutil.which("initdb") or not shutil.which("postgres"):
+        pytest.skip("PostgreSQL is not installed: initdb and postgres are looked for on the path")
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
+        user = {"user": "nobody", "cwd": folder} if os.geteuid() == 0 else {}
+        if user:
+            shutil.chown(folder, "nobody")
+        subprocess.run(["initdb", "-D", f"{folder}/db", "-U", "zoo", "-A", "trust"], check=True, capture_output=True, **user)
+        free.bind(("127.0.0.1", 0))
+        address = ["-h", "127.0.0.1", "-p", str(free.getsockname()[1])]
+        free.close()
+        with subprocess.Popen(["postgres", "-D", f"{folder}/db", "-k", folder, *address], stderr=subprocess.DEVNULL,
+                              **user) as server:
+            while subprocess.run(["pg_isready", *address], capture_output=True).returncode:
+                assert server.poll() is None
+                time.sleep(0.1)
+            try:
+                yield f"postgresql+psycopg://zoo@127.0.0.1:{address[-1]}/postgres"
+            finally:
+                server.terminate()
+
+
+@pytest.mark.slow
+def test_a_killed_workers_trial_is_taken_over_on_postgresql(tmp_path):
+    with postgres() as url:
+        all_done_once(killed_in_the_middle(tmp_path, url)[1])
+
+
+@pytest.mark.parametrize("url, words", [("sqlite:////no/such/folder/s.db", "Cannot use the storage"),
+                                        ("nosuch://x", "Cannot use the storage nosuch://x")])
+def test_a_storage_that_cannot_be_used_is_named(tmp_path, url, words):
+    with worker(tmp_path, url) as process:
+        told = process.communicate()[0]
+    assert process.returncode == 1 and words in told and len(told.splitlines()) == 1

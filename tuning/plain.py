@@ -1,0 +1,53 @@
+"""A network of the zoo as a plain keras-tuner HyperModel, for a tuner of the user's own."""
+import keras
+import keras_tuner as kt
+import tensorflow as tf
+
+import zoo
+from training import optimize
+from training.recipes import Recipe
+from tuning import spaces
+
+
+class _HyperModel(kt.HyperModel):
+    def __init__(self, model, model_args):
+        super().__init__(name=model)
+        self.recipe = Recipe(model, model, data="", model_args=model_args, schedule="constant")
+
+    def declare_hyperparameters(self, hp):
+        """keras-tuner learns here of what only `fit` asks for."""
+        return spaces.choice(hp, "batch", (32, 64, 128, 256), self.recipe.batch)
+
+    def build(self, hp):
+        args = self.recipe.model_args
+        search = spaces.ARCHITECTURES.get(zoo.spec(self.recipe.model).builder.__name__)
+        found = search(hp, {**zoo.spec(self.recipe.model).defaults, **args}) if search else {}
+        recipe = spaces.apply(self.recipe, spaces.optimization(hp, self.recipe) | found)
+        model = zoo.build(recipe.model, **recipe.model_args)
+        model.compile(optimize.optimizer(recipe, 1), keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+                      metrics=["accuracy"], jit_compile=False)
+        model.optimizer.build(model.trainable_variables)  # or Hyperband loses the optimiser's state between its rounds
+        return model
+
+    def fit(self, hp, model, *args, **kwargs):
+        data = args[0] if args else kwargs.get("x")
+        if "batch_size" not in kwargs and not isinstance(data, (tf.data.Dataset, keras.utils.PyDataset)):
+            kwargs["batch_size"] = hp.get("batch")
+        return model.fit(*args, **kwargs)
+
+
+def hypermodel(model, **model_args):
+    """Return a `keras_tuner.HyperModel` of a network of the zoo, compiled for integer labels.
+
+    It searches the builder's arguments, optimiser, rate, weight decay and, where `fit` is given arrays, the batch. All that
+    the tuner hands to `fit`, such as Hyperband's epochs and initial_epoch, goes on unchanged.
+
+    Args:
+        model: a name of the zoo.
+        **model_args: arguments of its builder that are not searched, such as input_shape and classes.
+
+    Raises:
+        zoo.errors.UsageError: if there is no such network.
+    """
+    zoo.spec(model)
+    return _HyperModel(model, model_args)

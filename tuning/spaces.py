@@ -1,0 +1,105 @@
+"""What is searched of a recipe: its fields, the arguments of its network's builder, or what the user's own file says.
+
+A space is a function of keras-tuner's `hp` and of the recipe; it returns a dict of what it chose. The default of every
+hyperparameter is the recipe's own value, so the defaults together are the recipe.
+"""
+import dataclasses
+import inspect
+
+import keras_tuner as kt
+
+import zoo
+from training.recipes import Recipe
+from tuning.architectures import ARCHITECTURES, choice
+from zoo.errors import UsageError, unknown
+from zoo.settings import convert, split_setting
+
+_ALIKE = (("adam", "adamw"), ("sgd", "nesterov"))  # optimisers that take rates of one order
+_FIELDS = {f.name for f in dataclasses.fields(Recipe)} - {"name", "model", "data", "model_args"}
+
+
+def optimization(hp, recipe):
+    """Optimiser, rate and weight decay: what a plain `fit` can search as well. Rates are those of the recipe's own kind."""
+    alike = next((group for group in _ALIKE if recipe.optimizer in group), (recipe.optimizer,))
+    return {"optimizer": choice(hp, "optimizer", alike, recipe.optimizer),
+            "learning_rate": hp.Float("learning_rate", recipe.learning_rate / 10, recipe.learning_rate * 10, sampling="log",
+                                      default=recipe.learning_rate),
+            "weight_decay": choice(hp, "weight_decay", (0.0, 1e-5, 1e-4, 1e-3, 1e-2), recipe.weight_decay)}
+
+
+def training(hp, recipe):
+    """The fields that every recipe has; the strength multiplies the numbers of the recipe's own augmentation."""
+    found = {**optimization(hp, recipe),
+             "schedule": choice(hp, "schedule", ("constant", "cosine"), recipe.schedule),
+             "batch": choice(hp, "batch", (32, 64, 128, 256), recipe.batch),
+             "label_smoothing": choice(hp, "label_smoothing", (0.0, 0.05, 0.1, 0.2), recipe.label_smoothing)}
+    gradual = {name: value for name, value in recipe.augment.items() if type(value) in (int, float) and name not in _SHARES}
+    if gradual:
+        strength = hp.Float("augment_strength", 0.0, 2.0, default=1.0)
+        found["augment"] = recipe.augment | {name: type(value)(round(value * strength, 6)) for name, value in gradual.items()}
+    if recipe.frozen and recipe.frozen != ["all"]:
+        found["frozen"] = recipe.frozen[:hp.Int("frozen_stages", 0, len(recipe.frozen), default=len(recipe.frozen))]
+    return found
+
+
+_SHARES = ("hue", "brightness", "contrast", "saturation", "erase", "mixup", "cutmix")  # twice as much may not exist
+
+
+def default(hp, recipe):
+    """The space of a recipe: its builder's, if that has one, and the training's. Return fields and arguments together."""
+    spec = zoo.spec(recipe.model)
+    found = ARCHITECTURES.get(spec.builder.__name__)
+    return training(hp, recipe) | (found(hp, {**spec.defaults, **recipe.model_args}) if found else {})
+
+
+def load(path):
+    """Return the function `space` of a Python file of the user's own, as a function of (hp, recipe).
+
+    Raises:
+        zoo.errors.UsageError: if the file cannot be read or has no such function.
+    """
+    names = {"__name__": "space", "__file__": str(path)}
+    try:
+        with open(path, encoding="utf-8") as file:
+            exec(compile(file.read(), str(path), "exec"), names)  # the user's own program, named on the command line
+    except OSError as error:
+        raise UsageError(f"Cannot read the space {path}: {error.strerror}.") from None
+    except Exception as error:  # whatever the user's program raises
+        raise UsageError(f"The space {path} cannot be run: {type(error).__name__}: {error}") from None
+    space = names.get("space")
+    if not callable(space):
+        raise UsageError(f"{path} defines no function space(hp).")
+    return space if len(inspect.signature(space).parameters) > 1 else lambda hp, recipe: space(hp)
+
+
+def apply(recipe, found):
+    """Return `recipe` with what a space found put in: fields of a recipe, or arguments of its network's builder.
+
+    Raises:
+        zoo.errors.UsageError: if a name is neither, or a value will not do.
+    """
+    if not isinstance(found, dict):
+        raise UsageError(f"space(hp) must return a dict of recipe fields and builder arguments. Received: {found!r}.")
+    known = {*inspect.signature(zoo.spec(recipe.model).builder).parameters, "weights"}
+    for name in found:
+        if name not in _FIELDS | known:
+            raise unknown(f"field or argument of {recipe.model} in the space:", name, _FIELDS | known)
+    fields = {name: value for name, value in found.items() if name in _FIELDS}
+    args = {name: value for name, value in found.items() if name not in _FIELDS}
+    return dataclasses.replace(recipe, **fields, model_args=recipe.model_args | args)
+
+
+def declared(space, recipe, fixed=()):
+    """Return the `kt.HyperParameters` that `space` declares, those of `fixed`, a list of "name=value", pinned.
+
+    Raises:
+        zoo.errors.UsageError: if a pinned name is not searched, or the space's defaults make no recipe.
+    """
+    free, pinned = kt.HyperParameters(), kt.HyperParameters()
+    space(free, recipe)
+    for name, value in map(split_setting, fixed):
+        if name not in free:
+            raise unknown("hyperparameter of --fix", name, [hp.name for hp in free.space])
+        pinned.Fixed(name, convert(name, value, type(free[name])))
+    apply(recipe, space(pinned, recipe))
+    return pinned
