@@ -3,7 +3,7 @@ import json
 
 import click
 
-from zoo.console import example, json_option, quiet_import, table
+from zoo.console import data_dir_option, example, json_option, quiet_import, table
 
 
 @click.command(epilog=example("zoo predict runs/lenet5-digits digit.png", "zoo predict saved_models/lenet5-digits *.png"))
@@ -23,19 +23,33 @@ def predict(model, files, as_json):
            for a in answers])
 
 
-@click.command(epilog=example("zoo export runs/lenet5-digits", "zoo export runs/lenet5-digits --to /models/digits/1"))
+@click.command(epilog=example("zoo export runs/lenet5-digits", "zoo export runs/lenet5-digits --to /models/digits/1",
+                              "zoo export runs/lenet5-digits --formats all --report --force"))
 @click.argument("run", type=click.Path())
-@click.option("--to", type=click.Path(), metavar="DIR", help="The SavedModel's directory; saved_models/RECIPE by default.")
-@click.option("--force", is_flag=True, help="Replace a SavedModel that is there.")
+@click.option("--to", type=click.Path(), metavar="DIR", help="The export's directory; saved_models/RECIPE by default.")
+@click.option("--force", is_flag=True, help="Replace an export that is there.")
+@click.option("--formats", default="saved_model", metavar="NAMES", show_default=True,
+              help="saved_model, litert, litert-fp16, litert-int8, onnx, onnx-int8, joined by commas; or all.")
+@click.option("--report", is_flag=True, help="Measure each format, and score it on the whole test part.")
+@data_dir_option
 @json_option
-def export(run, to, force, as_json):
-    """Write the trained network of RUN as a SavedModel, and check it in a process of its own."""
+def export(run, to, force, formats, report, data_dir, as_json):
+    """Write the trained network of RUN as a SavedModel, or in other formats, and check each in a process of its own."""
     with quiet_import():
+        from training import deploy
         from training import export as work
-    report = work.export(run, to, force=force)
+        from training.progress import counter
+    with counter("formats measured", quiet=as_json or not report) as count:
+        done = work.export(run, to, force, formats.split(","), report, data_dir, count)
     if as_json:
-        click.echo(json.dumps(report, indent=2))
+        click.echo(json.dumps(done, indent=2))
         return
-    click.echo(f"{report['path']}: {report['bytes']:,} bytes; reloaded with TensorFlow alone, {report['examples']} test "
-               f"examples answered alike, probabilities within {report['difference']:.0e}")
-    click.echo(f"Next: zoo predict {report['path']} IMAGE")
+    for name, found in done["formats"].items():
+        where = done["path"] if name == "saved_model" else f"{done['path']}/{found['file']}"
+        alone = "TensorFlow" if name == "saved_model" else "LiteRT" if name.startswith("litert") else "ONNX Runtime"
+        click.echo(f"{where}: {found['bytes']:,} bytes; opened with {alone} alone, {done['examples']} test examples: "
+                   f"{found['agreement']:.0%} of the labels alike, probabilities within {found['difference']:.0e}")
+    if report:
+        table(*deploy.cells(done["deploy"]), right=range(1, 9))
+    if "saved_model" in done["formats"]:
+        click.echo(f"Next: zoo predict {done['path']} IMAGE")
