@@ -4,6 +4,7 @@ As a script it asks an export as a stranger would, in a process that can import 
 TensorFlow: `python -I runtimes.py EXPORT FOLDER [--measure]`. The questions are FOLDER/SIGNATURE.npy; the answers go beside
 them, SIGNATURE.npz. With --measure, how long the first signature's answers take goes to FOLDER/measured.json.
 """
+import collections
 import json
 import re
 import sys
@@ -15,9 +16,11 @@ import numpy as np
 _BATCH = 256
 _WARM_UP, _CALLS, _SECONDS = 20, 500, 3.0  # calls that are not timed; those that are, at most, and for how long
 
+Signature = collections.namedtuple("Signature", "takes ask")  # the input's name; a function from an array to a dict of arrays
+
 
 def load(path):
-    """Return {signature: function from an array to a dict of arrays} of an export; LiteRT and ONNX have serving_default.
+    """Return {name: `Signature`} of an export; LiteRT and ONNX have serving_default. What takes several inputs is left out.
 
     Args:
         path: of a SavedModel's directory, a .tflite file or an .onnx file.
@@ -33,13 +36,12 @@ def _saved_model(path):
     import tensorflow as tf
     loaded = tf.saved_model.load(path)
 
-    def asking(signature):
-        (name,) = signature.structured_input_signature[1]
-
+    def asking(signature, takes):
         def ask(inputs, loaded=loaded):  # `loaded` has to outlive its signatures
-            return {key: value.numpy() for key, value in signature(**{name: tf.constant(inputs)}).items()}
-        return ask
-    return {name: asking(signature) for name, signature in loaded.signatures.items()}
+            return {key: value.numpy() for key, value in signature(**{takes: tf.constant(inputs)}).items()}
+        return Signature(takes, ask)
+    inputs = {name: list(signature.structured_input_signature[1]) for name, signature in loaded.signatures.items()}
+    return {name: asking(signature, *inputs[name]) for name, signature in loaded.signatures.items() if len(inputs[name]) == 1}
 
 
 def _litert(path):
@@ -47,14 +49,16 @@ def _litert(path):
     interpreter = Interpreter(model_path=path)
     ((signature, ends),) = interpreter.get_signature_list().items()
     runner = interpreter.get_signature_runner(signature)
-    return {"serving_default": lambda inputs: runner(**{ends["inputs"][0]: inputs})}
+    (takes,) = ends["inputs"]
+    return {"serving_default": Signature(takes, lambda inputs: runner(**{takes: inputs}))}
 
 
 def _onnx(path):
     import onnxruntime
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    name, outputs = session.get_inputs()[0].name, [output.name for output in session.get_outputs()]
-    return {"serving_default": lambda inputs: dict(zip(outputs, session.run(None, {name: inputs}), strict=True))}
+    takes, outputs = session.get_inputs()[0].name, [output.name for output in session.get_outputs()]
+    return {"serving_default": Signature(
+        takes, lambda inputs: dict(zip(outputs, session.run(None, {takes: inputs}), strict=True)))}
 
 
 def answers(ask, inputs):
@@ -95,7 +99,7 @@ def main(export, folder, measured):
     sys.modules.update(dict.fromkeys(blocked))  # an import of one of these from here on fails
     signatures = load(export)
     for questions in sorted(Path(folder).glob("*.npy")):
-        ask, inputs = signatures[questions.stem], np.load(questions)
+        ask, inputs = signatures[questions.stem].ask, np.load(questions)
         if measured:
             ask(inputs[:1])
             report = {"answered": time.time(), **measure(ask, inputs)}  # when the first answer was there: cold start
