@@ -1,4 +1,5 @@
 """The SavedModel: what it takes, what it answers, and that nothing half-made is left behind."""
+import csv
 import json
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training import data, export, predict
+from training import data, export, predict, signatures
 from zoo.errors import UserError
 
 STRANGER = """
@@ -36,7 +37,7 @@ def test_pixels_are_answered_as_the_keras_model_answers(exported, finished_run, 
     loaded = tf.saved_model.load(exported[0])
     answers = loaded.signatures["serving_default"](image=tf.constant(test_images, tf.float32))
     logits = keras.models.load_model(finished_run / "model.keras").predict(test_images, verbose=0)
-    assert set(answers) == {"probabilities", "class_id", "label"}
+    assert set(answers) == {"probabilities", "class_id", "label", "top_k", "top_k_probabilities"}
     np.testing.assert_allclose(answers["probabilities"], tf.nn.softmax(logits), atol=1e-5)
     assert np.array_equal(answers["class_id"], logits.argmax(axis=1))
     assert [label.decode() for label in answers["label"].numpy()] == [str(i) for i in logits.argmax(axis=1)]
@@ -65,6 +66,7 @@ def test_the_weights_are_on_disk_once(exported):
     weights = 4 * 61_706
     on_disk = sum(file.stat().st_size for file in (exported[0] / "variables").iterdir())
     assert weights <= on_disk <= 1.1 * weights
+    assert exported[1]["bytes"] - exported[1]["formats"]["saved_model"]["bytes"] < 10_000, "the card"
     assert exported[1]["bytes"] == sum(f.stat().st_size for f in exported[0].rglob("*") if f.is_file())
 
 
@@ -79,15 +81,15 @@ def test_an_export_that_is_there_is_kept_unless_forced(exported, finished_run):
 
 def test_a_mismatch_leaves_nothing_behind(finished_run, tmp_path, monkeypatch):
     """The graph on disk is made to differ from the Keras model, as a wrong conversion would."""
-    honest = export._images
+    honest = signatures.write
 
-    def corrupt(model, *args):
-        original = model.get_weights()
-        model.set_weights([weight + 0.01 for weight in original])
-        written = honest(model, *args)
-        model.set_weights(original)
-        return written
-    monkeypatch.setattr(export, "_images", corrupt)
+    def corrupt(source, path):
+        original = source.model.get_weights()
+        source.model.set_weights([weight + 0.01 for weight in original])
+        asked = honest(source, path)
+        source.model.set_weights(original)
+        return asked
+    monkeypatch.setattr(signatures, "write", corrupt)
     with pytest.raises(UserError, match="serving_default answers otherwise than the Keras model.*Nothing was exported"):
         export.export(finished_run, tmp_path / "model")
     assert not list(tmp_path.iterdir())
@@ -113,3 +115,34 @@ def test_a_file_that_is_no_image_is_named(exported, tmp_path):
         predict.predict(exported[0], [tmp_path / "note.jpg"])
     with pytest.raises(UserError, match="Cannot read .*gone.png: No such file"):
         predict.predict(exported[0], [tmp_path / "gone.png"])
+
+
+def test_a_folder_is_labelled_and_one_bad_file_is_told(exported, finished_run, test_images, tmp_path, zoo_command):
+    (tmp_path / "scans/deep").mkdir(parents=True)
+    for number, image in enumerate(test_images[:3]):
+        (tmp_path / f"scans/deep/{number}.png").write_bytes(tf.io.encode_png(image).numpy())
+    (tmp_path / "scans/bad.jpg").write_text("not a picture")
+    (tmp_path / "scans/readme.md").write_text("is left alone")
+    expected = [answer["label"] for answer in predict.predict(finished_run, [tmp_path / "scans/deep"])]
+    said = zoo_command("predict", exported[0], tmp_path / "scans", "--csv", "labels.csv")
+    rows = list(csv.DictReader((tmp_path / "labels.csv").open()))
+    assert said.returncode == 1 and said.stderr.startswith("zoo: 1 of 4 files could not be labelled; the first is")
+    assert [row["label"] for row in rows] == ["", *expected] and "no JPEG" in rows[0]["error"]
+    assert [float(row["probability"]) > 0.1 for row in rows[1:]] == [True] * 3
+
+
+def test_an_answer_file_that_cannot_be_written_is_told_before_the_work(zoo_command, exported):
+    said = zoo_command("predict", exported[0], "gone.png", "--csv", "nowhere/labels.csv")
+    assert said.returncode == 1 and said.stderr == "zoo: Cannot write nowhere/labels.csv: there is no such folder.\n"
+
+
+@pytest.mark.parametrize("file, package", [("model.tflite", "ai_edge_litert"), ("model.onnx", "onnxruntime")])
+def test_other_formats_label_files_too(finished_run, test_images, tmp_path, file, package):
+    pytest.importorskip(package, reason=f"{package} is not here: pip install 'classic-zoo[litert,onnx]'")
+    (tmp_path / "digit.png").write_bytes(tf.io.encode_png(test_images[0]).numpy())
+    export.export(finished_run, tmp_path / "model", formats=["litert" if "tflite" in file else "onnx"])
+    expected, = predict.predict(finished_run, [tmp_path / "digit.png"])
+    found, = predict.predict(tmp_path / "model" / file, [tmp_path / "digit.png"])
+    assert found["label"] == expected["label"] and found["probability"] == pytest.approx(expected["probability"], abs=1e-4)
+    with pytest.raises(UserError, match="is an export without a SavedModel. Name one of its files: model"):
+        predict.predict(tmp_path / "model", [tmp_path / "digit.png"])

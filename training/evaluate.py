@@ -50,15 +50,27 @@ def evaluate(run, name=None, data_dir=None):
         zoo.errors.UserError: if there is no finished run or no such data, or its classes are others.
     """
     model, metrics, recipe = load(run)
-    if (Path(run) / "vocab.txt").exists():
-        dataset = text_data.load(dataclasses.replace(recipe, data=name or recipe.data), data_dir, vocabulary(run))
-    else:
-        dataset = data.load(name or recipe.data, model.input.shape[1:], validation=0, data_dir=data_dir,
-                            resize=recipe.resize, skip_bad=recipe.skip_bad)
-    if dataset.class_names != metrics["class_names"]:
+    words = vocabulary(run) if (Path(run) / "vocab.txt").exists() else None
+    found = dataset(model, dataclasses.replace(recipe, data=name or recipe.data), words, data_dir)
+    if found.class_names != metrics["class_names"]:
         raise run_dir.UserError(f"{run} knows the classes {_few(metrics['class_names'])}; "
-                                f"{name} has {_few(dataset.class_names)}.")
-    return {"run": str(run), "data": name or recipe.data, **score(model, dataset.test, dataset.class_names)}
+                                f"{name} has {_few(found.class_names)}.")
+    return {"run": str(run), "data": name or recipe.data, **score(model, found.test, found.class_names)}
+
+
+def dataset(model, recipe, words, data_dir=None):
+    """Return the `training.data.Dataset` of `recipe` for a trained network, validation examples among the training ones.
+
+    Args:
+        model: the network, whose input has the shape that images are resized to.
+        recipe: names the data.
+        words: the network's vocabulary; None for images.
+        data_dir: where TensorFlow Datasets keeps its files.
+    """
+    if words:
+        return text_data.load(recipe, data_dir, words)
+    return data.load(recipe.data, model.input.shape[1:], validation=0, data_dir=data_dir, resize=recipe.resize,
+                     skip_bad=recipe.skip_bad)
 
 
 def vocabulary(run):

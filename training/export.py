@@ -1,118 +1,103 @@
-"""From a run to a SavedModel that takes pixels or encoded images and answers with labels, checked before it is handed over."""
-import os
-import subprocess
-import sys
-import tempfile
+"""From a run to what is handed over: a SavedModel, LiteRT and ONNX files, each checked in its own runtime first."""
+import json
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-import zoo
-from training import evaluate, reload_check
-from training.images import decode, fit_to
-from training.vocabulary import token_ids
-from zoo.errors import UserError
+from training import card, convert, deploy, publish, signatures, trained
+from training.finish import machine
+from training.run_dir import write
+from zoo.errors import UserError, unknown
 
-_TOLERANCE = 1e-5  # of a probability: the same float32 operations, fused otherwise
+FORMATS = ("saved_model", *convert.FILES)
 
 
-def export(run, to=None, force=False):
-    """Write the trained network of `run` as a SavedModel into the directory `to`, by default saved_models/RECIPE.
+def export(run, to=None, force=False, formats=("saved_model",), report=False, data_dir=None, count=lambda done, whole: None):
+    """Write the trained network of `run` into the directory `to`, by default saved_models/RECIPE, all of it or nothing.
 
-    Of an image network its signatures are serving_default, `image`: float32 pixels in [0, 255] of shape (batch, height,
-    width, channels), and from_bytes, `image_bytes`: strings of shape (batch,), each a JPEG, PNG, GIF, BMP or WebP file of any
-    size. Of a text network it is serving_default, `text`: UTF-8 strings of shape (batch,). All answer probabilities, float32
-    (batch, classes); class_id, int64 (batch,); label, string (batch,). It is written beside `to`, reloaded in a process that
-    has TensorFlow and no Keras, compared on test examples, and only then renamed.
+    `to` is the SavedModel's directory, see `training.signatures.write`; the files of the other formats stand in it, see
+    `training.convert`, with labels.txt and, of a text network, vocab.txt. assets/ holds the model card, card.json and
+    README.md; deploy.json and deploy.md hold the report. Everything is written beside `to`, opened in a process that has only
+    its runtime, compared on test examples, and only then renamed.
+
+    Args:
+        force: replace an export that is there.
+        formats: names of `FORMATS`.
+        report: measure each format on this machine, and score it on the whole test part.
+        data_dir: where TensorFlow Datasets keeps its files; int8 needs training data, the report test data.
+        count: is told (done, in all) formats that were measured.
 
     Returns:
-        A dict: path, bytes, examples, difference (the largest of a probability).
+        A dict: path; bytes of the directory; examples compared; difference, the largest of a probability in a format that is
+        not int8; formats, {name: {file, bytes, difference, agreement}}; with `report` deploy, what deploy.json holds.
 
     Raises:
-        zoo.errors.UserError: if there is no finished run, `to` exists and not `force`, it cannot be written, or the
-            reloaded network answers otherwise. Nothing is left behind then.
+        zoo.errors.UserError: if there is no finished run, `to` exists and not `force`, a package is missing, it cannot be
+            written, or a format answers otherwise than the network. Nothing is left behind then.
     """
-    model, metrics, recipe = evaluate.load(run)
-    to = Path(to or f"saved_models/{recipe.name}")
-    if to.exists() and not force:
-        raise UserError(f"{to} exists. Choose another --to, or replace it with --force.")
-    examples = np.load(f"{run}/examples.npz")["examples"]
-    try:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{to.name}-", dir=to.parent) as scratch:
-            written = Path(scratch) / "saved_model"
-            if (Path(run) / "vocab.txt").exists():
-                ids, questions = _text(model, metrics["class_names"], evaluate.vocabulary(run), recipe, examples, written)
-            else:
-                ids, questions = _images(model, metrics["class_names"], recipe.resize, examples, written)
-            difference = _compare(model, metrics["class_names"], ids, questions, written)
-            if to.exists():
-                os.rename(to, Path(scratch) / "old")
-            os.rename(written, to)
-    except OSError as error:
-        raise UserError(f"Cannot write {to}: {error.strerror}.") from None
-    size = sum(file.stat().st_size for file in to.rglob("*") if file.is_file())
-    return {"path": str(to), "bytes": size, "examples": len(examples), "difference": difference}
+    formats = _known(formats)
+    convert.refuse_missing(formats)
+    source = trained.load(run)
+    to = Path(to or f"saved_models/{source.recipe.name}")
+    with publish.replacing(to, force) as scratch:
+        written = scratch / "new"
+        try:
+            files = _write(source, formats, written, data_dir, name=to.name)
+        except tf.errors.OpError as error:  # TensorFlow's name for a full disk
+            raise UserError(f"Cannot write {to}: {error.message}") from None
+        answers = {"path": str(to), "bytes": _bytes(written), "examples": len(source.examples),
+                   **_check(source, files, written, scratch)}
+        if report:
+            exports = {name: (written / found["file"], found["bytes"]) for name, found in answers["formats"].items()}
+            answers["deploy"] = deploy.matrix(source, exports, scratch, data_dir, count)
+            write(written / "deploy.json", json.dumps({"machine": machine(), "formats": answers["deploy"]}, indent=2) + "\n")
+            write(written / "deploy.md", deploy.markdown(answers["deploy"], machine()))
+    return answers
 
 
-def _answer(model, class_names, inputs):
-    probabilities = tf.nn.softmax(model(inputs, training=False))
-    class_id = tf.argmax(probabilities, axis=1)
-    return {"probabilities": probabilities, "class_id": class_id, "label": tf.gather(class_names, class_id)}
+def _known(formats):
+    if "all" in formats:
+        return FORMATS
+    for name in formats:
+        if name not in FORMATS:
+            raise unknown("format", name, ("all", *FORMATS))
+    return tuple(dict.fromkeys(formats))
 
 
-def _images(model, class_names, resize, images, path):
-    """Write the SavedModel of an image network; return what to ask the Keras model, and the signatures.
-
-    Endpoints without `track`, which would write every weight a second time.
-    """
-    shape = model.input.shape[1:]
-
-    def pixels(image_bytes):
-        return tf.cast(tf.map_fn(lambda data: fit_to(decode(data)[None], shape, resize)[0], image_bytes,
-                                 fn_output_signature=tf.TensorSpec(shape, tf.uint8)), tf.float32)
-
-    archive = keras.export.ExportArchive()
-    archive.add_endpoint("serving_default", lambda image: _answer(model, class_names, image),
-                         [tf.TensorSpec((None, *shape), tf.float32, name="image")])
-    files = [tf.TensorSpec((None,), tf.string, name="image_bytes")]
-    archive.add_endpoint("from_bytes", lambda image_bytes: _answer(model, class_names, pixels(image_bytes)), files)
-    if names := list(zoo.stages(model)):
-        stages = zoo.features(model, names)
-        archive.add_endpoint("stages", lambda image_bytes: stages(pixels(image_bytes), training=False), files)
-    archive.write_out(str(path), verbose=False)
-    files = np.array([tf.io.encode_png(image).numpy() for image in images])
-    return images, {"serving_default": images.astype("float32"), "from_bytes": files}
+def _write(source, formats, to, data_dir, name):
+    """Write all files; return {format: (file name, what its signatures are to be asked)}."""
+    (to / "assets").mkdir(parents=True)
+    samples = convert.calibration(source, data_dir) if any("int8" in name for name in formats) else None
+    inputs, files = source.inputs(source.examples), {}
+    if "saved_model" in formats:
+        files["saved_model"] = (".", signatures.write(source, to))
+    others = [name for name in formats if name != "saved_model"]
+    if others:
+        convert.write(source, others, to, samples)
+        write(to / "labels.txt", "\n".join(source.class_names) + "\n")
+        if source.vocabulary:
+            write(to / "vocab.txt", str(source.vocabulary))
+    files |= {name: (convert.FILES[name], {"serving_default": inputs}) for name in others}
+    described = card.describe(source, {name: file for name, (file, _) in files.items()}, name)
+    write(to / "assets/card.json", json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+    write(to / "assets/README.md", card.markdown(described))
+    return files
 
 
-def _text(model, class_names, vocabulary, recipe, texts, path):
-    """Write the SavedModel of a text network, the vocabulary inside; return as `_images` does."""
-    lookup = vocabulary.lookup()
-    archive = keras.export.ExportArchive()
-    archive.track(lookup)  # the table of words is no variable
-    archive.add_endpoint("serving_default",
-                         lambda text: _answer(model, class_names, token_ids(text, lookup, recipe.max_tokens)),
-                         [tf.TensorSpec((None,), tf.string, name="text")])
-    archive.write_out(str(path), verbose=False)
-    return token_ids(tf.constant(texts), lookup, recipe.max_tokens).numpy(), {"serving_default": texts}
+def _check(source, files, written, scratch):
+    """Ask every format in a process of its own; return what differs from the Keras model's answers, and the sizes."""
+    inputs, found = source.inputs(source.examples), {}
+    features = keras.Model(source.model.input, source.features)
+    expected = {"probabilities": source.probabilities(inputs), "features": features.predict(inputs, verbose=0)}
+    for name, (file, asked) in files.items():
+        answers, _ = deploy.ask(written / file, asked, scratch, name)
+        parts = ("saved_model.pb", "fingerprint.pb", "variables") if name == "saved_model" else (file,)
+        found[name] = {"file": file, "bytes": sum(_bytes(written / part) for part in parts),
+                       **deploy.compare(name, answers, expected, source.class_names)}
+    differences = [given["difference"] for name, given in found.items() if "int8" not in name]
+    return {"difference": max(differences, default=None), "formats": found}
 
 
-def _compare(model, class_names, inputs, questions, written):
-    """Return the largest difference of a probability between `model` on `inputs` and what is on disk on `questions`."""
-    expected = keras.ops.convert_to_numpy(keras.ops.softmax(model.predict(inputs, verbose=0)))
-    for signature, question in questions.items():
-        np.save(written.parent / f"{signature}.npy", question)
-    asked = subprocess.run([sys.executable, "-I", reload_check.__file__, written], capture_output=True, text=True)
-    if asked.returncode:
-        raise UserError(f"The SavedModel could not be run with TensorFlow alone: {asked.stderr.strip().splitlines()[-1]}")
-    difference = 0.0
-    for signature in questions:
-        answers = np.load(written.parent / f"{signature}.npz")
-        difference = max(difference, float(np.abs(answers["probabilities"] - expected).max()))
-        labels = [name.decode() for name in answers["label"]]
-        if difference > _TOLERANCE or labels != [class_names[i] for i in expected.argmax(axis=1)]:
-            raise UserError(f"The SavedModel's {signature} answers otherwise than the Keras model: probabilities differ by "
-                            f"{difference:.1e}, {_TOLERANCE:.0e} is allowed. Nothing was exported.")
-    return difference
+def _bytes(path):
+    return sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file())

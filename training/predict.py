@@ -1,82 +1,171 @@
-"""Labels for image files, or for the lines of text files, from a run or from an exported SavedModel."""
+"""Labels for image files, or for the lines of text files, from a run or from an export of any format."""
+import csv
+import io
+import json
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from training import evaluate, text
+from training import runtimes, text, trained
+from training.doctor_images import SUFFIXES
 from training.images import decode, fit_to
+from training.run_dir import write
+from training.signatures import BAD_IMAGE
+from training.vocabulary import Vocabulary
 from zoo.errors import UserError
 
 _BATCH = 64
+_COLUMNS = ("file", "line", "label", "class_id", "probability", "error")
 
 
-def predict(model, files):
+def predict(model, files, count=lambda done, whole: None):
     """Return a label for each image file, or, of a text network, for each line of the text files.
 
     Args:
-        model: path of a run directory or of an exported SavedModel.
+        model: path of a run directory, of an exported directory, or of a .tflite or .onnx file in one.
         files: paths of JPEG, PNG, GIF, BMP or WebP files of any size; for a text network, of UTF-8 text files with a
-            sentence a line.
+            sentence a line. A folder stands for all such files in it and below, by their suffix.
+        count: is told (done, in all) files or sentences.
 
     Returns:
-        A list of dicts: file, label, class_id, probability (of that label, 0 to 1) and, for text, line (from 1).
+        A list of dicts: file, label, class_id, probability (of that label, 0 to 1) and, for text, line (from 1). A file that
+        is no image has no label but an error.
 
     Raises:
-        zoo.errors.UserError: if `model` is neither, or a file cannot be read or is no image or text; the file is named.
+        zoo.errors.UserError: if `model` is none of these, a file cannot be read or is no text, or no file is an image; the
+            file is named.
     """
-    ask, read = _saved_model(model) if (Path(model) / "saved_model.pb").exists() else _run(model)
-    questions = [question for file in files for question in read(file)]
+    ask, is_text = _asking(Path(model))
+    files = _expanded(files, {".txt"} if is_text else SUFFIXES)
+    questions = [question for file in files for question in (_lines(file) if is_text else [({"file": str(file)}, file)])]
     answers = []
     for first in range(0, len(questions), _BATCH):
         chunk = questions[first:first + _BATCH]
-        probabilities, labels = ask([data for _, data in chunk])
-        answers += [{**place, "label": label, "class_id": int(np.argmax(row)), "probability": float(np.max(row))}
-                    for (place, _), label, row in zip(chunk, labels, probabilities, strict=True)]
+        answers += _answered(ask, chunk if is_text else [(place, _bytes(file)) for place, file in chunk])
+        count(len(answers), len(questions))
+    bad = [answer for answer in answers if "error" in answer]
+    if bad and len(bad) == len(answers):
+        raise UserError(f"{bad[0]['file']} is {bad[0]['error']}.")
     return answers
 
 
-def _image(file):
-    """[(where, bytes)] of an image file, decoded once to name it if it is none."""
+def _answered(ask, chunk):
+    probabilities, labels = ask([data for _, data in chunk])
+    return [{**place, "label": label, "class_id": int(np.argmax(row)), "probability": float(np.max(row))}
+            if label is not None else {**place, "error": BAD_IMAGE}
+            for (place, _), label, row in zip(chunk, labels, probabilities, strict=True)]
+
+
+def write_csv(path, answers):
+    """Write the answers as a CSV table; the column line is there for text, error where a file is no image.
+
+    Raises:
+        zoo.errors.UserError: if it cannot be written.
+    """
+    table = io.StringIO()
+    columns = [column for column in _COLUMNS if any(column in answer for answer in answers)]
+    writer = csv.DictWriter(table, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(answers)
     try:
-        data = Path(file).read_bytes()
-        decode(data)
+        write(path, table.getvalue())
+    except OSError as error:
+        raise UserError(f"Cannot write {path}: {error.strerror}.") from None
+
+
+def _expanded(files, suffixes):
+    """The files themselves, and for folders what is in them; all are there."""
+    found = []
+    for file in map(Path, files):
+        inside = sorted(path for path in file.rglob("*") if path.suffix.lower() in suffixes) if file.is_dir() else [file]
+        if not inside:
+            raise UserError(f"{file} holds no files named {', '.join(sorted(suffixes))}.")
+        found += inside
+    for file in found:
+        if not file.is_file():
+            raise UserError(f"Cannot read {file}: {'it is no file' if file.exists() else 'No such file or directory'}.")
+    return found
+
+
+def _bytes(file):
+    try:
+        return file.read_bytes()
     except OSError as error:
         raise UserError(f"Cannot read {file}: {error.strerror}.") from None
-    except tf.errors.InvalidArgumentError:
-        raise UserError(f"{file} is no JPEG, PNG, GIF, BMP or WebP image, or is damaged.") from None
-    return [({"file": str(file)}, data)]
 
 
 def _lines(file):
     """[(where, sentence)] of the lines of a text file that are not blank."""
-    lines = enumerate(text.utf8(Path(file)).splitlines(), start=1)
+    lines = enumerate(text.utf8(file).splitlines(), start=1)
     return [({"file": str(file), "line": number}, line) for number, line in lines if line.strip()]
 
 
+def _asking(path):
+    """A function from a list of bytes, or of sentences, to (probabilities, labels), and whether it takes sentences."""
+    if path.suffix in (".tflite", ".onnx") and path.is_file():
+        return _converted(path)
+    if (path / "saved_model.pb").exists():
+        return _saved_model(path)
+    if (path / "assets/card.json").exists():
+        names = ", ".join(sorted(file.name for file in path.glob("model*")))
+        raise UserError(f"{path} is an export without a SavedModel. Name one of its files: {names}.")
+    source = trained.load(path)
+    return _labelled(source.probabilities, source.class_names, source.vocabulary, source.recipe.max_tokens,
+                     source.model.input.shape[1:], source.recipe.resize)
+
+
 def _saved_model(path):
-    loaded = tf.saved_model.load(path)
-    inputs = {name: list(signature.structured_input_signature[1]) for name, signature in loaded.signatures.items()}
-    known = {"from_bytes": ("image_bytes", _image), "serving_default": ("text", _lines)}
-    for name, (argument, read) in known.items():
-        if inputs.get(name) == [argument]:
-            def ask(data):
-                answers = loaded.signatures[name](tf.constant(data))  # `loaded` has to outlive its signatures
-                return answers["probabilities"].numpy(), [label.decode() for label in answers["label"].numpy()]
-            return ask, read
-    raise UserError(f"{path} takes neither image files nor text: its signatures are {', '.join(loaded.signatures)}.")
+    signatures = runtimes.load(path)
+    for name, takes in (("from_bytes", "image_bytes"), ("serving_default", "text")):
+        if name in signatures and signatures[name].takes == takes:
+            def answers(data):
+                found = signatures[name].ask(np.array(data, object))
+                errors = found.get("error", [b""] * len(data))
+                return found["probabilities"], [None if error else label.decode()
+                                                for label, error in zip(found["label"], errors, strict=True)]
+            return answers, takes == "text"
+    raise UserError(f"{path} takes neither image files nor text: its signatures are {', '.join(signatures)}.")
 
 
-def _run(path):
-    model, metrics, recipe = evaluate.load(path)
-    vocabulary = evaluate.vocabulary(path) if (Path(path) / "vocab.txt").exists() else None
+def _converted(path):
+    card = path.parent / "assets/card.json"
+    if not card.is_file():
+        raise UserError(f"{path} cannot be used by itself: its model card, {card}, is missing.")
+    card = json.loads(card.read_text(encoding="utf-8"))
+    try:
+        ask = runtimes.load(path)["serving_default"].ask
+    except ImportError as error:
+        raise UserError(f"{path} needs {error.name}: pip install 'classic-zoo[{path.suffix[1:].replace('tflite', 'litert')}]'."
+                        ) from None
+    vocabulary, given = None, card["input"]
+    if given["kind"] == "text":
+        vocabulary = Vocabulary.parse((path.parent / "vocab.txt").read_text(encoding="utf-8"))
+    return _labelled(lambda inputs: ask(inputs)["probabilities"], card["class_names"], vocabulary, given.get("max_tokens"),
+                     given.get("shape"), given.get("resize"))
 
-    def ask(data):
-        if vocabulary:
-            inputs = vocabulary.encode(data, recipe.max_tokens)
-        else:
-            inputs = np.concatenate([fit_to(decode(image)[None], model.input.shape[1:], recipe.resize) for image in data])
-        probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(model.predict(inputs, verbose=0)))
-        return probabilities, [metrics["class_names"][i] for i in probabilities.argmax(axis=1)]
-    return ask, _lines if vocabulary else _image
+
+def _labelled(probabilities, class_names, vocabulary, max_tokens, shape, resize):
+    """What `_asking` returns, around a function from pixels or token ids to probabilities."""
+    if vocabulary:
+        def from_text(data):
+            found = probabilities(vocabulary.encode(data, max_tokens))
+            return found, [class_names[i] for i in found.argmax(axis=1)]
+        return from_text, True
+    fitted = tf.function(lambda data: fit_to(decode(data)[None], tuple(shape), resize)[0],
+                         input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
+
+    def from_files(data):
+        images = [_image(fitted, file) for file in data]
+        found = probabilities(np.stack([np.zeros(shape, "float32") if image is None else image for image in images]))
+        return found, [None if image is None else class_names[i]
+                       for i, image in zip(found.argmax(axis=1), images, strict=True)]
+    return from_files, False
+
+
+def _image(fitted, data):
+    """The float32 pixels of an encoded image; None if it is none."""
+    try:
+        return fitted(data).numpy().astype("float32")
+    except tf.errors.InvalidArgumentError:
+        return None

@@ -3,7 +3,6 @@
 The formats are those of TensorFlow Serving's REST: https://www.tensorflow.org/tfx/serving/api_rest
 """
 import base64
-import binascii
 import io
 
 import numpy as np
@@ -133,7 +132,7 @@ def _strings(name, value):
         raise Refused(f"Expected {name} to hold strings, or bytes as {{\"b64\": \"...\"}}.")
     try:
         return np.array(read(value), dtype=object)
-    except binascii.Error as error:
+    except ValueError as error:
         raise Refused(f"{name} holds \"b64\" that is not Base64: {error}.") from None
 
 

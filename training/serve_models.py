@@ -31,7 +31,7 @@ class Model:
             raise UserError(f"The SavedModel {path} has no signatures. `zoo export RUN` writes one that has.")
         self.metadata = {name: MessageToDict(told, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
                          for name, told in graph.signature_def.items() if name in self.signatures}
-        card = path / "assets.extra" / "card.json"
+        card = path / "assets" / "card.json"
         self.labels = json.loads(card.read_text()).get("class_names") if card.exists() else None
 
     def parse(self, request):

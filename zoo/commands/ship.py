@@ -1,41 +1,73 @@
 """Using what was trained: `zoo predict`, `zoo export`."""
 import json
+from pathlib import Path
 
 import click
 
-from zoo.console import example, json_option, quiet_import, table
+from zoo.console import data_dir_option, example, json_option, quiet_import, table
+from zoo.errors import UserError
 
 
-@click.command(epilog=example("zoo predict runs/lenet5-digits digit.png", "zoo predict saved_models/lenet5-digits *.png"))
-@click.argument("model", type=click.Path(), metavar="RUN|SAVEDMODEL")
+@click.command(epilog=example("zoo predict runs/lenet5-digits digit.png", "zoo predict saved_models/lenet5-digits *.png",
+                              "zoo predict saved_models/lenet5-digits/model.tflite scans/ --csv labels.csv"))
+@click.argument("model", type=click.Path(), metavar="RUN|EXPORT")
 @click.argument("files", nargs=-1, required=True, type=click.Path())
+@click.option("--csv", "csv_file", type=click.Path(), metavar="FILE", help="Write the answers to a CSV file.")
 @json_option
-def predict(model, files, as_json):
-    """Label image FILES (JPEG, PNG, GIF, BMP, WebP), or each line of text FILES, with a trained network."""
+def predict(model, files, csv_file, as_json):
+    """Label image FILES (JPEG, PNG, GIF, BMP, WebP), or each line of text FILES, or folders of them, with a trained network.
+
+    EXPORT is an exported directory or a .tflite or .onnx file in one. What is no image is told, and the exit code is then 1.
+    """
+    if csv_file and not Path(csv_file).absolute().parent.is_dir():
+        raise UserError(f"Cannot write {csv_file}: there is no such folder.")  # before the work, not after it
     with quiet_import():
         from training import predict as work
-    answers = work.predict(model, files)
+        from training.progress import counter
+    with counter("files", quiet=as_json) as count:
+        answers = work.predict(model, files, count)
+    bad = [answer["file"] for answer in answers if "error" in answer]
+    if csv_file:
+        work.write_csv(csv_file, answers)
     if as_json:
         click.echo(json.dumps(answers, indent=2))
-        return
-    table(("file", "label", "probability"),
-          [(f"{a['file']}, line {a['line']}" if "line" in a else a["file"], a["label"], f"{a['probability']:.4f}")
-           for a in answers])
+    elif csv_file:
+        click.echo(f"{len(answers) - len(bad):,} answers are in {csv_file}")
+    else:
+        table(("file", "label", "probability"),
+              [(f"{a['file']}, line {a['line']}" if "line" in a else a["file"], a.get("label", "-"),
+                f"{a['probability']:.4f}" if "probability" in a else a["error"]) for a in answers])
+    if bad:
+        raise UserError(f"{len(bad):,} of {len(answers):,} files could not be labelled; the first is {bad[0]}.")
 
 
-@click.command(epilog=example("zoo export runs/lenet5-digits", "zoo export runs/lenet5-digits --to /models/digits/1"))
+@click.command(epilog=example("zoo export runs/lenet5-digits", "zoo export runs/lenet5-digits --to /models/digits/1",
+                              "zoo export runs/lenet5-digits --formats all --report --force"))
 @click.argument("run", type=click.Path())
-@click.option("--to", type=click.Path(), metavar="DIR", help="The SavedModel's directory; saved_models/RECIPE by default.")
-@click.option("--force", is_flag=True, help="Replace a SavedModel that is there.")
+@click.option("--to", type=click.Path(), metavar="DIR", help="The export's directory; saved_models/RECIPE by default.")
+@click.option("--force", is_flag=True, help="Replace an export that is there.")
+@click.option("--formats", default="saved_model", metavar="NAMES", show_default=True,
+              help="saved_model, litert, litert-fp16, litert-int8, onnx, onnx-int8, joined by commas; or all.")
+@click.option("--report", is_flag=True, help="Measure each format, and score it on the whole test part.")
+@data_dir_option
 @json_option
-def export(run, to, force, as_json):
-    """Write the trained network of RUN as a SavedModel, and check it in a process of its own."""
+def export(run, to, force, formats, report, data_dir, as_json):
+    """Write the trained network of RUN as a SavedModel, or in other formats, and check each in a process of its own."""
     with quiet_import():
+        from training import deploy
         from training import export as work
-    report = work.export(run, to, force=force)
+        from training.progress import counter
+    with counter("formats measured", quiet=as_json or not report) as count:
+        done = work.export(run, to, force, formats.split(","), report, data_dir, count)
     if as_json:
-        click.echo(json.dumps(report, indent=2))
+        click.echo(json.dumps(done, indent=2))
         return
-    click.echo(f"{report['path']}: {report['bytes']:,} bytes; reloaded with TensorFlow alone, {report['examples']} test "
-               f"examples answered alike, probabilities within {report['difference']:.0e}")
-    click.echo(f"Next: zoo predict {report['path']} IMAGE")
+    for name, found in done["formats"].items():
+        where = done["path"] if name == "saved_model" else f"{done['path']}/{found['file']}"
+        alone = "TensorFlow" if name == "saved_model" else "LiteRT" if name.startswith("litert") else "ONNX Runtime"
+        click.echo(f"{where}: {found['bytes']:,} bytes; opened with {alone} alone, {done['examples']} test examples: "
+                   f"{found['agreement']:.0%} of the labels alike, probabilities within {found['difference']:.0e}")
+    if report:
+        table(*deploy.cells(done["deploy"]), right=range(1, 9))
+    if "saved_model" in done["formats"]:
+        click.echo(f"Next: zoo predict {done['path']} IMAGE")

@@ -1,0 +1,71 @@
+"""What does the exported signature cost at batch 1 over a function written by hand?
+
+`python benchmarks/export.py RUN...` exports each finished run, loads the SavedModel, and in the same process calls in turn its
+serving_default and a tf.function of the same network with a softmax, the least that answers probabilities. It compares the
+median call. Results go to benchmarks/export.json.
+"""
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+ROUNDS, CALLS, WARM_UP = 20, 100, 100  # rounds alternate between the two sides
+HERE = Path(__file__)
+sys.path.insert(0, str(HERE.parents[1]))
+
+
+def sides(run, folder):
+    """Return {side: a function without arguments that answers one example}."""
+    import tensorflow as tf
+
+    from training import export, trained
+    export.export(run, folder)
+    source, loaded = trained.load(run), tf.saved_model.load(folder)
+    if source.vocabulary:
+        question, words = tf.constant(source.examples[:1]), source.vocabulary.lookup()
+        from training.vocabulary import token_ids
+        spec = tf.TensorSpec((None,), tf.string)
+
+        def by_hand(text):
+            return tf.nn.softmax(source.model(token_ids(text, words, source.recipe.max_tokens), training=False))
+    else:
+        question = tf.constant(source.examples[:1], tf.float32)
+        spec = tf.TensorSpec((None, *question.shape[1:]), tf.float32)
+
+        def by_hand(image):
+            return tf.nn.softmax(source.model(image, training=False))
+    signature, function = loaded.signatures["serving_default"], tf.function(by_hand, input_signature=[spec])
+    takes = next(iter(signature.structured_input_signature[1]))
+    return {"signature": lambda: signature(**{takes: question})["probabilities"].numpy(),
+            "by hand": lambda: function(question).numpy(), "loaded": lambda: loaded}
+
+
+def compare(run):
+    """Return the median milliseconds of each side and their ratio."""
+    with tempfile.TemporaryDirectory() as folder:
+        asked = sides(run, Path(folder) / "model")
+        times = {side: [] for side in ("signature", "by hand")}
+        for number in range(ROUNDS + 1):
+            for side in times:
+                for _ in range(CALLS if number else WARM_UP):
+                    start = time.perf_counter()
+                    asked[side]()
+                    if number:
+                        times[side].append(1e3 * (time.perf_counter() - start))
+    medians = {side: round(median(values), 3) for side, values in times.items()}
+    return {"median ms": medians, "ratio": round(medians["signature"] / medians["by hand"], 3), "calls": ROUNDS * CALLS}
+
+
+def main(runs):
+    """Measure, print and keep the results."""
+    from training.finish import machine
+    from training.run_dir import results
+    report = {"machine": machine(), **{results(run)["model"]: compare(run) for run in runs}}
+    HERE.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,314 @@
+"""What is handed over, in the hands of strangers: each format in its own runtime, and nothing half-made at any moment."""
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.conftest import ROOT
+from training import convert, data, deploy, export, publish, recipes, trained
+from training.fit import train
+from zoo.errors import UserError
+
+NETWORKS = ("lenet5", "resnet20", "textcnn")
+ITEMS = 200
+BLOCKED = "import sys\nfor name in {}: sys.modules[name] = None\nimport numpy as np\nmodel, questions = sys.argv[1:]\n"
+STRANGERS = {
+    ".": BLOCKED.format(["keras", "zoo", "training"]) + """
+import tensorflow as tf
+loaded = tf.saved_model.load(model)
+(name,) = loaded.signatures["serving_default"].structured_input_signature[1]
+answers = loaded.signatures["serving_default"](**{name: tf.constant(np.load(questions))})
+print("\\n".join(label.decode() for label in answers["label"].numpy()))""",
+    "model.tflite": BLOCKED.format(["keras", "zoo", "training", "tensorflow"]) + """
+from ai_edge_litert.interpreter import Interpreter
+ask = Interpreter(model_path=model).get_signature_runner()
+(name,) = ask.get_input_details()
+found = ask(**{name: np.load(questions)})["probabilities"].argmax(axis=1)
+labels = open(model.replace("model.tflite", "labels.txt"), encoding="utf-8").read().splitlines()
+print("\\n".join(labels[i] for i in found))""",
+    "model.onnx": BLOCKED.format(["keras", "zoo", "training", "tensorflow"]) + """
+import onnxruntime
+session = onnxruntime.InferenceSession(model)
+found = session.run(["probabilities"], {session.get_inputs()[0].name: np.load(questions)})[0].argmax(axis=1)
+labels = open(model.replace("model.onnx", "labels.txt"), encoding="utf-8").read().splitlines()
+print("\\n".join(labels[i] for i in found))"""}
+
+
+@pytest.fixture(scope="module")
+def exports(finished_run, tmp_path_factory):
+    """{network: (run, export, answer)}, made when it is asked for: all formats of three networks."""
+    made, folder = {}, tmp_path_factory.mktemp("exports")
+
+    def small(name):
+        if name == "lenet5":
+            return finished_run
+        if name == "resnet20":  # on the scans as they are, 8x8
+            recipe = recipes.Recipe(name, name, "digits", {"input_shape": (8, 8, 1)}, epochs=5, batch=32, normalise=True)
+        else:
+            table = Path(os.environ.get("ZOO_DATA", "")) / "mr.csv"
+            if not table.is_file():
+                pytest.skip("mr.csv is not here: set ZOO_DATA to a folder that holds it")
+            settings = ["epochs=1", "embedding=30", "filters=30", "vocabulary=3000"]
+            recipe = recipes.override(recipes.recipe("textcnn-mr", str(table)), settings)
+        train(recipe, folder / f"{name}-run", log=False)
+        return folder / f"{name}-run"
+
+    def get(name):
+        if name not in made:
+            for package in ("ai_edge_litert", "onnxruntime", "tf2onnx"):
+                pytest.importorskip(package, reason=f"{package} is not here: pip install 'classic-zoo[litert,onnx]'")
+            run = small(name)
+            made[name] = run, folder / name, export.export(run, folder / name, formats=["all"])
+        return made[name]
+    return get
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("file", STRANGERS)
+def test_a_stranger_gets_the_labels_of_the_keras_model(exports, name, file, tmp_path):
+    run, exported, _ = exports(name)
+    source = trained.load(run)
+    asked = trained.questions(source.dataset().test)[:ITEMS]
+    inputs = source.inputs(asked)
+    expected = [source.class_names[i] for i in source.probabilities(inputs).argmax(axis=1)]
+    np.save(tmp_path / "questions.npy", asked if file == "." and source.vocabulary else inputs)
+    said = subprocess.run([sys.executable, "-I", "-c", STRANGERS[file], exported / file, tmp_path / "questions.npy"],
+                          capture_output=True, text=True)
+    assert said.stdout.splitlines() == expected and len(set(expected)) > 1, said.stderr[-500:]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_format_was_compared_and_is_no_larger_than_its_numbers(exports, name):
+    run, exported, answer = exports(name)
+    weights = 4 * trained.load(run).model.count_params()
+    assert list(answer["formats"]) == list(export.FORMATS)
+    for format, found in answer["formats"].items():
+        assert found["agreement"] >= deploy.AGREEMENT and found["difference"] <= deploy.TOLERANCE.get(format, 0.5), format
+    variables = sum(file.stat().st_size for file in (exported / "variables").iterdir())
+    graph = (exported / "saved_model.pb").stat().st_size
+    vocabulary = (exported / "vocab.txt").stat().st_size if (exported / "vocab.txt").exists() else 0
+    assert weights <= variables <= 1.1 * weights
+    assert answer["formats"]["saved_model"]["bytes"] <= 1.1 * weights + vocabulary + graph
+    assert graph < 500_000, "the graph holds no weights"
+    assert (exported / "model-int8.tflite").stat().st_size < 0.6 * (exported / "model.tflite").stat().st_size
+
+
+@pytest.fixture(scope="module")
+def lenet(exports):
+    _, exported, _ = exports("lenet5")
+    return tf.saved_model.load(exported)
+
+
+@pytest.fixture(scope="module")
+def scans():
+    return data.load("digits", (32, 32, 1)).test.images[:6]
+
+
+def test_uint8_pixels_are_answered_as_floats_are(lenet, scans):
+    whole = lenet.signatures["serving_uint8"](image=tf.constant(scans))
+    floats = lenet.signatures["serving_default"](image=tf.constant(scans, tf.float32))
+    assert set(whole) == {"probabilities", "class_id", "label", "top_k", "top_k_probabilities"}
+    for key, value in floats.items():
+        assert np.array_equal(whole[key], value), key
+
+
+def test_the_best_classes_come_first(lenet, scans):
+    answers = lenet.signatures["serving_default"](image=tf.constant(scans, tf.float32))
+    order = np.argsort(-answers["probabilities"].numpy(), axis=1)[:, :5]
+    assert np.array_equal(answers["top_k"].numpy().astype(int), order)  # the digits' names are their numbers
+    assert np.array_equal(answers["top_k_probabilities"], np.take_along_axis(answers["probabilities"].numpy(), order, 1))
+    assert np.array_equal(answers["top_k"][:, 0], answers["label"])
+
+
+def test_features_lead_to_the_probabilities(lenet, exports, scans):
+    features = lenet.signatures["features"](image=tf.constant(scans, tf.float32))["features"]
+    last = trained.load(exports("lenet5")[0]).model.get_layer("logits")
+    answers = lenet.signatures["serving_default"](image=tf.constant(scans, tf.float32))
+    np.testing.assert_allclose(tf.nn.softmax(last(features)), answers["probabilities"], atol=1e-5)
+
+
+def test_bad_images_take_no_neighbour_down(lenet, scans):
+    photograph = tf.io.encode_jpeg(tf.cast(tf.random.stateless_uniform((64, 48, 3), (1, 2), 0, 255), tf.uint8)).numpy()
+    good = [tf.io.encode_png(scan).numpy() for scan in scans] + [photograph]
+    huge = bytearray(good[0])
+    huge[16:24] = (30_000).to_bytes(4, "big") * 2  # the header of a picture of 30,000 x 30,000
+    bad = [b"", b"no picture", photograph[:len(photograph) // 2], good[0][:60], bytes(huge)]
+    mixed = [file for pair in zip(good, bad + [b"\xff\xd8\xff", b"GIF89a"], strict=True) for file in pair]
+    alone = lenet.signatures["from_bytes"](image_bytes=tf.constant(good))
+    among = lenet.signatures["from_bytes"](image_bytes=tf.constant(mixed))
+    for key, value in alone.items():
+        np.testing.assert_allclose(among[key][::2], value, atol=1e-6) if value.dtype.is_floating else \
+            np.testing.assert_array_equal(among[key][::2], value)
+    assert set(alone["error"].numpy()) == {b""} and b"" not in among["error"].numpy()[1::2]
+    assert set(among["class_id"].numpy()[1::2]) == {-1} and set(among["label"].numpy()[1::2]) == {b""}
+    assert not np.any(among["probabilities"][1::2])
+    only_bad = lenet.signatures["from_bytes"](image_bytes=tf.constant(bad))
+    assert set(only_bad["class_id"].numpy()) == {-1}
+
+
+def test_saved_model_cli_shows_it(exports):
+    _, exported, _ = exports("lenet5")
+    tool = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli", "show", "--dir", exported, "--all"]
+    shown = subprocess.run(tool, capture_output=True, text=True).stdout
+    for words in ("signature_def['serving_default']", "signature_def['from_bytes']", "outputs['top_k']", "(-1, 32, 32, 1)"):
+        assert words in shown
+
+
+@pytest.mark.parametrize("name", ["lenet5", "textcnn"])
+def test_the_card_says_what_it_is(exports, name):
+    run, exported, answer = exports(name)
+    card = json.loads((exported / "assets/card.json").read_text())
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert card["weights"] == metrics["weights"] and card["metrics"]["test_accuracy"] == metrics["test_accuracy"]
+    assert card["architecture"] == name and card["multiply_adds"] > 0 and card["class_names"] == metrics["class_names"]
+    assert all((exported / file).exists() for file in card["files"].values()) and len(card["files"]) == len(export.FORMATS)
+    page = (exported / "assets/README.md").read_text()
+    assert f"{card['weights']:,} weights" in page and "curl" in page and "vocab.txt" in page or name == "lenet5"
+
+
+def test_the_report_scores_and_times_every_format(finished_run, tmp_path, zoo_command):
+    said = zoo_command("export", finished_run, "--to", tmp_path / "model", "--formats", "saved_model,litert", "--report")
+    assert said.returncode == 0, said.stderr
+    rows = json.loads((tmp_path / "model/deploy.json").read_text())["formats"]
+    truth = json.loads((finished_run / "metrics.json").read_text())
+    assert [row["format"] for row in rows] == ["saved_model", "litert"]
+    for row in rows:
+        assert row["accuracy"] == truth["test_accuracy"] and row["agreement"] == 1 and row["examples"] == 360
+        assert 0 < row["latency_p50_ms"] <= row["latency_p99_ms"] < row["cold_start_ms"] and row["throughput"] > 0
+    table = (tmp_path / "model/deploy.md").read_text()
+    assert all(cell in table for row in deploy.cells(rows)[1] for cell in row) and "litert" in said.stdout
+
+
+# What can go wrong
+
+def test_an_unknown_format_and_a_missing_package_are_told(finished_run, tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="Unknown format 'litert-int4'. Did you mean 'litert-int8'"):
+        export.export(finished_run, tmp_path / "model", formats=["litert-int4"])
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(UserError, match=r"The format onnx needs onnxruntime: pip install 'classic-zoo\[onnx\]'"):
+        export.export(finished_run, tmp_path / "model", formats=["saved_model", "onnx"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name, change", [("litert", 1e-3), ("litert-int8", 0.9), ("onnx", np.nan)])
+def test_an_export_that_answers_otherwise_is_refused(name, change):
+    expected = np.eye(4, dtype="float32")[[0, 1, 2, 3] * 5] * 0.8 + 0.05
+    answers = {"serving_default": {"probabilities": expected.copy()}}
+    assert deploy.compare(name, answers, {"probabilities": expected}, list("abcd")) == {"difference": 0.0, "agreement": 1.0}
+    answers["serving_default"]["probabilities"][::6, 3] += change
+    with pytest.raises(UserError, match=f"The {name} export's serving_default answers otherwise"):
+        deploy.compare(name, answers, {"probabilities": expected}, list("abcd"))
+
+
+def test_a_wrong_conversion_leaves_nothing(finished_run, tmp_path, monkeypatch):
+    honest = convert._litert
+
+    def corrupt(model, function, *args):
+        for weight in model.trainable_weights:
+            weight.assign(weight + 0.01)
+        return honest(model, function, *args)
+    monkeypatch.setattr(convert, "_litert", corrupt)
+    monkeypatch.setattr(export.trained.Trained, "probabilities", lambda self, inputs, first=honest_probabilities(finished_run):
+                        first)
+    with pytest.raises(UserError, match="litert export's serving_default answers otherwise.*Nothing was exported"):
+        export.export(finished_run, tmp_path / "model", formats=["litert"])
+    assert not list(tmp_path.iterdir())
+
+
+def honest_probabilities(run):
+    source = trained.load(run)
+    return source.probabilities(source.inputs(source.examples))
+
+
+EXPORT = "import sys; from training import export; export.export(sys.argv[1], sys.argv[2], force=True)"
+
+
+def started(run, to, **options):
+    return subprocess.Popen([sys.executable, "-c", EXPORT, run, to], stderr=subprocess.PIPE, text=True,
+                            env={**os.environ, "PYTHONPATH": str(ROOT)}, **options)
+
+
+def wait_for(path, process):
+    while not path.exists():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_kills_leave_the_old_export_whole(finished_run, tmp_path):
+    to = tmp_path / "model"
+    export.export(finished_run, to)
+    before = contents(to)
+    for moment in (".model.tmp/new", ".model.tmp/new/saved_model.pb", ".model.tmp/saved_model-checked"):
+        process = started(finished_run, to)
+        wait_for(tmp_path / moment, process)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert contents(to) == before, moment
+    export.export(finished_run, to, force=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_an_interrupt_leaves_nothing(finished_run, tmp_path):
+    process = started(finished_run, tmp_path / "model")
+    wait_for(tmp_path / ".model.tmp/saved_model-checked", process)
+    process.send_signal(signal.SIGINT)
+    process.communicate()
+    assert process.returncode and not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_leaves_nothing_and_is_told(finished_run, tmp_path):
+    """A file may not grow past 100 kB, as on a disk that is full: the weights do not fit."""
+    process = started(finished_run, tmp_path / "sub/model",
+                      preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)))
+    said = process.communicate()[1]
+    assert "UserError: Cannot write" in said.splitlines()[-1] and not list(tmp_path.iterdir())
+
+
+SWAP = """
+import os, signal, sys
+from pathlib import Path
+from training import publish
+rename, done = os.rename, []
+def dying(*args):
+    rename(*args)
+    os.kill(os.getpid(), signal.SIGKILL)
+os.rename = dying
+with publish.replacing(sys.argv[1], force=True) as scratch:
+    (scratch / "new").mkdir()
+"""
+
+
+def test_a_kill_between_the_two_renames_is_mended(tmp_path):
+    to = tmp_path / "model"
+    (to / "assets").mkdir(parents=True)
+    (to / "assets/card.json").write_text("old")
+    killed = subprocess.run([sys.executable, "-c", SWAP, to], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert killed.returncode == -signal.SIGKILL and not to.exists()
+    with pytest.raises(UserError, match="exists. Choose another --to"), publish.replacing(to):
+        pass
+    assert (to / "assets/card.json").read_text() == "old" and [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_only_an_export_is_replaced_and_by_one_process(tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/letter.txt").write_text("mine")
+    with pytest.raises(UserError, match="home is no export, and --force replaces nothing else"):
+        with publish.replacing(tmp_path / "home", force=True):
+            pass
+    with publish.replacing(tmp_path / "model") as scratch:
+        (scratch / "new").mkdir()
+        with pytest.raises(UserError, match="Another process is writing"), publish.replacing(tmp_path / "model"):
+            pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "model"]

@@ -1,0 +1,106 @@
+"""The model card of an export, for programs and people: what it is, what it learnt from, what goes in, what comes out."""
+import json
+import time
+from importlib.metadata import version
+
+from training.signatures import BEST
+from zoo.layer_table import total_multiply_adds
+from zoo.registry import spec
+
+_LICENCES = {  # of the data sets that recipes name, where their authors state one
+    "digits": "CC BY 4.0 (E. Alpaydin and C. Kaynak, UCI machine learning repository)",
+    "mnist": "CC BY-SA 3.0 (Y. LeCun, C. Cortes and C. Burges)",
+}
+_SCORES = ("test_accuracy", "test_macro_f1", "test_loss", "test_examples", "best_epoch", "seed", "seconds", "precision",
+           "machine", "commit", "finished")
+
+
+def describe(trained, files, name):
+    """Return the card as a dict.
+
+    Args:
+        trained: a `training.trained.Trained`.
+        files: {format: file name in the export}.
+        name: what the export is served as.
+    """
+    model, metrics, recipe = trained.model, trained.metrics, trained.recipe
+    best = min(BEST, len(trained.class_names))
+    return {
+        "name": name, "architecture": recipe.model, "paper": spec(recipe.model).paper,
+        "weights": model.count_params(), "multiply_adds": total_multiply_adds(model),
+        "multiply_adds_of": "one token" if trained.vocabulary else "one image",
+        "data": {"name": recipe.data, "licence": _LICENCES.get(recipe.data, "not recorded; ask where the data came from")},
+        "recipe": json.loads(recipe.to_json()),
+        "metrics": {key: metrics[key] for key in _SCORES if key in metrics},
+        "class_names": trained.class_names, "input": _text_input(trained) if trained.vocabulary else _image_input(trained),
+        "outputs": {"probabilities": f"float32 (batch, {len(trained.class_names)})", "class_id": "int64 (batch,)",
+                    "label": "string (batch,)", "top_k": f"string (batch, {best})",
+                    "top_k_probabilities": f"float32 (batch, {best})"},
+        "files": files, "licence": "the code that made it: Apache-2.0; the weights: as the data allows",
+        "versions": {package: version(package) for package in ("classic-zoo", "tensorflow", "keras")},
+        "trained_with": metrics.get("versions"), "exported": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _image_input(trained):
+    shape = list(trained.model.input.shape[1:])
+    return {"kind": "image", "shape": shape, "range": [0, 255], "resize": trained.recipe.resize,
+            "serving_default": f"image: float32 (batch, {', '.join(map(str, shape))}), pixels from 0 to 255, no other scaling",
+            "serving_uint8": "image: the same as uint8",
+            "from_bytes": "image_bytes: string (batch,), JPEG, PNG, GIF, BMP or WebP files of any size, resized as in "
+                          "training; what is no image gets class_id -1 and an error",
+            "features": "image: as serving_default"}
+
+
+def _text_input(trained):
+    return {"kind": "text", "max_tokens": trained.recipe.max_tokens, "words": len(trained.vocabulary),
+            "serving_default": "text: string (batch,), UTF-8 sentences as they come",
+            "features": "text: as serving_default",
+            "token_ids": "tokens, of LiteRT and ONNX files: int32 (batch, tokens), line numbers of vocab.txt from 0; 0 pads "
+                         "at the end, 1 is any other word"}
+
+
+def markdown(card):
+    """Return the card as a page of Markdown."""
+    metrics, name = card["metrics"], card["name"]
+    contract = "\n".join(f"- `{key}`: {value}" for key, value in card["input"].items() if ": " in str(value))
+    outputs = "\n".join(f"- `{key}`: {value}" for key, value in card["outputs"].items())
+    files = "\n".join(f"- {key}: `{value}`" for key, value in card["files"].items())
+    return f"""# {name}
+
+{card['architecture']} ({card['paper']}): {card['weights']:,} weights, {card['multiply_adds']:,} multiply-adds for \
+{card['multiply_adds_of']}.
+Trained on {card['data']['name']} (licence: {card['data']['licence']}) by the recipe {card['recipe']['name']}, \
+{card['recipe']['epochs']} epochs, seed {metrics['seed']}.
+Test accuracy {metrics['test_accuracy']:.4f} on {metrics['test_examples']:,} examples that it was not trained on.
+
+{len(card['class_names'])} classes: {', '.join(card['class_names'][:20])}{', ...' if len(card['class_names']) > 20 else ''}
+
+## What goes in
+
+{contract}
+
+## What comes out
+
+{outputs}
+
+## Files
+
+{files}
+
+## Served
+
+With TensorFlow Serving, or `zoo serve`, under the name `{name}`:
+
+    {_curl(card)}
+
+Versions: {', '.join(f'{package} {number}' for package, number in card['versions'].items())}. Licence: {card['licence']}.
+"""
+
+
+def _curl(card):
+    url = f"http://localhost:8501/v1/models/{card['name']}:predict"
+    if card["input"]["kind"] == "text":
+        return f"""curl -d '{{"instances": ["a sentence"]}}' {url}"""
+    return (f"""echo '{{"signature_name": "from_bytes", "instances": [{{"b64": "'$(base64 -w0 image.png)'"}}]}}' | """
+            f"curl -d @- {url}")

@@ -1,0 +1,74 @@
+"""A directory replaced as a whole: written beside its place, and renamed when it is complete."""
+import contextlib
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+from zoo.errors import UserError
+
+
+@contextlib.contextmanager
+def replacing(to, force=False):
+    """Yield a directory to write in; its folder `new` becomes `to` at the end, or nothing happens if an error came.
+
+    The directory is `.NAME.tmp` beside `to`. A kill leaves it behind, and what stood in `to` whole: in its place or, if the
+    kill fell between the two renames, as .NAME.tmp/old. The next call for the same `to` puts that back and clears up.
+
+    Args:
+        to: a path. What is there is replaced only if `force`, and only if it is an export.
+
+    Raises:
+        zoo.errors.UserError: if something is there that may not be replaced, another process is writing there, or it cannot
+            be written.
+    """
+    to = Path(to).absolute()
+    scratch, missing = to.with_name(f".{to.name}.tmp"), [folder for folder in to.parents if not folder.exists()]
+    try:
+        if not scratch.exists():
+            _refuse_existing(to, force)  # before a folder is made
+        scratch.mkdir(parents=True, exist_ok=True)
+        with _held(scratch, to):
+            try:
+                _clear_up(scratch, to)
+                _refuse_existing(to, force)
+                yield scratch
+                if to.exists():
+                    os.rename(to, scratch / "old")
+                os.rename(scratch / "new", to)
+            finally:
+                if to.exists() or not (scratch / "old").exists():
+                    shutil.rmtree(scratch, ignore_errors=True)
+    except OSError as error:
+        raise UserError(f"Cannot write {to}: {error.strerror}.") from None
+    finally:
+        with contextlib.suppress(OSError):  # not empty: it was written
+            for folder in missing:
+                folder.rmdir()
+
+
+@contextlib.contextmanager
+def _held(folder, to):
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise UserError(f"Another process is writing {to}. Wait for it, or choose another --to.") from None
+    finally:
+        os.close(handle)
+
+
+def _clear_up(scratch, to):
+    """Undo what a kill has left."""
+    if (scratch / "old").exists() and not to.exists():
+        os.rename(scratch / "old", to)
+    for left in scratch.iterdir():
+        shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
+def _refuse_existing(to, force):
+    if to.exists() and not force:
+        raise UserError(f"{to} exists. Choose another --to, or replace it with --force.")
+    if to.exists() and not any((to / mark).exists() for mark in ("saved_model.pb", "assets/card.json")):
+        raise UserError(f"{to} is no export, and --force replaces nothing else. Choose another --to.")
