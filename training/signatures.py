@@ -50,9 +50,10 @@ def _images(archive, trained):
                               tf.TensorSpec((None, *shape), tf.uint8, name="image"),
                               tf.TensorSpec((None,), tf.string, name="image_bytes"))
     answers = _answers(trained, pixels)
+    decoded = tf.function(lambda image_bytes: _decoded(image_bytes, shape, trained.recipe.resize), input_signature=[encoded])
 
     def from_bytes(image_bytes):
-        images, good = _decoded(image_bytes, shape, trained.recipe.resize)
+        images, good = decoded(image_bytes)
         return _without_bad(answers(images)[0], good)
 
     archive.add_endpoint("serving_default", lambda image: answers(image)[0], [pixels])
@@ -61,8 +62,7 @@ def _images(archive, trained):
     archive.add_endpoint("features", lambda image: {"features": answers(image)[1]}, [pixels])
     if names := list(zoo.stages(trained.model)):
         stages = zoo.features(trained.model, names)
-        archive.add_endpoint("stages", lambda image_bytes: stages(
-            _decoded(image_bytes, shape, trained.recipe.resize)[0], training=False), [encoded])
+        archive.add_endpoint("stages", lambda image_bytes: stages(decoded(image_bytes)[0], training=False), [encoded])
 
 
 def _text(archive, trained):
