@@ -12,6 +12,7 @@ from zoo.layer_table import layer_table, total_multiply_adds
 from zoo.registry import spec
 
 _CELLS = 20    # up to so many classes the confusion matrix is a table
+_PADDING = "(padding)"  # what a window before the sentence holds
 _SIDE = 112    # pixels of a feature map's picture
 _LAYERS = ("layer", "type", "maps", "size", "kernel", "stride", "activation", "weights", "multiply-adds")
 
@@ -21,7 +22,7 @@ def run_page(explained):
     metrics = explained.trained.metrics
     text = explained.trained.vocabulary is not None
     sections = {"Training curves": _curves(explained), "Confusion matrix": _confusion(explained),
-                "Classes": _classes(explained.per_class), "Errors": _errors(explained)}
+                "Precision and recall": _classes(explained.per_class), "Errors": _errors(explained)}
     if text:
         sections |= {"N-grams that fired": _ngrams(explained)}
     else:
@@ -79,7 +80,7 @@ def _matrix(matrix, names):
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     rows = "".join(f'<tr><th scope="row">{escape(name)}</th>' + "".join(
-        f'<td class="{"much" if share > 0.5 else "" if count else "none"}" style="--share:{share:.3f}">{count}</td>'
+        f'<td class="{"much" if share > 0.75 else "" if count else "none"}" style="--share:{share:.3f}">{count}</td>'
         for count, share in zip(line, share_line, strict=True)) + "</tr>"
         for name, line, share_line in zip(names, matrix, shares, strict=True))
     return ('<p>A row is a true class, a column what was found in the test part.</p><div class="wide" tabindex="0">'
@@ -100,7 +101,7 @@ def _errors(explained):
         return f"<p>None among {escape(explained.tested)}.</p>"
     note = f"<p>The most confident wrong answers among {escape(explained.tested)}.</p>"
     if explained.trained.vocabulary:
-        return note + "".join(map(_sentence, explained.errors))
+        return f'{note}<div class="columns">{"".join(map(_sentence, explained.errors))}</div>'
     shown = [figure(answer.question, f"true {answer.true}, found {answer.found}, {answer.probability:.1%}",
                     more=() if answer.heat is None else [heated(answer.question, answer.heat)]) for answer in explained.errors]
     if explained.errors[0].heat is not None:
@@ -110,27 +111,24 @@ def _errors(explained):
 
 def _sentence(answer):
     true = f"true {escape(answer.true)}, " if answer.true else ""
-    fired = ""
-    if answer.ngrams:
-        fired = table(("words", "added to the logit", "filters"), [
-            (ngram.words or "(padding)", f"{ngram.added:+.3f}", ngram.filters) for ngram in answer.ngrams[:5]], numbers=(1, 2))
-    return (f"<blockquote><p>{escape(answer.question)}</p><p class=\"soft\">{true}found <b>{escape(answer.found)}</b>, "
-            f"{answer.probability:.1%}</p>{fired}</blockquote>")
+    fired = "".join(f"<li>{escape(ngram.words or _PADDING)} <b>{ngram.added:+.2f}</b></li>" for ngram in answer.ngrams)
+    return (f'<blockquote><p>{escape(answer.question)}</p><p class="soft">{true}found <b>{escape(answer.found)}</b>, '
+            f"{answer.probability:.1%}</p>{f'<ul>{fired}</ul>' if fired else ''}</blockquote>")
 
 
 def _ngrams(explained):
     if not explained.ngrams:
         return "<p>Left out: this network has no windows of words. TextCNN has.</p>" + "".join(
             map(_sentence, explained.looked_into))
-    tables = [table(("words", "added to the logit"), [(ngram.words or "(padding)", f"{ngram.added:+.3f}") for ngram in found],
+    tables = [table(("words", "adds"), [(ngram.words or _PADDING, f"{ngram.added:+.3f}") for ngram in found],
                     numbers=(1,)) if found else "<p>Nothing.</p>" for found in explained.ngrams]
     classes = "".join(f"<div><h3>{escape(name)}</h3>{found}</div>"
                       for name, found in zip(explained.trained.class_names, tables, strict=True))
     return ("<p>Each filter hands on its best match in a sentence; times the output's weight it is what those words add to "
             f"the logit of a class. The strongest of any filter for each class, among {escape(explained.tested)}:</p>"
             f'<div class="columns">{classes}</div><h3>In single sentences</h3>'
-            "<p>What all filters together took from the same words, for the class that was found.</p>"
-            + "".join(map(_sentence, explained.looked_into)))
+            "<p>What all filters that chose the same words added to the logit of the class that was found.</p>"
+            f'<div class="columns">{"".join(map(_sentence, explained.looked_into))}</div>')
 
 
 def _filters(explained):
@@ -158,7 +156,7 @@ def _heats(explained):
     shown = [figure(explained.looked_into[0].question, "the image")]
     shown += [figure(picture, f"{name}, {probability:.1%}") for name, probability, picture in explained.heats]
     return ("<p>Where the network sees each of its most probable classes in that image (Selvaraju et al. 2017), from the maps "
-            f"of the stage {escape(explained.heat_stage)}; warm colours speak for the class.</p>{pictures(shown)}")
+            f"of {escape(explained.heat_stage)}; orange is where the maps speak for the class.</p>{pictures(shown)}")
 
 
 def _layers(model):

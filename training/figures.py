@@ -34,7 +34,7 @@ def _curve(axes, history, name):
         if key in history[0]:
             axes.plot(epochs, [row[key] for row in history], marker=".", label=label)
     axes.set(xlabel="epoch", ylabel=name, title=name.capitalize())
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axes.grid(alpha=0.3)
     axes.legend()
 

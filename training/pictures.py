@@ -1,13 +1,13 @@
 """Small pictures of what a network holds: feature maps, filters, heat on an image."""
 import io
 
-import matplotlib
 import numpy as np
 from PIL import Image
 
-MAPS = 16    # shown of a stage
-SIDE = 128   # pixels of a picture at most; a page enlarges smaller ones
-_HEAT = 0.7  # how much of the image the hottest colour hides
+MAPS = 16   # shown of a stage
+SIDE = 128  # pixels of a picture at most; a page enlarges smaller ones
+_ORANGE = np.array((255, 120, 0))
+_COVER = 0.75  # how much of the image the most heat hides
 
 
 def feature_maps(values, most=MAPS):
@@ -47,10 +47,9 @@ def filters(kernel, most=64):
 
 
 def heated(image, heat):
-    """Return `image`, uint8 (height, width, 1 or 3), under the colours of `heat`, 0 to 1, (height, width): uint8 RGB."""
-    colours = matplotlib.colormaps["turbo"](heat)[..., :3] * 255
-    cover = _HEAT * heat[..., None]
-    return np.round(image * (1 - cover) + colours * cover).astype("uint8")
+    """Return `image`, uint8 (height, width, 1 or 3), under orange as thick as `heat`, 0 to 1, (height, width): uint8 RGB."""
+    cover = _COVER * heat[..., None]
+    return np.round(image * (1 - cover) + _ORANGE * cover).astype("uint8")
 
 
 def png(pixels, side=SIDE):
