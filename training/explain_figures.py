@@ -51,8 +51,8 @@ def grid(shown, title, columns=_COLUMNS):
 
 def errors(answers):
     """Return a figure of wrong answers to images: each with its true and its found class and the probability of that."""
-    return grid([(answer.question, f"{answer.true}, found\n{answer.found} {answer.probability:.0%}") for answer in answers],
-                "The most confident errors", 4)
+    shown = [(answer.question, f"true {answer.true}\nfound {answer.found}, {answer.probability:.0%}") for answer in answers]
+    return grid(shown, "The most confident errors", 4)
 
 
 def filtered(shown):

@@ -12,6 +12,8 @@ from zoo.layer_table import layer_table, total_multiply_adds
 from zoo.registry import spec
 
 _CELLS = 20    # up to so many classes the confusion matrix is a table
+_NAME = 16     # characters of a class's name beside the picture of the matrix
+_NGRAMS = 5    # told of a sentence
 _PADDING = "(padding)"  # what a window before the sentence holds
 _SIDE = 112    # pixels of a feature map's picture
 _LAYERS = ("layer", "type", "maps", "size", "kernel", "stride", "activation", "weights", "multiply-adds")
@@ -68,9 +70,10 @@ def _confusion(explained):
     matrix, names = np.array(explained.trained.metrics["test_confusion"]), explained.trained.class_names
     if len(names) <= _CELLS:
         return _matrix(matrix, names)
+    short = [name if len(name) <= _NAME else name[:_NAME - 1] + "…" for name in names]
     rows = [(pair["true"], pair["found"], f"{pair['count']:,}", f"{pair['share']:.1%}") for pair in explained.confused]
     largest = table(("true", "found", "examples", "of the true class"), rows, numbers=(2, 3))
-    whole = chart(lambda: figures.confusion(matrix, names), "confusion matrix")
+    whole = chart(lambda: figures.confusion(matrix, short, side=7.5), "confusion matrix")
     return (f'<div class="wide large" tabindex="0">{whole}</div><h3>What is confused most</h3>'
             f"{largest if rows else '<p>Nothing is.</p>'}")
 
@@ -111,7 +114,8 @@ def _errors(explained):
 
 def _sentence(answer):
     true = f"true {escape(answer.true)}, " if answer.true else ""
-    fired = "".join(f"<li>{escape(ngram.words or _PADDING)} <b>{ngram.added:+.2f}</b></li>" for ngram in answer.ngrams)
+    fired = "".join(f"<li>{escape(ngram.words or _PADDING)} <b>{ngram.added:+.2f}</b></li>"
+                    for ngram in answer.ngrams[:_NGRAMS])
     return (f'<blockquote><p>{escape(answer.question)}</p><p class="soft">{true}found <b>{escape(answer.found)}</b>, '
             f"{answer.probability:.1%}</p>{f'<ul>{fired}</ul>' if fired else ''}</blockquote>")
 

@@ -82,10 +82,11 @@ def of_sentences(found, texts, class_ids, most=8):
         added, filters = collections.Counter(), collections.Counter()
         for value, start, width in zip(found.values[row] * found.kernel[:, class_id], found.starts[row], found.widths,
                                        strict=True):
-            added[start, width] += float(value)
-            filters[start, width] += value != 0
-        best = [place for place, value in added.most_common(most) if value > 0]
-        ngrams.append([Ngram(_phrase(line, *place), added[place], int(filters[place])) for place in best])
+            span = _span(line, start, width)
+            added[span] += float(value)
+            filters[span] += value != 0
+        best = [span for span, value in added.most_common(most) if value > 0]
+        ngrams.append([Ngram(" ".join(line[slice(*span)]), added[span], int(filters[span])) for span in best])
     return ngrams
 
 
@@ -105,12 +106,14 @@ def of_classes(found, texts, most=8):
         for column in np.argsort(-peaks * weights, kind="stable"):
             if len(told) == most or peaks[column] * weights[column] <= 0:
                 break
-            phrase = _phrase(texts(best[column]), found.starts[best[column], column], found.widths[column])
+            line = texts(best[column])
+            phrase = " ".join(line[slice(*_span(line, found.starts[best[column], column], found.widths[column]))])
             told.setdefault(phrase, Ngram(phrase, float(peaks[column] * weights[column]), 1))
         ngrams.append(list(told.values()))
     return ngrams
 
 
-def _phrase(line, start, width):
-    """The words of a window that lie in the sentence; a window of nothing but padding is empty."""
-    return " ".join(line[max(start, 0):start + width])
+def _span(line, start, width):
+    """The part of a window that lies in the sentence: its first word and that after its last; (0, 0) if it is all padding."""
+    first, end = max(int(start), 0), min(int(start + width), len(line))
+    return (first, end) if first < end else (0, 0)

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 _CELLS = 20  # up to so many classes a confusion matrix shows its numbers
 _NAMES = 60  # up to so many, their names; beyond, their places in the order of the classes
-_SHARES = LinearSegmentedColormap.from_list("shares", [(0.03, 0.3, 0.65, 0), (0.03, 0.3, 0.65, 1)])  # on any ground
+_SHARES = LinearSegmentedColormap.from_list("shares", [(0.14, 0.39, 0.77, 0), (0.14, 0.39, 0.77, 1)])  # on any ground
 
 
 def curves(history):
@@ -39,23 +39,26 @@ def _curve(axes, history, name):
     axes.legend()
 
 
-def confusion(matrix, class_names):
+def confusion(matrix, class_names, side=None):
     """Return a figure of a confusion matrix, coloured by the share of each true class.
 
     Args:
         matrix: integer array of shape (classes, classes); rows are true classes, columns predicted ones.
         class_names: their names, in order.
+        side: of the figure, in inches; by default it grows with the classes. The names are as small as it takes.
     """
     count = len(class_names)
-    side = min(4 + 0.35 * count, 16)
+    side = side or min(4 + 0.35 * count, 16)
+    size = min(10, 45 * side / count)  # points; the names take up some of the side
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     picture = axes.imshow(shares, cmap=_SHARES, vmin=0, vmax=1)
     axes.set(xlabel="predicted class", ylabel="true class", title="Confusion matrix of the test part")
     if count <= _NAMES:
-        axes.set_xticks(range(count), class_names, rotation=0 if max(map(len, class_names)) <= 3 else 90, parse_math=False)
-        axes.set_yticks(range(count), class_names, parse_math=False)
+        axes.set_xticks(range(count), class_names, fontsize=size, parse_math=False,
+                        rotation=0 if max(map(len, class_names)) <= 3 else 90)
+        axes.set_yticks(range(count), class_names, fontsize=size, parse_math=False)
     if count <= _CELLS:
         for row, column in zip(*np.nonzero(matrix), strict=True):
             axes.text(column, row, matrix[row, column], ha="center", va="center", fontsize=8,
