@@ -97,6 +97,19 @@ def test_the_page_of_a_text_network_escapes_what_it_shows(reviews):
     assert HOSTILE in parts.text and "a <script>fine</script> film" in parts.text
 
 
+@pytest.mark.parametrize("model, phrases", [
+    ("mlp", ["no convolution.", "no convolution whose maps"]), ("text_mlp", ["no windows of words"])])
+def test_what_a_perceptron_lacks_is_left_out_with_a_phrase(model, phrases, text_run, tmp_path):
+    data = "digits" if model == "mlp" else str(text_run.parent / "reviews.csv")
+    recipe = dataclasses.replace(recipes.recipe(model, data), model_args={"hidden": (8,)}, epochs=1)
+    train(recipe, tmp_path / "run", log=False)
+    explained = explain.explain(tmp_path / "run")
+    page = explain_page.run_page(explained)
+    assert checked(page).heads[:4] == SECTIONS and all(f"Left out: this network has {words}" in page for words in phrases)
+    assert page.count("Left out") == len(phrases) and set(explained.maps) == ({"fc1"} if model == "mlp" else set())
+    assert len(explained.looked_into) == (1 if model == "mlp" else 3)
+
+
 def test_scores_of_the_classes_are_scikit_learns():
     labels, found = np.random.default_rng(0).integers(0, 5, (2, 60))
     labels[labels == 3] = 2  # a class without examples
