@@ -60,9 +60,8 @@ def _images(archive, trained):
     archive.add_endpoint("serving_uint8", lambda image: answers(tf.cast(image, tf.float32))[0], [whole])
     archive.add_endpoint("from_bytes", from_bytes, [encoded])
     archive.add_endpoint("features", lambda image: {"features": answers(image)[1]}, [pixels])
-    if names := list(zoo.stages(trained.model)):
-        stages = zoo.features(trained.model, names)
-        archive.add_endpoint("stages", lambda image_bytes: stages(decoded(image_bytes)[0], training=False), [encoded])
+    if zoo.stages(trained.model):
+        archive.add_endpoint("stages", lambda image_bytes: answers(decoded(image_bytes)[0])[2], [encoded])
 
 
 def _text(archive, trained):
@@ -75,16 +74,18 @@ def _text(archive, trained):
 
 
 def _answers(trained, spec, prepare=lambda inputs: inputs):
-    """A tf.function from what `spec` describes to (answers, features)."""
-    network = keras.Model(trained.model.input, (trained.model.output, trained.features))
+    """A tf.function from what `spec` describes to (answers, features, maps by stage); what is unused is not computed."""
+    stages = list(zoo.stages(trained.model))
+    maps = zoo.features(trained.model, stages).output if stages else {}
+    network = keras.Model(trained.model.input, (trained.model.output, trained.features, maps))
     names = tf.constant(trained.class_names)
 
     def answers(inputs):
-        logits, features = network(prepare(inputs), training=False)
+        logits, features, maps = network(prepare(inputs), training=False)
         probabilities = tf.nn.softmax(logits)
         class_id, best = tf.argmax(probabilities, axis=1), tf.math.top_k(probabilities, min(BEST, len(trained.class_names)))
         return {"probabilities": probabilities, "class_id": class_id, "label": tf.gather(names, class_id),
-                "top_k": tf.gather(names, best.indices), "top_k_probabilities": best.values}, features
+                "top_k": tf.gather(names, best.indices), "top_k_probabilities": best.values}, features, maps
     return tf.function(answers, input_signature=[spec], autograph=False)
 
 
