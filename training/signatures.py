@@ -50,7 +50,8 @@ def _images(archive, trained):
                               tf.TensorSpec((None, *shape), tf.uint8, name="image"),
                               tf.TensorSpec((None,), tf.string, name="image_bytes"))
     answers = _answers(trained, pixels)
-    decoded = tf.function(lambda image_bytes: _decoded(image_bytes, shape, trained.recipe.resize), input_signature=[encoded])
+    decoded = tf.function(lambda image_bytes: _decoded(image_bytes, shape, trained.recipe.resize), input_signature=[encoded],
+                          autograph=False)
 
     def from_bytes(image_bytes):
         images, good = decoded(image_bytes)
