@@ -14,13 +14,19 @@ def prepare(recipe, data_dir=None, **told):
 
     `told` are cache_dir and say of `training.data.load`.
     """
+    dataset, args = arguments(recipe, data_dir, **told)
+    return dataset, lambda: _build(recipe, args)
+
+
+def arguments(recipe, data_dir=None, **told):
+    """Return the recipe's `training.data.Dataset` and the arguments that its builder is called with for it, a dict."""
     spec = zoo.spec(recipe.model)
     args = dict(recipe.model_args)
     if text_data.is_text(recipe.data, data_dir):
         _refuse_mismatch(spec, "vocab_size", recipe, "sentences")
         dataset = text_data.load(recipe, data_dir)
         args |= {"vocab_size": len(dataset.vocabulary), "classes": len(dataset.class_names)}
-        return data.limited(dataset, recipe), lambda: _build(recipe, args)
+        return data.limited(dataset, recipe), args
     _refuse_mismatch(spec, "input_shape", recipe, "images")
     if "input_shape" not in args:
         args["input_shape"] = (*spec.defaults["input_shape"][:2], data.own_shape(recipe.data, data_dir)[-1])
@@ -31,7 +37,7 @@ def prepare(recipe, data_dir=None, **told):
     if recipe.normalise:
         args["mean"], args["std"] = dataset.statistics
     args["classes"] = len(dataset.class_names)
-    return dataset, lambda: _build(recipe, args)
+    return dataset, args
 
 
 def _build(recipe, args):
