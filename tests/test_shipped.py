@@ -35,11 +35,18 @@ def second_run(finished_run, tmp_path_factory):
     return run
 
 
-@pytest.fixture
-def folder(finished_run, second_run, tmp_path):
+@pytest.fixture(scope="module")
+def models(finished_run, second_run, tmp_path_factory):
     """A folder with one shipped model, of three epochs on the digits."""
-    ship.ship([second_run, finished_run], tmp_path / "models")
-    return tmp_path / "models"
+    folder = tmp_path_factory.mktemp("shipped") / "models"
+    ship.ship([second_run, finished_run], folder)
+    return folder
+
+
+@pytest.fixture
+def folder(models, tmp_path):
+    """The same, to be spoilt."""
+    return shutil.copytree(models, tmp_path / "models")
 
 
 @pytest.fixture(scope="module")
@@ -230,16 +237,14 @@ def test_a_wheel_holds_them(tmp_path, digit):
 def test_results_are_rerun_and_what_is_finished_is_passed_by(tmp_path, monkeypatch, capfd):
     from training import recipes, rerun
     short = recipes.Recipe("short-digits", "lenet5", "digits", epochs=1, batch=128)
-    monkeypatch.setitem(recipes.RECIPES, "short-digits", short)
+    for recipe in (short, recipes.Recipe("lost-photos", "lenet5", str(tmp_path / "lost"))):
+        monkeypatch.setitem(recipes.RECIPES, recipe.name, recipe)
     monkeypatch.setattr(results, "FOLDER", tmp_path / "results")
     monkeypatch.setattr(results, "README", tmp_path / "README.md")
     results.README.write_text(results.readme("# Mine\n"))
-    command = ["short-digits", "lenet5-mnist", "--seeds", "0", "1", "--folder", str(tmp_path / "runs"), "--data-dir",
-               str(tmp_path / "nothing")]
-    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # MNIST is neither here nor to be downloaded
-    assert rerun.main(command) == 1
+    assert rerun.main(["lost-photos", "short-digits", "--seeds", "0", "1", "--folder", str(tmp_path / "runs")]) == 1
     said = capfd.readouterr()
-    assert said.out.count("test accuracy") == 2 and said.err.count("lenet5-mnist, seed") == 2
+    assert said.out.count("test accuracy") == 2 and said.err.count("results: lost-photos, seed") == 2, said.err
     runs = json.loads((tmp_path / "results/short-digits.json").read_text())["runs"]
     assert [run["seed"] for run in runs] == [0, 1] and runs[0]["data"] == "digits"
     assert "| `short-digits` | `lenet5` | digits |" in results.README.read_text()
