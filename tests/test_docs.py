@@ -18,7 +18,9 @@ from zoo import weights
 
 PAGES = {file.name: file.read_text() for file in sorted((ROOT / "docs").glob("*.md"))}
 SLOW = ("ten-minutes.md",)
-SHORTER = {"--trials 4 --epochs 5": "--trials 2 --epochs 1"}  # and every training without --epochs gets one
+SHORTER = {"--trials 4 --epochs 5": "--trials 1 --epochs 1", "--trials 2": "--trials 1"}  # and every training without --epochs gets one
+FILE = r"# (\w+\.py)\n"
+TOLD = r"^print\(.*\)  # (.*)$"  # what a line of Python prints stands beside it
 TOGETHER = """
 import shlex, sys
 from zoo.__main__ import main
@@ -35,21 +37,29 @@ def blocks(text):
 
 
 def steps(text, port):
-    """What to run: Python; shell lines; and lists of `zoo` commands that share a process, which saves TensorFlow's start."""
-    together = []
+    """What to run: shell lines, files to write, and lists of `zoo` commands or of Python that share a process.
+
+    Sharing saves TensorFlow's start.
+    """
+    together, shared = [], None
     for kind, code in blocks(text):
         for long, short in {**SHORTER, "8501": str(port)}.items():
             code = code.replace(long, short)
         code += " --epochs 1" * (code.startswith("zoo train") and "--epochs" not in code)
-        if kind == "sh" and code.startswith("zoo ") and not code.startswith(("zoo tune", "zoo serve")):
+        if kind == "python" and re.match(FILE, code):
+            kind = "file"
+        elif kind == "sh" and code.startswith("zoo ") and not code.startswith(("zoo tune", "zoo serve")):
+            kind = "zoo"
+        if kind != shared and together:
+            yield shared, together
+            together = []
+        shared = kind
+        if kind in ("zoo", "python"):
             together.append(code)
-            continue
-        if together:
-            yield "zoo", together
-        together = []
-        yield kind, code
+        else:
+            yield kind, code
     if together:
-        yield "zoo", together
+        yield shared, together
 
 
 @contextlib.contextmanager
@@ -74,10 +84,11 @@ def test_a_page_runs_as_it_stands(page, tmp_path):
         for kind, code in steps(PAGES[page], port):
             if kind == "zoo":
                 run(shlex.join([sys.executable, "-c", TOGETHER, *code]), tmp_path)
-            elif kind == "python" and (file := re.match(r"# (\w+\.py)\n", code)):
-                (tmp_path / file[1]).write_text(code)
+            elif kind == "file":
+                (tmp_path / re.match(FILE, code)[1]).write_text(code)
             elif kind == "python":
-                run(shlex.join([sys.executable, "-c", code]), tmp_path)
+                said = run(shlex.join([sys.executable, "-c", "\n".join(code)]), tmp_path)
+                assert said.splitlines() == re.findall(TOLD, "\n".join(code), re.M)
             elif code.startswith("zoo serve"):
                 servers.enter_context(in_the_background(code, tmp_path))
             else:

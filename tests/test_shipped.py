@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 
 import zoo
 from tests.conftest import ROOT
-from training import evaluate, predict, results, ship
+from training import evaluate, fit, predict, recipes, rerun, results, ship
 from zoo import shipped
 from zoo.__main__ import main
 from zoo.errors import UserError
@@ -206,6 +206,26 @@ def test_the_commands_take_a_name(digit, tmp_path, monkeypatch, capfd):
     assert main(["evaluate", "lenet5-digits"]) == 1 and "it has no recipe.json" in capfd.readouterr().err
 
 
+def test_sentences_ship_with_their_words(tmp_path, monkeypatch, capfd):
+    rows = [f"the film was {('poor', 'fine')[n % 2]},{('bad', 'good')[n % 2]}" for n in range(60)]
+    (tmp_path / "reviews.csv").write_text("\n".join(["text,label", *(f"number {n} {row}" for n, row in enumerate(rows))]))
+    (tmp_path / "sentences.txt").write_text("a fine film\nnever seen\n")
+    recipe = recipes.override(recipes.recipe("text_mlp", str(tmp_path / "reviews.csv")), ["epochs=1", "embedding=8"])
+    fit.train(recipe, tmp_path / "run", log=False)
+    assert ship.main([str(tmp_path / "run"), "--to", str(tmp_path / "models")]) == 0
+    told = capfd.readouterr().out
+    assert told.startswith("text_mlp-reviews: test accuracy ") and str(tmp_path) not in told
+    assert str(tmp_path) not in (tmp_path / "models/text_mlp-reviews/card.json").read_text()
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "models")
+    expected = predict.predict(tmp_path / "run", [tmp_path / "sentences.txt"])
+    for one, other in zip(predict.predict("text_mlp-reviews", [tmp_path / "sentences.txt"]), expected, strict=True):
+        assert one["label"] == other["label"] and one["probability"] == pytest.approx(other["probability"], abs=1e-6)
+    monkeypatch.setattr(ship, "LIMIT", 1000)
+    with pytest.raises(UserError, match="a shipped model has at most 1,000"):
+        ship.ship([tmp_path / "run"])
+    assert zoo.card("text_mlp-reviews")["input"]["kind"] == "text", "what was there stays"
+
+
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(UserError, match="Unknown shipped model 'lenet5-digit'. Did you mean 'lenet5-digits'?"):
         zoo.load("lenet5-digit")
@@ -235,7 +255,6 @@ def test_a_wheel_holds_them(tmp_path, digit):
 
 
 def test_results_are_rerun_and_what_is_finished_is_passed_by(tmp_path, monkeypatch, capfd):
-    from training import recipes, rerun
     short = recipes.Recipe("short-digits", "lenet5", "digits", epochs=1, batch=128)
     for recipe in (short, recipes.Recipe("lost-photos", "lenet5", str(tmp_path / "lost"))):
         monkeypatch.setitem(recipes.RECIPES, recipe.name, recipe)

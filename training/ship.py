@@ -12,6 +12,7 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+import keras
 import numpy as np
 
 import zoo
@@ -28,14 +29,14 @@ _ALIKE = 1e-3       # how far logits, and accuracies, of the run and of what is 
 _MARKS = "<!-- shipped: python -m training.ship -->\n", "<!-- end of shipped -->\n"
 
 
-def ship(runs, folder=shipped.FOLDER, data_dir=None):
+def ship(runs, folder=None, data_dir=None):
     """Write FOLDER/RECIPE for each recipe among the finished `runs`, in place of what is there.
 
     Each is loaded again, and scored on the whole test part, before it takes its place.
 
     Args:
         runs: paths of run directories.
-        folder: where the models' folders are.
+        folder: where the models' folders are; None for those that come with the zoo.
         data_dir: where TensorFlow Datasets keeps its files.
 
     Returns:
@@ -52,7 +53,7 @@ def ship(runs, folder=shipped.FOLDER, data_dir=None):
     cards = []
     for name, sources in groups.items():
         _refuse_different(sources)
-        with publish.replacing(Path(folder) / name, force=True, marks=("card.json",)) as scratch:
+        with publish.replacing(Path(folder or shipped.FOLDER) / name, force=True, marks=("card.json",)) as scratch:
             cards.append(_ship(name, sources, scratch, data_dir))
     return cards
 
@@ -74,7 +75,7 @@ def _ship(name, sources, scratch, data_dir):
     dataset, args = arguments(best.recipe, data_dir)
     new = scratch / "new"
     new.mkdir()
-    write(new / shipped.WEIGHTS, packed(**{weight.path: np.array(weight) for weight in best.model.weights}))
+    write(new / shipped.WEIGHTS, packed(**{weight.path: keras.ops.convert_to_numpy(weight) for weight in best.model.weights}))
     if best.vocabulary:
         write(new / "vocab.txt", str(best.vocabulary))
     told = _describe(name, best, args, sources, {file.name: file.read_bytes() for file in sorted(new.iterdir())})
@@ -121,7 +122,7 @@ def _describe(name, best, args, sources, files):
     }
 
 
-def table(folder=shipped.FOLDER):
+def table(folder=None):
     """Return the table of the shipped models for saved_models/README.md, in Markdown."""
     head = ("name", "network", "data", "test accuracy", "seeds: mean ± deviation", "weights", "bytes")
     lines = [head, ["---"] * 5 + ["---:"] * 2]
@@ -135,7 +136,7 @@ def table(folder=shipped.FOLDER):
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
-def readme(text, folder=shipped.FOLDER):
+def readme(text, folder=None):
     """Return saved_models/README.md with its table brought up to date."""
     before, _, rest = text.partition(_MARKS[0])
     _, _, after = rest.partition(_MARKS[1])
@@ -146,7 +147,7 @@ def main(args=None):
     """Ship the runs that the command line names; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m training.ship", description=ship.__doc__.splitlines()[0])
     parser.add_argument("runs", nargs="*", metavar="RUN")
-    parser.add_argument("--to", default=shipped.FOLDER, type=Path, metavar="FOLDER")
+    parser.add_argument("--to", metavar="FOLDER", help="saved_models/shipped by default")
     parser.add_argument("--data-dir", metavar="DIR")
     given = parser.parse_args(args)
     try:
@@ -156,9 +157,9 @@ def main(args=None):
     except UserError as error:
         print(f"ship: {error}", file=sys.stderr)
         return error.exit_code
-    page = given.to.parent / "README.md"
-    if given.to == shipped.FOLDER:
-        write(page, readme(page.read_text(), given.to))
+    if not given.to:
+        page = shipped.FOLDER.parent / "README.md"
+        write(page, readme(page.read_text()))
     return 0
 
 

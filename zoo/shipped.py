@@ -19,12 +19,12 @@ FOLDER = Path(__file__).parents[1] / "saved_models" / "shipped"
 WEIGHTS = "weights.npz"
 
 
-def names(folder=FOLDER):
+def names(folder=None):
     """Return the names of the shipped models, those of their recipes, sorted."""
-    return sorted(file.parent.name for file in Path(folder).glob("*/card.json"))
+    return sorted(file.parent.name for file in Path(folder or FOLDER).glob("*/card.json"))
 
 
-def card(name, folder=FOLDER):
+def card(name, folder=None):
     """Return the card of a shipped model, a dict.
 
     class_names are in the order of the logits; metrics, seeds, recipe, data, input, output, files, licence and versions are
@@ -32,7 +32,7 @@ def card(name, folder=FOLDER):
 
     Args:
         name: one of `names(folder)`.
-        folder: where the models' folders are.
+        folder: where the models' folders are; None for those that come with the zoo.
 
     Raises:
         zoo.errors.UsageError: if there is no such model; the nearest name is given.
@@ -40,14 +40,14 @@ def card(name, folder=FOLDER):
     """
     if name not in names(folder):
         raise unknown("shipped model", name, names(folder))
-    file = Path(folder) / name / "card.json"
+    file = Path(folder or FOLDER) / name / "card.json"
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"Cannot read {file}: {getattr(error, 'strerror', None) or error}.") from None
 
 
-def read(name, file, folder=FOLDER):
+def read(name, file, folder=None):
     """Return the bytes of a file of a shipped model, of which the card's SHA-256 is true.
 
     Args:
@@ -57,7 +57,7 @@ def read(name, file, folder=FOLDER):
     Raises:
         zoo.errors.UserError: if it cannot be read, or is not the file that the card is of.
     """
-    path = Path(folder) / name / file
+    path = Path(folder or FOLDER) / name / file
     told = card(name, folder)["files"][file]["sha256"]
     try:
         data = path.read_bytes()
@@ -70,7 +70,7 @@ def read(name, file, folder=FOLDER):
     return data
 
 
-def load(name, folder=FOLDER):
+def load(name, folder=None):
     """Return the shipped model `name`, a functional `keras.Model` on any backend, as `zoo.build` makes it.
 
     It goes from images in [0, 255], or from token ids, to float32 logits. `zoo.card(name)["class_names"]` names them.
@@ -85,11 +85,12 @@ def load(name, folder=FOLDER):
     told = card(name, folder)
     if told["architecture"] not in registered():  # "module:name" would import a module that the card names
         raise UserError(f"The card of {name} names {told['architecture']!r}, which is no network of the zoo.")
-    arrays = _arrays(read(name, WEIGHTS, folder), Path(folder) / name / WEIGHTS)
+    path = Path(folder or FOLDER) / name / WEIGHTS
+    arrays = _arrays(read(name, WEIGHTS, folder), path)
     model = build(told["architecture"], **told["arguments"])
     shapes = {weight.path: tuple(weight.shape) for weight in model.weights}
     if shapes != {path: array.shape for path, array in arrays.items()}:
-        raise UserError(f"{Path(folder) / name / WEIGHTS} does not hold the weights of {told['architecture']}, or not all.")
+        raise UserError(f"{path} does not hold the weights of {told['architecture']}, or not all.")
     for weight in model.weights:
         weight.assign(arrays[weight.path])
     return model
