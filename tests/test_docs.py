@@ -18,7 +18,8 @@ from zoo import weights
 
 PAGES = {file.name: file.read_text() for file in sorted((ROOT / "docs").glob("*.md"))}
 SLOW = ("ten-minutes.md",)
-SHORTER = {"--trials 4 --epochs 5": "--trials 1 --epochs 1", "--trials 2": "--trials 1"}  # and every training without --epochs gets one
+# A search takes a process a trial; every training without --epochs gets one epoch.
+SHORTER = {"--trials 4 --epochs 5": "--trials 1 --epochs 1", "--trials 2": "--trials 1"}
 FILE = r"# (\w+\.py)\n"
 TOLD = r"^print\(.*\)  # (.*)$"  # what a line of Python prints stands beside it
 TOGETHER = """
