@@ -115,10 +115,10 @@ def _describe(name, best, args, sources, files):
                   "mean": statistics.mean(scores), "stdev": statistics.stdev(scores) if len(scores) > 1 else None,
                   "shipped": "the one that was best on its validation part"},
         "recipe": recipe, "data": {"name": recipe["data"], "licence": card.licence(recipe["data"]),
-                                   "fingerprint": best.metrics["data_fingerprint"]},
+                                   "fingerprint": best.metrics.get("data_fingerprint")},
         "files": {file: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for file, data in files.items()},
         "licence": card.LICENCE, "versions": {package: version(package) for package in ("classic-zoo", "tensorflow", "keras")},
-        "trained_with": best.metrics["versions"], "shipped": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "trained_with": best.metrics.get("versions"), "shipped": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
 
