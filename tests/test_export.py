@@ -125,7 +125,7 @@ def test_a_folder_is_labelled_and_one_bad_file_is_told(exported, finished_run, t
     (tmp_path / "scans/readme.md").write_text("is left alone")
     expected = [answer["label"] for answer in predict.predict(finished_run, [tmp_path / "scans/deep"])]
     said = zoo_command("predict", exported[0], tmp_path / "scans", "--csv", "labels.csv")
-    rows = list(csv.DictReader((tmp_path / "labels.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "labels.csv").read_text().splitlines()))
     assert said.returncode == 1 and said.stderr.startswith("zoo: 1 of 4 files could not be labelled; the first is")
     assert [row["label"] for row in rows] == ["", *expected] and "no JPEG" in rows[0]["error"]
     assert [float(row["probability"]) > 0.1 for row in rows[1:]] == [True] * 3

@@ -118,3 +118,31 @@ def test_the_doctor_names_the_lines_of_a_table(tmp_path):
     (tmp_path / "t.csv").write_text("text,label\nnice film,good\ndull,bad\nNice  film,bad\n")
     found = {finding.kind: finding for finding in doctor.examine(str(tmp_path / "t.csv"))}
     assert found["conflicting labels"].files == ("line 2", "line 4")
+
+
+@pytest.fixture
+def vector_file(tmp_path):
+    """Vectors of 8 numbers for two of the table's words, and one that it lacks."""
+    pytest.importorskip("gensim", reason="gensim reads word vectors: pip install gensim")
+    path = tmp_path / "glove.txt"
+    words = enumerate(("film", "good", "zebra"))
+    path.write_text("".join(f"{word} {' '.join(map(str, np.arange(8) + n))}\n" for n, word in words))
+    return path
+
+
+@pytest.mark.parametrize("model, trained", [("textcnn_static", False), ("textcnn_nonstatic", True)])
+def test_word_vectors_come_from_a_file(recipe, vector_file, tmp_path, capsys, model, trained):
+    recipe = dataclasses.replace(recipe, model=model, vectors=str(vector_file), epochs=1,
+                                 model_args={"windows": [2], "filters": 4})
+    assert fit.train(recipe, tmp_path / "run")["test_examples"] == 48
+    words = evaluate.vocabulary(tmp_path / "run").words
+    assert f"vectors of 8 numbers for 2 of the {len(words) - 2:,} words" in capsys.readouterr().out
+    (table,) = [v for v in evaluate.load(tmp_path / "run")[0].variables if "embeddings" in v.path]
+    assert np.array_equal(table.numpy()[words.index("film")], np.arange(8)) != trained
+
+
+def test_what_cannot_be_done_with_word_vectors_is_told(recipe, tmp_path, capsys):
+    with pytest.raises(UserError, match="Cannot read .*gone.bin"):
+        fit.train(dataclasses.replace(recipe, vectors=str(tmp_path / "gone.bin")), tmp_path / "run")
+    fit.prepare(dataclasses.replace(recipe, model="textcnn_static"), say=print)
+    assert "stay random: --set vectors=FILE" in capsys.readouterr().out

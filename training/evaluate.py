@@ -25,14 +25,19 @@ def score(model, split, class_names, batch=256):
         A dict: accuracy, loss and macro_f1 (the mean over the classes) are floats, examples an int, confusion a list of
         rows, true class by predicted class.
     """
-    images = pipeline.batches(split, batch, len(class_names)).map(lambda images, labels: images)
-    logits = model.predict(images, verbose=0)
+    logits = answers(model, split, len(class_names), batch)
     losses = keras.losses.sparse_categorical_crossentropy(split.labels, logits, from_logits=True)
     found = np.argmax(logits, axis=1)
     return {"accuracy": float(np.mean(found == split.labels)), "loss": float(np.mean(losses)),
             "macro_f1": float(f1_score(split.labels, found, average="macro", zero_division=0)),
             "examples": len(split),
             "confusion": confusion_matrix(split.labels, found, labels=range(len(class_names))).tolist()}
+
+
+def answers(model, split, classes, batch=256):
+    """Return the logits of `model` on all examples of `split`, in order: float32 of shape (len(split), classes)."""
+    images = pipeline.batches(split, batch, classes).map(lambda images, labels: images)
+    return model.predict(images, verbose=0)
 
 
 def load(run):

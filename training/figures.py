@@ -1,8 +1,11 @@
 """The pictures of a run, as matplotlib figures."""
 import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 _CELLS = 20  # up to so many classes a confusion matrix shows its numbers
+_NAMES = 60  # up to so many, their names; beyond, their places in the order of the classes
+_SHARES = LinearSegmentedColormap.from_list("shares", [(0.14, 0.39, 0.77, 0), (0.14, 0.39, 0.77, 1)])  # on any ground
 
 
 def curves(history):
@@ -13,38 +16,52 @@ def curves(history):
             val_loss and val_accuracy.
     """
     figure = Figure(figsize=(9, 3.5), layout="constrained")
-    epochs = [row["epoch"] for row in history]
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        for key, label in ((name, "training"), (f"val_{name}", "validation")):
-            if key in history[0]:
-                axes.plot(epochs, [row[key] for row in history], marker=".", label=label)
-        axes.set(xlabel="epoch", ylabel=name, title=name.capitalize())
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-        axes.legend()
+        _curve(axes, history, name)
     return figure
 
 
-def confusion(matrix, class_names):
+def curve(history, name):
+    """Return a figure of "loss" or "accuracy" alone, see `curves`; it is legible on a phone."""
+    figure = Figure(figsize=(4.5, 3.2), layout="constrained")
+    _curve(figure.subplots(), history, name)
+    return figure
+
+
+def _curve(axes, history, name):
+    epochs = [row["epoch"] for row in history]
+    for key, label in ((name, "training"), (f"val_{name}", "validation")):
+        if key in history[0]:
+            axes.plot(epochs, [row[key] for row in history], marker=".", label=label)
+    axes.set(xlabel="epoch", ylabel=name, title=name.capitalize())
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    axes.grid(alpha=0.3)
+    axes.legend()
+
+
+def confusion(matrix, class_names, side=None):
     """Return a figure of a confusion matrix, coloured by the share of each true class.
 
     Args:
         matrix: integer array of shape (classes, classes); rows are true classes, columns predicted ones.
         class_names: their names, in order.
+        side: of the figure, in inches; by default it grows with the classes. The names are as small as it takes.
     """
     count = len(class_names)
-    side = min(4 + 0.35 * count, 16)
+    side = side or min(4 + 0.35 * count, 16)
+    size = min(10, 45 * side / count)  # points; the names take up some of the side
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    turned = 0 if max(map(len, class_names)) <= 3 else 90
+    picture = axes.imshow(shares, cmap=_SHARES, vmin=0, vmax=1)
     axes.set(xlabel="predicted class", ylabel="true class", title="Confusion matrix of the test part")
-    axes.set_xticks(range(count), class_names, rotation=turned)
-    axes.set_yticks(range(count), class_names)
+    if count <= _NAMES:
+        axes.set_xticks(range(count), class_names, fontsize=size, parse_math=False,
+                        rotation=0 if max(map(len, class_names)) <= 3 else 90)
+        axes.set_yticks(range(count), class_names, fontsize=size, parse_math=False)
     if count <= _CELLS:
         for row, column in zip(*np.nonzero(matrix), strict=True):
             axes.text(column, row, matrix[row, column], ha="center", va="center", fontsize=8,
-                      color="white" if shares[row, column] > 0.5 else "black")
+                      color="white" if shares[row, column] > 0.5 else None)
     figure.colorbar(picture, label="share of the true class", fraction=0.046)
     return figure

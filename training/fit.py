@@ -60,7 +60,7 @@ def train(recipe, run, data_dir=None, log=True, strategy="none", deterministic=F
             return finish(build(), dataset, recipe, run, state) if chief else None
 
 
-def fit(recipe, run, dataset, build, log=True, until=None, callbacks=()):
+def fit(recipe, run, dataset, build, log=True, until=None):
     """Train up to the end of the epoch `until`, by default the last, without a look at the test part.
 
     What is there of an interrupted training in `run` goes on. `dataset` and `build` are what `prepare` returned.
@@ -71,7 +71,7 @@ def fit(recipe, run, dataset, build, log=True, until=None, callbacks=()):
     model, steps = _compiled(recipe, dataset, build, distribute.make("none", recipe))
     write(run / "recipe.json", recipe.to_json())
     with _told_in_a_line(run, recipe, "none"):
-        return _fit(model, dataset, recipe, run, steps, log, until=until, callbacks=callbacks)
+        return _fit(model, dataset, recipe, run, steps, log, until=until)
 
 
 def _compiled(recipe, dataset, build, devices):
@@ -113,12 +113,12 @@ def _told_in_a_line(run, recipe, strategy):
                         "command again.") from None
 
 
-def _fit(model, dataset, recipe, run, steps, log, chief=True, until=None, callbacks=()):
+def _fit(model, dataset, recipe, run, steps, log, chief=True, until=None):
     """Fit the rest of an interrupted epoch, if there is one, and then the epochs that are left, all or up to `until`."""
     state = Checkpoint(run, steps, recipe.patience, writes=chief)
     state.restore(model)
     report = Report(recipe.epochs, steps, state, quiet=not log)
-    callbacks = [state, report, *[keras.callbacks.TensorBoard(run / "tensorboard")] * chief, *callbacks]
+    callbacks = [state, report, *[keras.callbacks.TensorBoard(run / "tensorboard")] * chief]
     if recipe.ema:
         callbacks.append(keras.callbacks.SwapEMAWeights())  # the averages are what is validated
     classes, devices, validation = len(dataset.class_names), model.distribute_strategy, {}

@@ -2,42 +2,57 @@
 import keras
 
 import zoo
-from training import data, optimize, text_data
+from training import data, optimize, text_data, vocabulary
 from training.augment import check
 from training.freeze import frozen_stages, stage_of
 from zoo.errors import UserError, unknown
 from zoo.inception import AUX_WEIGHT
 
 
-def prepare(recipe, data_dir=None, **told):
+def prepare(recipe, data_dir=None, *, say=lambda line: None, **told):
     """Return the recipe's `training.data.Dataset` and a function without arguments that builds its network for it.
 
-    `told` are cache_dir and say of `training.data.load`.
+    `say` is told what is worth knowing, a line each; `told` is cache_dir of `training.data.load`.
     """
-    dataset, args = arguments(recipe, data_dir, **told)
+    dataset, args = arguments(recipe, data_dir, say=say, **told)
     return dataset, lambda: _build(recipe, args)
 
 
-def arguments(recipe, data_dir=None, **told):
-    """Return the recipe's `training.data.Dataset` and the arguments that its builder is called with for it, a dict."""
+def arguments(recipe, data_dir=None, *, say=lambda line: None, **told):
+    """Return the recipe's `training.data.Dataset` and the arguments that its builder is called with for it, a dict; see `prepare`."""
     spec = zoo.spec(recipe.model)
     args = dict(recipe.model_args)
     if text_data.is_text(recipe.data, data_dir):
         _refuse_mismatch(spec, "vocab_size", recipe, "sentences")
         dataset = text_data.load(recipe, data_dir)
-        args |= {"vocab_size": len(dataset.vocabulary), "classes": len(dataset.class_names)}
+        args |= {"vocab_size": len(dataset.vocabulary), "classes": len(dataset.class_names),
+                 **_vectors(recipe, dataset.vocabulary, {**spec.defaults, **args}, say)}
         return data.limited(dataset, recipe), args
     _refuse_mismatch(spec, "input_shape", recipe, "images")
     if "input_shape" not in args:
         args["input_shape"] = (*spec.defaults["input_shape"][:2], data.own_shape(recipe.data, data_dir)[-1])
     check(recipe.augment, args["input_shape"][-1])
     dataset = data.load(recipe.data, tuple(args["input_shape"]), validation=recipe.validation, seed=recipe.seed,
-                        data_dir=data_dir, resize=recipe.resize, skip_bad=recipe.skip_bad, **told)
+                        data_dir=data_dir, resize=recipe.resize, skip_bad=recipe.skip_bad, say=say, **told)
     dataset = data.limited(dataset, recipe)
     if recipe.normalise:
         args["mean"], args["std"] = dataset.statistics
     args["classes"] = len(dataset.class_names)
     return dataset, args
+
+
+def _vectors(recipe, known, args, say):
+    """The builder arguments of the pre-trained vectors that the recipe names, if it does."""
+    if not recipe.vectors:
+        if "static" in args.get("tables", ()):
+            say(f"Word vectors of {recipe.model} that are not trained stay random: --set vectors=FILE gives it better ones.")
+        return {}
+    if "vectors" not in args:
+        raise UserError(f"{recipe.model} takes no word vectors.")
+    table, found = vocabulary.vectors(recipe.vectors, known, recipe.seed)
+    say(f"{recipe.vectors}: vectors of {table.shape[1]} numbers for {found:,} of the {len(known) - 2:,} words; the others are "
+        "random")
+    return {"vectors": table, "embedding": table.shape[1]}
 
 
 def _build(recipe, args):

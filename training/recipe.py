@@ -25,6 +25,7 @@ class Recipe:
     vocabulary: int = 20_000      # sentences: the most words, by frequency in the training part
     minimum_count: int = 1        # sentences: how often a word must occur there
     max_tokens: int = 400         # sentences: tokens after that many are dropped
+    vectors: str = ""             # sentences: a word2vec or GloVe file that the word vectors start as; "" for random ones
     folds: int = 0                # sentences: cross-validation in so many folds; 0 for the given parts
     fold: int = 0                 # which of them is the test part, from 0
     limit: int = 0                # training examples used, drawn by class; 0 for all

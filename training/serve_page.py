@@ -1,17 +1,13 @@
 """The page of `zoo serve`: what each model takes, and pictures of the feature maps of its stages."""
 import base64
-import io
 from pathlib import Path
 
 import numpy as np
 from fastapi import Request
 from fastapi.responses import HTMLResponse
-from PIL import Image
 
+from training.pictures import feature_maps, png
 from training.serve_json import Refused
-
-_MAPS = 16  # shown of a stage
-_SIDE = 128  # pixels of a map's picture at most; the page enlarges smaller ones
 
 
 def add(api, service, answer):
@@ -52,23 +48,6 @@ def pictures(values):
         values: float array (height, width, maps), or (maps,), whose numbers are shown in one picture. Each picture's own
             range becomes black to white.
     """
-    maps = values if values.ndim == 3 and values.shape[0] * values.shape[1] > 1 else values.reshape(1, -1, 1)
-    if not maps.size:
+    if not values.size:
         raise Refused("This stage is empty.")
-    order = np.argsort(-maps.std(axis=(0, 1)), kind="stable")[:_MAPS]
-    low, high = maps.min(axis=(0, 1)), maps.max(axis=(0, 1))
-    grey = (255 * (maps - low) / np.maximum(high - low, 1e-12)).astype("uint8")
-    return {"shape": list(values.shape), "maps": [_png(grey[:, :, channel]) for channel in sorted(order)]}
-
-
-def _png(grey):
-    """A row of many numbers is folded to lines of as many."""
-    if grey.shape[0] == 1 and grey.shape[1] > 1:
-        side = int(np.ceil(np.sqrt(grey.shape[1])))
-        grey = np.pad(grey.ravel(), (0, side * -(-grey.shape[1] // side) - grey.shape[1])).reshape(-1, side)
-    image = Image.fromarray(grey)
-    if max(image.size) > _SIDE:
-        image.thumbnail((_SIDE, _SIDE))
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
+    return {"shape": list(values.shape), "maps": [base64.b64encode(png(grey)).decode() for grey in feature_maps(values)]}

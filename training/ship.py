@@ -73,6 +73,8 @@ def _refuse_different(sources):
 def _ship(name, sources, scratch, data_dir):
     best = max(sources, key=_validated)
     dataset, args = arguments(best.recipe, data_dir)
+    for start in ("vectors", "weights"):  # what training began with; the trained weights take its place
+        args.pop(start, None)
     new = scratch / "new"
     new.mkdir()
     write(new / shipped.WEIGHTS, packed(**{weight.path: keras.ops.convert_to_numpy(weight) for weight in best.model.weights}))
@@ -100,7 +102,7 @@ def _validated(source):
 
 def _describe(name, best, args, sources, files):
     """The card; see zoo/shipped.py."""
-    recipe = json.loads(best.recipe.to_json()) | {"data": Path(best.recipe.data).name}
+    recipe = json.loads(best.recipe.to_json()) | {"data": Path(best.recipe.data).name, "vectors": Path(best.recipe.vectors).name}
     scores = [source.metrics["test_accuracy"] for source in sources]
     given = {"kind": "image", "shape": list(best.model.input.shape[1:]), "range": [0, 255], "resize": best.recipe.resize}
     if best.vocabulary:

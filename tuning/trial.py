@@ -39,7 +39,7 @@ def search(folder, data_dir, log, until):
     recipe = read(folder / "recipe.json")
     with claim(folder, recipe):
         dataset, build = fit.prepare(recipe, data_dir, cache_dir=folder)
-        state = fit.fit(recipe, folder, dataset, build, log, until, [keras.callbacks.TerminateOnNaN(raise_error=True)])
+        state = fit.fit(recipe, folder, dataset, build, log, until)
     model = build()
     state.load_best(model)
     if isinstance(model.output, dict):

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from zoo import __version__
-from zoo.commands import look, serve, ship, train, tune
+from zoo.commands import explain, look, serve, ship, train, tune
 from zoo.console import INTERRUPTED, Group, example, interrupts_seen
 from zoo.errors import UserError
 
@@ -19,7 +19,7 @@ def cli():
 
 
 for _command in (look.list_models, look.info, look.recipes, train.train, train.doctor, train.evaluate, tune.tune,
-                 ship.predict, ship.export, serve.serve):
+                 ship.predict, ship.export, serve.serve, explain.explain):
     cli.add_command(_command)
 
 

@@ -52,9 +52,18 @@ def train(name, data, file, run, data_dir, settings, strategy, deterministic, sk
     if as_json:
         click.echo(json.dumps(metrics, indent=2))
         return
-    click.echo(f"{recipe.name}: test accuracy {metrics['test_accuracy']:.4f} on {metrics['test_examples']:,} examples, "
-               f"{metrics['seconds']:.0f} s of training. Results, model and pictures are in {run}")
+    click.echo(f"{recipe.name}: test accuracy {metrics['test_accuracy']:.4f} on {metrics['test_examples']:,} examples"
+               f"{_uneven(metrics)}, {metrics['seconds']:.0f} s of training. Results, model and pictures are in {run}")
     click.echo(f"Next: zoo export {run}")
+
+
+def _uneven(metrics):
+    """What accuracy hides where classes are uneven."""
+    shares = [sum(row) / metrics["test_examples"] for row in metrics["test_confusion"]]
+    if max(shares) < 3 * min(shares):
+        return ""
+    return (f" (classes are uneven, {min(shares):.1%} to {max(shares):.1%} of them: macro-F1 {metrics['test_macro_f1']:.4f}, "
+            "see confusion.png)")
 
 
 @click.command(epilog=example("zoo doctor photos/", "zoo doctor photos/ --move-bad photos-bad/"))

@@ -1,0 +1,323 @@
+"""The page of a finished run, its numbers against ones computed otherwise, and the page in a browser."""
+import dataclasses
+import html.parser
+import io
+import json
+import re
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+from sklearn.metrics import precision_recall_fscore_support
+
+import zoo
+from tests.models import TINY
+from training import (explain, explain_figures, explain_image, explain_kernels, explain_page, explain_text, recipes, trained)
+from training.fit import train
+from zoo.__main__ import main
+from zoo.filters import KERNELS
+from zoo.registry import spec
+
+SECTIONS = ["Training curves", "Confusion matrix", "Precision and recall", "Errors"]
+HOSTILE = "<b>bad</b> & $worse$"
+
+
+@pytest.fixture(scope="module")
+def text_run(tmp_path_factory):
+    """The directory of a short training of a small TextCNN on sentences whose last word decides, with a hostile class name."""
+    folder = tmp_path_factory.mktemp("text")
+    rows = [f"<i>film {n % 7}</i> was {('poor', 'fine')[n % 2]},{(HOSTILE, 'good')[n % 2]}" for n in range(90)]
+    (folder / "reviews.csv").write_text("\n".join(["text,label", *rows]))
+    recipe = recipes.recipe("textcnn", str(folder / "reviews.csv"))
+    small = dataclasses.replace(recipe, model_args={"embedding": 8, "filters": 4}, epochs=2, batch=16)
+    train(small, folder / "run", log=False)
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def digits(finished_run):
+    return explain.explain(finished_run)
+
+
+@pytest.fixture(scope="module")
+def reviews(text_run):
+    return explain.explain(text_run, text="a <script>fine</script> film")
+
+
+class Parts(html.parser.HTMLParser):
+    """What a page consists of."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.tags, self.places, self.ids, self.alts, self.heads, self.text = set(), [], [], [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.tags.add(tag)
+        self.places += [value for key, value in attributes.items() if key in ("src", "href", "xlink:href", "action", "data")]
+        self.places += re.findall(r"url\(([^)]*)\)", " ".join(map(str, attributes.values())))
+        self.ids += [attributes["id"]] if "id" in attributes else []
+        self.alts += [attributes.get("alt")] if tag == "img" else []
+        self.last = tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+        if getattr(self, "last", None) == "h2" and data.strip():
+            self.heads.append(data)
+
+
+def checked(page):
+    """The parts of a page that needs nothing from elsewhere."""
+    parts = Parts(page)
+    assert "script" not in parts.tags and "iframe" not in parts.tags and "@import" not in page
+    assert all(place.startswith(("#", "data:")) for place in parts.places)
+    assert {place[1:] for place in parts.places if place.startswith("#")} <= set(parts.ids)
+    assert len(set(parts.ids)) == len(parts.ids) and all(parts.alts) and len(page) < 3_000_000
+    return parts
+
+
+def test_the_page_of_an_image_network_shows_everything(digits):
+    page = explain_page.run_page(digits)
+    parts = checked(page)
+    assert parts.heads == [*SECTIONS, "First-layer filters", "Feature maps", "Grad-CAM", "Layers"]
+    assert list(digits.maps) == list(zoo.stages(digits.trained.model)) == ["c1", "s2", "c3", "s4", "c5", "f6"]
+    assert len(digits.filters) == 6 and digits.heat_stage == "s4" and page.count("<svg") == 2
+    pictures = 6 + 1 + sum(len(maps) for _, maps in digits.maps.values()) + 4 + 2 * len(digits.errors)
+    assert len(parts.alts) == pictures
+    assert f"{digits.trained.metrics['test_accuracy']:.4f}" in parts.text
+
+
+def test_the_page_of_a_text_network_escapes_what_it_shows(reviews):
+    parts = checked(explain_page.run_page(reviews))
+    assert parts.heads == [*SECTIONS, "N-grams that fired", "Layers"] and not parts.tags & {"i", "script"}
+    assert HOSTILE in parts.text and "a <script>fine</script> film" in parts.text
+
+
+@pytest.mark.parametrize("model, phrases", [
+    ("mlp", ["no convolution.", "no convolution whose maps"]), ("text_mlp", ["no windows of words"])])
+def test_what_a_perceptron_lacks_is_left_out_with_a_phrase(model, phrases, text_run, tmp_path):
+    data = "digits" if model == "mlp" else str(text_run.parent / "reviews.csv")
+    recipe = dataclasses.replace(recipes.recipe(model, data), model_args={"hidden": (8,)}, epochs=1)
+    train(recipe, tmp_path / "run", log=False)
+    explained = explain.explain(tmp_path / "run")
+    page = explain_page.run_page(explained)
+    assert checked(page).heads[:4] == SECTIONS and all(f"Left out: this network has {words}" in page for words in phrases)
+    assert page.count("Left out") == len(phrases) and set(explained.maps) == ({"fc1"} if model == "mlp" else set())
+    assert len(explained.looked_into) == (1 if model == "mlp" else 3)
+
+
+def test_scores_of_the_classes_are_scikit_learns():
+    labels, found = np.random.default_rng(0).integers(0, 5, (2, 60))
+    labels[labels == 3] = 2  # a class without examples
+    found[found == 4] = 0    # and one that is never found
+    matrix = np.zeros((5, 5), int)
+    np.add.at(matrix, (labels, found), 1)
+    expected = precision_recall_fscore_support(labels, found, labels=range(5), zero_division=0)
+    rows = explain.per_class(matrix, list("abcde"))
+    np.testing.assert_allclose([[row[key] for row in rows] for key in ("precision", "recall", "f1", "examples")], expected)
+    pairs = explain.confused(matrix, list("abcde"), 3)
+    off = sorted((matrix - np.diag(np.diag(matrix))).ravel())[::-1][:3]
+    assert [pair["count"] for pair in pairs] == off and all(pair["true"] != pair["found"] for pair in pairs)
+
+
+def test_the_most_confident_errors_come_first(digits, finished_run):
+    known = trained.load(finished_run)
+    test = known.dataset().test
+    probabilities = known.probabilities(test.images.astype("float32"))
+    wrong = [row.max() for row, label in zip(probabilities, test.labels, strict=True) if row.argmax() != label]
+    assert len(digits.errors) == min(12, len(wrong)) > 0
+    np.testing.assert_allclose([error.probability for error in digits.errors], sorted(wrong)[::-1][:12], atol=1e-5)
+    for error in digits.errors:
+        place = next(i for i, image in enumerate(test.images) if np.array_equal(image, error.question))
+        assert error.true == known.class_names[test.labels[place]] != error.found
+
+
+def test_grad_cam_is_what_a_network_made_by_hand_says():
+    """One map is the image and speaks for class 0, one its negative and speaks for class 1."""
+    image = keras.Input((8, 8, 1), name="image")
+    maps = keras.layers.Conv2D(2, 1, name="stage1_conv")(image)
+    logits = keras.layers.Dense(2, use_bias=False, name="logits")(keras.layers.GlobalAveragePooling2D(name="pool")(maps))
+    model = keras.Model(image, logits)
+    model.get_layer("stage1_conv").set_weights([np.array([[[[1.0, -1.0]]]]) / 255, np.array([0.0, 1.0])])
+    model.get_layer("logits").set_weights([np.eye(2)])
+    model.trainable = False
+    corner = np.zeros((2, 8, 8, 1), "uint8")
+    corner[:, 0, 0] = 255
+    heat = explain_image.grad_cam(model, corner, [0, 1])
+    np.testing.assert_allclose(heat, [corner[0, ..., 0] / 255, 1 - corner[0, ..., 0] / 255], atol=1e-6)
+    model.get_layer("logits").set_weights([-np.eye(2)])  # nothing speaks for a class
+    assert not explain_image.grad_cam(model, corner, [0, 0]).any()
+
+
+def test_every_image_network_has_heat_or_no_maps():
+    builders = {spec(name).builder: name for name in TINY if "text" not in name}
+    for builder, name in builders.items():
+        model = zoo.build(name, **TINY[name])
+        image = np.random.default_rng(0).integers(0, 256, model.input.shape[1:]).astype("uint8")
+        assert set(explain_image.stage_maps(model, image)) == set(zoo.stages(model))
+        if name.startswith("mlp"):
+            assert explain_image.last_map(model) is None and not explain_image.first_filters(model)
+            continue
+        heat = explain_image.grad_cam(model, np.stack([image, image]), [0, 1])
+        assert heat.shape == (2, *image.shape[:2]) and np.isfinite(heat).all() and heat.min() >= 0 and heat.max() <= 1, name
+        assert explain_image.first_filters(model)
+
+
+def by_hand(model, ids, row):
+    """{(first word, width): filters' contributions (filters, classes)} of one sentence, window by window."""
+    tables = [layer.get_weights()[0] for layer in model.layers if isinstance(layer, keras.layers.Embedding)]
+    sentence = sum(table[ids[row][ids[row] > 0]] for table in tables)
+    output, first, found = model.get_layer("logits").get_weights()[0], 0, {}
+    for width in model.windows:
+        kernel, bias = model.get_layer(f"window{width}_conv").get_weights()
+        spare = np.zeros((width - 1, sentence.shape[1]))
+        before = len(spare) if model.full else 0
+        padded = np.concatenate([spare[:before], sentence, spare])
+        last = len(sentence) + width - 1 if model.full else max(len(sentence) - width + 1, 1)
+        values = np.array([np.maximum(np.einsum("wi,wif->f", padded[i:i + width], kernel) + bias, 0) for i in range(last)])
+        for column in range(kernel.shape[-1]):
+            place = values[:, column].argmax() - before, width
+            found.setdefault(place, []).append(values[:, column].max() * output[first + column])
+        first += kernel.shape[-1]
+    return found
+
+
+@pytest.mark.parametrize("name", ["textcnn", "textcnn_course", "textcnn_multichannel"])
+def test_ngrams_are_those_of_a_search_by_hand(name):
+    model = zoo.build(name, **TINY[name], classes=3)
+    model.windows, model.full = TINY[name].get("windows", (3, 4, 5)), name != "textcnn_course"
+    ids = np.random.default_rng(1).integers(1, 50, (6, 7)).astype("int32")
+    for row, length in enumerate((7, 7, 5, 3, 2, 1)):
+        ids[row, length:] = 0
+    words = [[f"w{token}" for token in row if token] for row in ids]
+    found = explain_text.matches(model, ids)
+    chosen = [0, 1, 2, 0, 1, 2]
+    for row, ngrams in enumerate(explain_text.of_sentences(found, words, chosen, most=1000)):
+        sums = {}
+        for (start, width), added in by_hand(model, ids, row).items():
+            span = max(start, 0), min(start + width, len(words[row]))  # windows that differ in padding alone are one
+            sums[span] = sums.get(span, 0) + sum(added)[chosen[row]]
+        expected = sorted(((value, " ".join(words[row][slice(*span)])) for span, value in sums.items() if value > 0),
+                          reverse=True)
+        np.testing.assert_allclose([ngram.added for ngram in ngrams], [value for value, _ in expected], rtol=1e-4)
+        assert sorted(ngram.words for ngram in ngrams) == sorted(phrase for _, phrase in expected)
+    everything = [by_hand(model, ids, row) for row in range(6)]
+    for class_id, ngrams in enumerate(explain_text.of_classes(found, lambda row: words[row])):
+        # the largest of a filter is that of the sentence where its maximum, which all classes share, is largest
+        assert ngrams and [ngram.added for ngram in ngrams] == sorted((ngram.added for ngram in ngrams), reverse=True)
+        parts = [value[class_id] for places in everything for values in places.values() for value in values]
+        assert ngrams[0].added == pytest.approx(max(parts), rel=1e-4)
+
+
+def test_the_classical_kernels_are_convolutions(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype("uint8")
+    Image.fromarray(pixels).save(tmp_path / "noise.png")
+    shown = explain_kernels.through(tmp_path / "noise.png")
+    assert [name for _, name in shown] == [name.replace("_", " ") for name in KERNELS]
+    for (found, _), kernel in zip(shown, KERNELS.values(), strict=True):
+        expected = ndimage.correlate(pixels.astype(float), kernel[:, :, None].astype(float), mode="constant")
+        np.testing.assert_allclose(found, np.clip(expected, 0, 255), atol=0.51)
+    assert len(checked(explain_page.kernels_page("<noise>", shown)).alts) == len(KERNELS)
+
+
+def many_classes(digits, count):
+    """The explanation of a network of `count` classes, as far as its test scores go."""
+    names = [f"class {number}" for number in range(count)]
+    matrix = np.random.default_rng(0).integers(0, 3, (count, count)) + 20 * np.eye(count, dtype=int)
+    metrics = {**digits.trained.metrics, "class_names": names, "test_confusion": matrix.tolist()}
+    return dataclasses.replace(digits, trained=dataclasses.replace(digits.trained, metrics=metrics),
+                               per_class=explain.per_class(matrix, names), confused=explain.confused(matrix, names))
+
+
+def test_many_classes_are_a_picture_and_a_list(digits):
+    explained = many_classes(digits, 120)
+    page = explain_page.run_page(explained)
+    parts = checked(page)
+    assert page.count("<svg") == 3 and "What is confused most" in parts.text and len(explained.confused) == 20
+    assert all(pair["count"] == 2 for pair in explained.confused) and parts.text.count("class 7") == len(
+        [pair for pair in explained.confused if "class 7" in (pair["true"], pair["found"])]) + 1  # and once among the scores
+
+
+def test_figures_are_matplotlibs(digits, reviews):
+    names = {"curves", "confusion", "per_class"}
+    of_images, of_text = explain_figures.all_of(digits), explain_figures.all_of(reviews)
+    assert set(of_text) == names | {"ngrams"}
+    assert set(of_images) == names | {"errors", "filters", "grad_cam", *(f"maps_{stage}" for stage in digits.maps)}
+    for figure in (*of_text.values(), *of_images.values()):
+        figure.savefig(io.BytesIO(), format="png", dpi=40)
+
+
+def test_the_command_writes_the_page_and_tells_what_is_on_it(digits, finished_run, text_run, tmp_path, capfd):
+    image = Image.fromarray(digits.errors[0].question[:, :, 0])
+    image.resize((80, 60)).convert("RGB").save(tmp_path / "digit.jpg")
+    page = tmp_path / "page.html"
+    assert main(["explain", str(finished_run), "--image", str(tmp_path / "digit.jpg"), "--to", str(page), "--json"]) == 0
+    told = json.loads(capfd.readouterr().out)
+    assert told["page"] == str(page) and told["bytes"] == page.stat().st_size and len(told["per_class"]) == 10
+    assert told["looked_into"][0]["true"] is None and told["errors"][0]["true"] == digits.errors[0].true
+    shutil.copytree(text_run, tmp_path / "run")
+    recipe = json.loads((tmp_path / "run/recipe.json").read_text())
+    (tmp_path / "run/recipe.json").write_text(json.dumps({**recipe, "data": str(tmp_path / "gone.csv")}))
+    assert main(["explain", str(tmp_path / "run")]) == 0  # the data have gone
+    assert "open it in a browser" in capfd.readouterr().out
+    assert "test examples that the run kept" in (tmp_path / "run/explain.html").read_text()
+    assert not [file for file in tmp_path.rglob(".*.tmp")]
+
+
+def test_mistakes_are_one_line(finished_run, text_run, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "note.png").write_text("no image")
+    shutil.copytree(finished_run, tmp_path / "unfinished", ignore=shutil.ignore_patterns("metrics.json"))
+    run = str(finished_run)
+    for args, code, words in (
+            ([], 2, "Expected either a RUN"), ([run, "--filters", "note.png"], 2, "Expected either a RUN"),
+            (["--filters", "note.png", "--text", "a"], 2, "stands alone"),
+            (["gone"], 1, "gone is no run directory"), (["unfinished"], 1, "has not finished"),
+            ([run, "--image", "note.png"], 1, "note.png is no image"),
+            ([run, "--image", "gone.png"], 1, "Cannot read gone.png"),
+            ([run, "--text", "a film"], 1, "Pass --image FILE"), ([str(text_run), "--image", "note.png"], 1, "Pass --text"),
+            ([run, "--to", "gone/page.html"], 1, "there is no such folder"), ([run, "--to", "."], 1, "it is a folder"),
+            (["--filters", "note.png"], 1, "note.png is no image")):
+        assert main(["explain", *args]) == code
+        said = capfd.readouterr()
+        assert words in said.err and len(said.err.splitlines()) == 1 and not said.out, said.err
+    assert not list(tmp_path.glob("*.html"))
+
+
+@pytest.fixture
+def browser():
+    """A headless Chromium of this machine."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="the page's test needs playwright")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
+    if not chromium:
+        pytest.skip("no Chromium here: install chromium or google-chrome")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def test_the_page_fits_a_phone_and_a_desk_light_and_dark(browser, digits, reviews, tmp_path):
+    pages = {"digits": explain_page.run_page(digits), "reviews": explain_page.run_page(reviews),
+             "many": explain_page.run_page(many_classes(digits, 40)),
+             "kernels": explain_page.kernels_page("digit", [(digits.errors[0].question, "identity")])}
+    for name, content in pages.items():
+        (tmp_path / f"{name}.html").write_text(content)
+        for width, scheme in ((390, "dark"), (1280, "light")):
+            page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+            faults, asked = [], []
+            page.on("pageerror", lambda fault, faults=faults: faults.append(fault))
+            page.on("console", lambda line, faults=faults: faults.append(line.text))
+            page.on("request", lambda request, asked=asked: asked.append(request.url))
+            page.goto(f"file://{tmp_path}/{name}.html")
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+            assert page.evaluate("[...document.images].every(image => image.complete && image.naturalWidth)")
+            colours = page.evaluate("(style => [style.backgroundColor, style.color])(getComputedStyle(document.body))")
+            ground, ink = (sum(map(int, re.findall(r"\d+", colour)[:3])) for colour in colours)
+            assert (ground < ink) == (scheme == "dark") and not faults
+            assert all(url.startswith(("file:", "data:")) for url in asked)
+            page.close()
