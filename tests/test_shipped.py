@@ -125,7 +125,7 @@ def test_the_best_seed_ships_and_the_card_tells_of_all(folder, finished_run):
     assert "lenet5-digits" in ship.readme("", folder) and "CC BY 4.0" in card["data"]["licence"]
 
 
-def test_what_is_untrue_or_does_not_belong_together_is_not_shipped(finished_run, tmp_path, capfd):
+def test_what_is_untrue_or_does_not_belong_together_is_not_shipped(finished_run, tmp_path, monkeypatch, capfd):
     run = shutil.copytree(finished_run, tmp_path / "run")
     _edit(run / "metrics.json", test_accuracy=0.123)
     with pytest.raises(UserError, match="reached 0.1230, and what would be shipped 0.9"):
@@ -136,6 +136,11 @@ def test_what_is_untrue_or_does_not_belong_together_is_not_shipped(finished_run,
     with pytest.raises(UserError, match="second run with the seed 0"):
         ship.ship([finished_run, finished_run], tmp_path / "models")
     assert not (tmp_path / "models").exists()
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "models")  # without --to: only what can be repeated
+    for commit, words in (("abcdef0-dirty", "was run from abcdef0-dirty"), ("abcdef0", "no run of a recipe of ours")):
+        _edit(run / "metrics.json", commit=commit)
+        with pytest.raises(UserError, match=words):
+            ship.ship([run])
 
 
 def test_damage_is_one_line(folder):
@@ -222,7 +227,7 @@ def test_sentences_ship_with_their_words(tmp_path, monkeypatch, capfd):
         assert one["label"] == other["label"] and one["probability"] == pytest.approx(other["probability"], abs=1e-6)
     monkeypatch.setattr(ship, "LIMIT", 1000)
     with pytest.raises(UserError, match="a shipped model has at most 1,000"):
-        ship.ship([tmp_path / "run"])
+        ship.ship([tmp_path / "run"], tmp_path / "models")
     assert zoo.card("text_mlp-reviews")["input"]["kind"] == "text", "what was there stays"
 
 

@@ -19,7 +19,7 @@ def prepare(recipe, data_dir=None, *, say=lambda line: None, **told):
 
 
 def arguments(recipe, data_dir=None, *, say=lambda line: None, **told):
-    """Return the recipe's `training.data.Dataset` and the arguments that its builder is called with for it, a dict; see `prepare`."""
+    """Return the recipe's `training.data.Dataset` and a dict of the arguments that `prepare` calls its builder with."""
     spec = zoo.spec(recipe.model)
     args = dict(recipe.model_args)
     if text_data.is_text(recipe.data, data_dir):

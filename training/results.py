@@ -65,22 +65,18 @@ def record(run):
         _keep(json.loads((Path(run) / "folds.json").read_text()), _FOLDS_KEPT)
         return
     metrics, ran = run_dir.results(run), read(Path(run) / "recipe.json")
-    ours = _ours(ran)
-    if not ours:
+    name = ours(ran)
+    if not name:
         raise UserError(f"{run} is no run of a recipe of ours as it stands; only such results are kept.")
-    _keep(metrics | {"recipe": ours, "data": Path(ran.data).name}, _KEPT)
+    _keep(metrics | {"recipe": name, "data": Path(ran.data).name}, _KEPT)
 
 
-def named(ran):
-    """Return the name of the recipe of ours that `ran` is, but for its seed and where its data lie; or else its own name."""
-    return _ours(ran) or ran.name
-
-
-def _ours(ran):
-    for ours in RECIPES.values():
-        same = dataclasses.replace(ours, name=ran.name, seed=ran.seed, data=ran.data)
-        if ran.name.startswith(ours.name) and same.to_json() == ran.to_json():
-            return ours.name
+def ours(ran):
+    """Return the name of the recipe of ours that `ran` is, but for its seed and where its data lie; None if it is none."""
+    for recipe in RECIPES.values():
+        same = dataclasses.replace(recipe, name=ran.name, seed=ran.seed, data=ran.data)
+        if ran.name.startswith(recipe.name) and same.to_json() == ran.to_json():
+            return recipe.name
     return None
 
 

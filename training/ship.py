@@ -44,18 +44,30 @@ def ship(runs, folder=None, data_dir=None):
 
     Raises:
         zoo.errors.UserError: if a run has not finished, runs of one recipe differ in more than their seed, a model is larger
-            than `LIMIT`, or what would be shipped answers otherwise than the run.
+            than `LIMIT`, or what would be shipped answers otherwise than the run; without `folder`, also if a run is not by a
+            recipe of ours as it stands, or from no commit.
     """
     groups = {}
     for run in runs:
         source = trained.load(run)
-        groups.setdefault(results.named(source.recipe), []).append(source)
+        if folder is None:
+            _refuse_unrepeatable(source)
+        groups.setdefault(results.ours(source.recipe) or source.recipe.name, []).append(source)
     cards = []
     for name, sources in groups.items():
         _refuse_different(sources)
         with publish.replacing(Path(folder or shipped.FOLDER) / name, force=True, marks=("card.json",)) as scratch:
             cards.append(_ship(name, sources, scratch, data_dir))
     return cards
+
+
+def _refuse_unrepeatable(source):
+    """What comes with the zoo is a recipe of the zoo, run from a commit."""
+    commit = source.metrics.get("commit")
+    if not commit or commit.endswith("-dirty"):
+        raise UserError(f"{source.run} was run from {commit or 'no commit'}; ship it --to a folder of your own.")
+    if not results.ours(source.recipe):
+        raise UserError(f"{source.run} is no run of a recipe of ours as it stands; ship it --to a folder of your own.")
 
 
 def _refuse_different(sources):
@@ -102,7 +114,8 @@ def _validated(source):
 
 def _describe(name, best, args, sources, files):
     """The card; see zoo/shipped.py."""
-    recipe = json.loads(best.recipe.to_json()) | {"data": Path(best.recipe.data).name, "vectors": Path(best.recipe.vectors).name}
+    places = {"data": Path(best.recipe.data).name, "vectors": Path(best.recipe.vectors).name}
+    recipe = json.loads(best.recipe.to_json()) | places
     scores = [source.metrics["test_accuracy"] for source in sources]
     given = {"kind": "image", "shape": list(best.model.input.shape[1:]), "range": [0, 255], "resize": best.recipe.resize}
     if best.vocabulary:
