@@ -5,7 +5,7 @@ RUN ?= runs/lenet5-digits
 TO ?= saved_models/lenet5-digits
 BIN = $(VENV)/bin
 
-.PHONY: train test slow contract lint models results
+.PHONY: train test slow contract lint models results ship
 
 train: $(VENV)/.installed
 	$(BIN)/zoo train lenet5-digits --run $(RUN)
@@ -28,9 +28,14 @@ lint: $(VENV)/.installed
 models: $(VENV)/.installed
 	$(BIN)/python -m zoo.catalog
 
-# README's table, from training/results/*.json.
+# Train what README's table tells of, in runs/results, and write the table: make results RECIPES="lenet5-digits" SEEDS="0 1 2"
+# What is finished is passed over, what is not goes on. `python -m training.results` writes the table alone.
 results: $(VENV)/.installed
-	$(BIN)/python -m training.results
+	$(BIN)/python -m training.rerun $(RECIPES) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FILES),--files $(FILES))
+
+# saved_models/shipped, from finished runs: make ship RUNS="runs/results/lenet5-digits-*"
+ship: $(VENV)/.installed
+	$(BIN)/python -m training.ship $(RUNS)
 
 $(VENV)/.installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -87,7 +87,7 @@ def test_make_knows_what_is_told_of_it():
 
 
 def test_the_results_are_the_recorded_ones():
-    """If this fails: make results."""
+    """If this fails: python -m training.results."""
     assert results.readme(TEXT) == TEXT
 
 

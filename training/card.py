@@ -7,12 +7,23 @@ from training.signatures import BEST
 from zoo.layer_table import total_multiply_adds
 from zoo.registry import spec
 
+LICENCE = "the code that made it: Apache-2.0; the weights: as the data allows"
 _LICENCES = {  # of the data sets that recipes name, where their authors state one
     "digits": "CC BY 4.0 (E. Alpaydin and C. Kaynak, UCI machine learning repository)",
     "mnist": "CC BY-SA 3.0 (Y. LeCun, C. Cortes and C. Burges)",
 }
 _SCORES = ("test_accuracy", "test_macro_f1", "test_loss", "test_examples", "best_epoch", "seed", "seconds", "precision",
            "machine", "commit", "finished")
+
+
+def licence(data):
+    """Return the licence of the data set `data`, in words."""
+    return _LICENCES.get(data, "not recorded; ask where the data came from")
+
+
+def scores(metrics):
+    """Return what a card tells of a metrics.json."""
+    return {key: metrics[key] for key in _SCORES if key in metrics}
 
 
 def describe(trained, files, name):
@@ -29,14 +40,14 @@ def describe(trained, files, name):
         "name": name, "architecture": recipe.model, "paper": spec(recipe.model).paper,
         "weights": model.count_params(), "multiply_adds": total_multiply_adds(model),
         "multiply_adds_of": "one token" if trained.vocabulary else "one image",
-        "data": {"name": recipe.data, "licence": _LICENCES.get(recipe.data, "not recorded; ask where the data came from")},
+        "data": {"name": recipe.data, "licence": licence(recipe.data)},
         "recipe": json.loads(recipe.to_json()),
-        "metrics": {key: metrics[key] for key in _SCORES if key in metrics},
+        "metrics": scores(metrics),
         "class_names": trained.class_names, "input": _text_input(trained) if trained.vocabulary else _image_input(trained),
         "outputs": {"probabilities": f"float32 (batch, {len(trained.class_names)})", "class_id": "int64 (batch,)",
                     "label": "string (batch,)", "top_k": f"string (batch, {best})",
                     "top_k_probabilities": f"float32 (batch, {best})"},
-        "files": files, "licence": "the code that made it: Apache-2.0; the weights: as the data allows",
+        "files": files, "licence": LICENCE,
         "versions": {package: version(package) for package in ("classic-zoo", "tensorflow", "keras")},
         "trained_with": metrics.get("versions"), "exported": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }

@@ -7,8 +7,10 @@ import numpy as np
 from sklearn.metrics import confusion_matrix, f1_score
 
 from training import data, pipeline, run_dir, text_data
-from training.recipes import read
+from training.recipes import Recipe, read
 from training.vocabulary import Vocabulary
+from zoo import shipped
+from zoo.errors import UserError, unknown
 
 
 def score(model, split, class_names, batch=256):
@@ -48,18 +50,41 @@ def load(run):
     return keras.models.load_model(f"{run}/model.keras", compile=False), metrics, read(f"{run}/recipe.json")
 
 
-def evaluate(run, name=None, data_dir=None):
-    """Return `score` of the trained network in `run` on the test part of the data set `name`, by default its own.
+def network(source):
+    """Return the trained network of a finished run, or of a shipped model, and what it takes to use it.
+
+    Args:
+        source: the path of a run directory, or, where nothing has that path, a name of `zoo.shipped`.
+
+    Returns:
+        The model, the classes' names, the recipe, and the vocabulary, None for images.
 
     Raises:
-        zoo.errors.UserError: if there is no finished run or no such data, or its classes are others.
+        zoo.errors.UserError: if there is neither, or its files are damaged.
     """
-    model, metrics, recipe = load(run)
-    words = vocabulary(run) if (Path(run) / "vocab.txt").exists() else None
+    name = str(source)
+    if Path(source).exists() or Path(name).name != name:
+        model, metrics, recipe = load(source)
+        return model, metrics["class_names"], recipe, vocabulary(source)
+    if name not in shipped.names():
+        raise UserError(f"{name} is no run directory. {unknown('shipped model', name, shipped.names())}")
+    card = shipped.card(name)
+    words = shipped.read(name, "vocab.txt").decode() if "vocab.txt" in card["files"] else ""
+    return shipped.load(name), card["class_names"], Recipe(**card["recipe"]), Vocabulary.parse(words) if words else None
+
+
+def evaluate(run, name=None, data_dir=None):
+    """Return `score` of the trained network `run` on the test part of the data set `name`, by default its own.
+
+    `run` is what `network` takes.
+
+    Raises:
+        zoo.errors.UserError: if there is no such network or no such data, or its classes are others.
+    """
+    model, class_names, recipe, words = network(run)
     found = dataset(model, dataclasses.replace(recipe, data=name or recipe.data), words, data_dir)
-    if found.class_names != metrics["class_names"]:
-        raise run_dir.UserError(f"{run} knows the classes {_few(metrics['class_names'])}; "
-                                f"{name} has {_few(found.class_names)}.")
+    if found.class_names != class_names:
+        raise UserError(f"{run} knows the classes {_few(class_names)}; {name} has {_few(found.class_names)}.")
     return {"run": str(run), "data": name or recipe.data, **score(model, found.test, found.class_names)}
 
 
@@ -79,8 +104,14 @@ def dataset(model, recipe, words, data_dir=None):
 
 
 def vocabulary(run):
-    """Return the vocabulary of a run on sentences."""
-    return Vocabulary.parse((Path(run) / "vocab.txt").read_text(encoding="utf-8"))
+    """Return the vocabulary of a run, None if it is not one on sentences."""
+    file = Path(run) / "vocab.txt"
+    return Vocabulary.parse(file.read_text(encoding="utf-8")) if file.exists() else None
+
+
+def probabilities(model, inputs):
+    """Return what `model` answers, float32 of shape (n, classes)."""
+    return keras.ops.convert_to_numpy(keras.ops.softmax(model.predict(inputs, verbose=0, batch_size=256)))
 
 
 def _few(names):

@@ -1,5 +1,6 @@
-"""Labels for image files, or for the lines of text files, from a run or from an export of any format."""
+"""Labels for image files, or for the lines of text files, from a run, an export of any format or a shipped model."""
 import csv
+import functools
 import io
 import json
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from training import runtimes, text, trained
+from training import evaluate, runtimes, text
 from training.doctor_images import SUFFIXES
 from training.images import decode, fit_to
 from training.run_dir import write
@@ -23,7 +24,8 @@ def predict(model, files, count=lambda done, whole: None):
     """Return a label for each image file, or, of a text network, for each line of the text files.
 
     Args:
-        model: path of a run directory, of an exported directory, or of a .tflite or .onnx file in one.
+        model: path of a run directory, of an exported directory, or of a .tflite or .onnx file in one; or, where nothing has
+            that path, the name of a shipped model.
         files: paths of JPEG, PNG, GIF, BMP or WebP files of any size; for a text network, of UTF-8 text files with a
             sentence a line. A folder stands for all such files in it and below, by their suffix.
         count: is told (done, in all) files or sentences.
@@ -110,9 +112,9 @@ def _asking(path):
     if (path / "assets/card.json").exists():
         names = ", ".join(sorted(file.name for file in path.glob("model*")))
         raise UserError(f"{path} is an export without a SavedModel. Name one of its files: {names}.")
-    source = trained.load(path)
-    return _labelled(source.probabilities, source.class_names, source.vocabulary, source.recipe.max_tokens,
-                     source.model.input.shape[1:], source.recipe.resize)
+    model, class_names, recipe, vocabulary = evaluate.network(path)
+    return _labelled(functools.partial(evaluate.probabilities, model), class_names, vocabulary, recipe.max_tokens,
+                     model.input.shape[1:], recipe.resize)
 
 
 def _saved_model(path):

@@ -14,6 +14,12 @@ def prepare(recipe, data_dir=None, *, say=lambda line: None, **told):
 
     `say` is told what is worth knowing, a line each; `told` is cache_dir of `training.data.load`.
     """
+    dataset, args = arguments(recipe, data_dir, say=say, **told)
+    return dataset, lambda: _build(recipe, args)
+
+
+def arguments(recipe, data_dir=None, *, say=lambda line: None, **told):
+    """Return the recipe's `training.data.Dataset` and a dict of the arguments that `prepare` calls its builder with."""
     spec = zoo.spec(recipe.model)
     args = dict(recipe.model_args)
     if text_data.is_text(recipe.data, data_dir):
@@ -21,7 +27,7 @@ def prepare(recipe, data_dir=None, *, say=lambda line: None, **told):
         dataset = text_data.load(recipe, data_dir)
         args |= {"vocab_size": len(dataset.vocabulary), "classes": len(dataset.class_names),
                  **_vectors(recipe, dataset.vocabulary, {**spec.defaults, **args}, say)}
-        return data.limited(dataset, recipe), lambda: _build(recipe, args)
+        return data.limited(dataset, recipe), args
     _refuse_mismatch(spec, "input_shape", recipe, "images")
     if "input_shape" not in args:
         args["input_shape"] = (*spec.defaults["input_shape"][:2], data.own_shape(recipe.data, data_dir)[-1])
@@ -32,7 +38,7 @@ def prepare(recipe, data_dir=None, *, say=lambda line: None, **told):
     if recipe.normalise:
         args["mean"], args["std"] = dataset.statistics
     args["classes"] = len(dataset.class_names)
-    return dataset, lambda: _build(recipe, args)
+    return dataset, args
 
 
 def _vectors(recipe, known, args, say):

@@ -8,15 +8,19 @@ from pathlib import Path
 from zoo.errors import UserError
 
 
+EXPORT = ("saved_model.pb", "assets/card.json")  # what an export has, one or the other
+
+
 @contextlib.contextmanager
-def replacing(to, force=False):
+def replacing(to, force=False, marks=EXPORT):
     """Yield a directory to write in; its folder `new` becomes `to` at the end, or nothing happens if an error came.
 
     The directory is `.NAME.tmp` beside `to`. A kill leaves it behind, and what stood in `to` whole: in its place or, if the
     kill fell between the two renames, as .NAME.tmp/old. The next call for the same `to` puts that back and clears up.
 
     Args:
-        to: a path. What is there is replaced only if `force`, and only if it is an export.
+        to: a path. What is there is replaced only if `force`, and only if it has one of `marks`.
+        marks: names of files in `to`.
 
     Raises:
         zoo.errors.UserError: if something is there that may not be replaced, another process is writing there, or it cannot
@@ -26,12 +30,12 @@ def replacing(to, force=False):
     scratch, missing = to.with_name(f".{to.name}.tmp"), [folder for folder in to.parents if not folder.exists()]
     try:
         if not scratch.exists():
-            _refuse_existing(to, force)  # before a folder is made
+            _refuse_existing(to, force, marks)  # before a folder is made
         scratch.mkdir(parents=True, exist_ok=True)
         with _held(scratch, to):
             try:
                 _clear_up(scratch, to)
-                _refuse_existing(to, force)
+                _refuse_existing(to, force, marks)
                 yield scratch
                 if to.exists():
                     os.rename(to, scratch / "old")
@@ -67,8 +71,8 @@ def _clear_up(scratch, to):
         shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
-def _refuse_existing(to, force):
+def _refuse_existing(to, force, marks):
     if to.exists() and not force:
         raise UserError(f"{to} exists. Choose another --to, or replace it with --force.")
-    if to.exists() and not any((to / mark).exists() for mark in ("saved_model.pb", "assets/card.json")):
+    if to.exists() and not any((to / mark).exists() for mark in marks):
         raise UserError(f"{to} is no export, and --force replaces nothing else. Choose another --to.")

@@ -65,12 +65,19 @@ def record(run):
         _keep(json.loads((Path(run) / "folds.json").read_text()), _FOLDS_KEPT)
         return
     metrics, ran = run_dir.results(run), read(Path(run) / "recipe.json")
-    for ours in RECIPES.values():
-        same = dataclasses.replace(ours, name=ran.name, seed=ran.seed, data=ran.data)
-        if ran.name.startswith(ours.name) and same.to_json() == ran.to_json():
-            _keep(metrics | {"recipe": ours.name, "data": Path(ran.data).name}, _KEPT)
-            return
-    raise UserError(f"{run} is no run of a recipe of ours as it stands; only such results are kept.")
+    name = ours(ran)
+    if not name:
+        raise UserError(f"{run} is no run of a recipe of ours as it stands; only such results are kept.")
+    _keep(metrics | {"recipe": name, "data": Path(ran.data).name}, _KEPT)
+
+
+def ours(ran):
+    """Return the name of the recipe of ours that `ran` is, but for its seed and where its data lie; None if it is none."""
+    for recipe in RECIPES.values():
+        same = dataclasses.replace(recipe, name=ran.name, seed=ran.seed, data=ran.data)
+        if ran.name.startswith(recipe.name) and same.to_json() == ran.to_json():
+            return recipe.name
+    return None
 
 
 def _keep(metrics, keys):

@@ -40,7 +40,7 @@ class Trained:
 
     def probabilities(self, inputs):
         """Return what the network itself answers, float32 of shape (n, classes)."""
-        return keras.ops.convert_to_numpy(keras.ops.softmax(self.model.predict(inputs, verbose=0, batch_size=256)))
+        return evaluate.probabilities(self.model, inputs)
 
     def dataset(self, data_dir=None):
         """Return the `training.data.Dataset` it was trained on, validation examples among the training ones."""
@@ -54,9 +54,8 @@ def load(run):
         zoo.errors.UserError: if there is no finished run.
     """
     model, metrics, recipe = evaluate.load(run)
-    vocabulary = evaluate.vocabulary(run) if (Path(run) / "vocab.txt").exists() else None
     with np.load(f"{run}/examples.npz") as kept:
-        return Trained(Path(run), model, metrics, recipe, vocabulary, kept["examples"])
+        return Trained(Path(run), model, metrics, recipe, evaluate.vocabulary(run), kept["examples"])
 
 
 def questions(split):

@@ -10,14 +10,15 @@ from zoo.errors import UserError
 
 @click.command(epilog=example("zoo predict runs/lenet5-digits digit.png", "zoo predict saved_models/lenet5-digits *.png",
                               "zoo predict saved_models/lenet5-digits/model.tflite scans/ --csv labels.csv"))
-@click.argument("model", type=click.Path(), metavar="RUN|EXPORT")
+@click.argument("model", type=click.Path(), metavar="RUN|EXPORT|NAME")
 @click.argument("files", nargs=-1, required=True, type=click.Path())
 @click.option("--csv", "csv_file", type=click.Path(), metavar="FILE", help="Write the answers to a CSV file.")
 @json_option
 def predict(model, files, csv_file, as_json):
     """Label image FILES (JPEG, PNG, GIF, BMP, WebP), or each line of text FILES, or folders of them, with a trained network.
 
-    EXPORT is an exported directory or a .tflite or .onnx file in one. What is no image is told, and the exit code is then 1.
+    EXPORT is an exported directory or a .tflite or .onnx file in one; NAME is a shipped model, such as lenet5-digits. What is
+    no image is told, and the exit code is then 1.
     """
     if csv_file and not Path(csv_file).absolute().parent.is_dir():
         raise UserError(f"Cannot write {csv_file}: there is no such folder.")  # before the work, not after it

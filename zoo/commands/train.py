@@ -88,12 +88,12 @@ def doctor(dataset, data_dir, move_bad, as_json):
 
 
 @click.command(epilog=example("zoo evaluate runs/lenet5-digits", "zoo evaluate runs/lenet5-mnist --data-dir DIR --json"))
-@click.argument("run", type=click.Path())
+@click.argument("run", type=click.Path(), metavar="RUN|NAME")
 @click.option("--data", metavar="DATASET", help="Another data set with the same classes.")
 @data_dir_option
 @json_option
 def evaluate(run, data, data_dir, as_json):
-    """Score the trained network of RUN on the test images."""
+    """Score the trained network of RUN, or the shipped model NAME, on the test images."""
     with quiet_import():
         from training import evaluate as work
     scores = work.evaluate(run, data, data_dir)
