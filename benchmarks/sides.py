@@ -58,8 +58,8 @@ def answer(function):
         answers.flush()
 
 
-def take_turns(started, rounds, **question):
-    """Ask all sides `rounds` times in turn, every second time in the opposite order.
+def take_turns(started, rounds, question):
+    """Ask all sides `rounds` times in turn, every second time in the opposite order; `question(name)` is a dict for each.
 
     Returns:
         {name: the median of the list of seconds answered in each round}, and {name: why} of the sides that cannot answer.
@@ -67,7 +67,7 @@ def take_turns(started, rounds, **question):
     times, missing = {name: [] for name in started}, {}
     for number in range(rounds):
         for name in list(times)[::-1 if number % 2 else 1]:
-            answered = started[name].ask(**question)
+            answered = started[name].ask(**question(name))
             if "missing" in answered:
                 missing[name] = answered["missing"]
                 del times[name]

@@ -39,21 +39,22 @@ def clock():
     import keras
 
     class Clock(keras.callbacks.Callback):
-        def on_train_batch_begin(self, batch, logs=None):
-            self.began = self.ticks[-1] if self.ticks else time.perf_counter()
-
         def on_train_begin(self, logs=None):
-            self.ticks, self.seconds = [], []
+            self.seconds, self.last = [], None
+
+        def on_train_batch_begin(self, batch, logs=None):
+            self.first, self.last = batch, self.last or time.perf_counter()
 
         def on_train_batch_end(self, batch, logs=None):
-            self.ticks.append(time.perf_counter())
-            self.seconds.append(self.ticks[-1] - self.began)
+            now, steps = time.perf_counter(), batch + 1 - self.first  # more than one where an execution has several
+            self.seconds += steps * [(now - self.last) / steps]
+            self.last = now
 
     return Clock()
 
 
-def zoo_side(network):
-    """As training.fit does it."""
+def zoo_side(network, settings=()):
+    """As training.fit does it; `settings` are attributes of the compiled model that are to be otherwise."""
     import tensorflow as tf
 
     import zoo
@@ -67,6 +68,8 @@ def zoo_side(network):
     images, labels = batch(network)
     model = zoo.build(network)
     compile_model(model, recipe, 1000)
+    for name, value in dict(settings).items():
+        setattr(model, name, value)
     state = Checkpoint(Path(tempfile.gettempdir()) / "none", 10 ** 9, writes=False)
     state.restore(model)
     batches = tf.data.Dataset.from_tensors((images, tf.one_hot(labels, model.output.shape[-1]))).repeat()
@@ -151,7 +154,8 @@ def main():
             first = {name: side.ask(network=network, steps=1, skipped=0) for name, side in started.items()}
             counts = {told["weights"] for told in first.values() if "weights" in told}
             assert len(counts) == 1, f"{network} is not the same network on all sides: {counts} weights"
-            times, missing = sides.take_turns(started, rounds, network=network, steps=steps, skipped=skipped)
+            times, missing = sides.take_turns(
+                started, rounds, lambda name: {"network": network, "steps": steps, "skipped": skipped})
             found = {"batch": shape[0], "weights": counts.pop(), "rounds": rounds, "steps in a round": steps - skipped,
                      "ms": {name: spread([1e3 * second for second in seconds]) for name, seconds in times.items()},
                      "zoo over": {name: ratio(times["zoo"], seconds) for name, seconds in times.items() if name != "zoo"}}
