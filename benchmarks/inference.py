@@ -17,9 +17,9 @@ import sides
 from sides import in_words, ratio, spread
 
 CALLS = {  # of each batch size in a round, and the rounds
-    "lenet5": ({1: 200, 32: 50}, 9), "resnet20": ({1: 50, 32: 8}, 9), "vgg16": ({1: 3, 32: 1}, 5)}
+    "lenet5": ({1: 200, 32: 50}, 9), "resnet20": ({1: 50, 32: 8}, 9), "vgg16": ({1: 3, 32: 1}, 3)}
 SIDES = ("SavedModel", "ONNX Runtime", "LiteRT", "OpenVINO")
-WARM_UP = 2
+WARM_UP = 1
 current = {}  # of a side's process: the file and batch at hand, and the function that asks it
 
 
@@ -81,7 +81,7 @@ def compare(started, paths, shape, calls, rounds):
     assert max(said) - min(said) < 1e-3, f"the runtimes do not answer alike: {asked}"
     missing = {name: told["missing"] for name, told in asked.items() if "missing" in told}
     able = {name: side for name, side in started.items() if name not in missing}
-    times = sides.take_turns(able, rounds, lambda name: {"path": paths[name], "shape": shape, "calls": calls})
+    times, _ = sides.take_turns(able, rounds, lambda name: {"path": paths[name], "shape": shape, "calls": calls})
     return {"ms": {name: spread([1e3 * second for second in seconds]) for name, seconds in times.items()},
             "SavedModel over": {name: ratio(times["SavedModel"], seconds) for name, seconds in times.items()
                                 if name != "SavedModel"}, **({"missing": missing} if missing else {})}

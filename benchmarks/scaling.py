@@ -17,7 +17,7 @@ import sides
 from sides import in_words, spread
 
 CASES = ((10_000, 10), (50_000, 10), (100_000, 10), (50_000, 100), (50_000, 1000))  # images, classes
-ROUNDS, STEPS = 3, 60
+ROUNDS, STEPS = 3, 40
 
 
 def write(folder, images, classes):

@@ -19,11 +19,11 @@ import sides
 from sides import in_words, ratio, spread
 
 NETWORKS = {  # batch, input and classes; then the steps in a round, those of them that are not counted, and the rounds
-    "simple_cnn": ((64, 28, 28, 1), 10, 110, 10, 9), "lenet5": ((128, 32, 32, 1), 10, 60, 10, 9),
-    "small_inception": ((128, 28, 28, 1), 10, 14, 2, 9), "resnet20": ((128, 32, 32, 3), 10, 5, 1, 9),
+    "simple_cnn": ((64, 28, 28, 1), 10, 110, 10, 7), "lenet5": ((128, 32, 32, 1), 10, 60, 10, 7),
+    "small_inception": ((128, 28, 28, 1), 10, 14, 2, 7), "resnet20": ((128, 32, 32, 3), 10, 5, 1, 7),
     "vgg16": ((8, 224, 224, 3), 1000, 1, 0, 5)}
 SIDES = ("zoo", "keras", "torch", "torch channels_last", "torch compile")
-WARM_UP = 3  # steps that trace, compile and allocate
+WARM_UP = 1  # steps that trace, compile and allocate, before the first one that is asked for
 RATE, MOMENTUM = 1e-4, 0.9
 current = {}  # of a side's process: the network at hand and the function that trains it for a number of steps
 

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import zoo
+from training import recipes
 from training.batch_norm import Fused, fuse
+from training.prepare import compile_model
 
 
 def operations(layer, maps):
@@ -53,3 +56,18 @@ def test_keras_does_not_fuse_yet():
     maps = np.ones((2, 4, 4, 3), "float32")
     assert "FusedBatchNormV3" in operations(Fused(), maps)
     assert "FusedBatchNormV3" not in operations(keras.layers.BatchNormalization(), maps)
+
+
+def test_two_trainings_end_bit_for_bit_the_same():
+    recipe = recipes.override(recipes.Recipe("twice", "resnet20", "digits"), ["optimizer=sgd"])
+    images = np.random.default_rng(0).integers(0, 256, (64, 8, 8, 1), "uint8")
+    start, ends = zoo.build("resnet20", input_shape=(8, 8, 1), n=1), []
+    for _ in range(2):
+        model = keras.models.clone_model(start)
+        model.set_weights(start.get_weights())
+        compile_model(model, recipe, 3)
+        for _ in range(3):
+            model.train_on_batch(images, np.eye(10)[np.arange(64) % 10])
+        ends.append(model.get_weights())
+    assert all(np.array_equal(one, other) for one, other in zip(*ends, strict=True))
+    assert not np.array_equal(ends[0][-1], start.get_weights()[-1])
