@@ -27,6 +27,7 @@ SETTINGS = {  # what is changed: variables of the environment, attributes of the
     "jit_compile": ({}, {"jit_compile": True}),
     "8 steps an execution": ({}, {"steps_per_execution": 8}),
     "without metrics": ({}, {"_compile_metrics": None}),
+    "Keras's batch normalisation": ({}, {}),
     "torch": ({}, {}),
     "torch, one thread": (ONE_THREAD, {}),
 }
@@ -40,6 +41,9 @@ def build(side, network):
         if side.startswith("torch"):
             train, _ = training_step.torch_side(network)
         else:
+            if side == "Keras's batch normalisation":
+                from training import prepare
+                prepare.fuse = lambda model: None
             train, _ = training_step.zoo_side(network, SETTINGS[side][1])
         train(8)
         current.update(network=network, train=train)
