@@ -4,8 +4,9 @@ VENV ?= .venv
 RUN ?= runs/lenet5-digits
 TO ?= saved_models/lenet5-digits
 BIN = $(VENV)/bin
+IMAGES ?= images
 
-.PHONY: train test slow contract lint models results ship
+.PHONY: train test slow contract lint models results ship bench
 
 train: $(VENV)/.installed
 	$(BIN)/zoo train lenet5-digits --run $(RUN)
@@ -36,6 +37,23 @@ results: $(VENV)/.installed
 # saved_models/shipped, from finished runs: make ship RUNS="runs/results/lenet5-digits-*"
 ship: $(VENV)/.installed
 	$(BIN)/python -m training.ship $(RUNS)
+
+# The zoo beside its peers, see benchmarks/README.md: make bench IMAGES=a/folder/of/class/folders
+bench: $(VENV)/.bench
+	$(BIN)/python benchmarks/training_step.py
+	$(BIN)/python benchmarks/inference.py
+	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/scaling.py
+	$(BIN)/zoo train lenet5-digits --run $(RUN)
+	$(BIN)/zoo export $(RUN) --to $(TO) --force
+	$(BIN)/python benchmarks/export.py $(RUN)
+	$(BIN)/python benchmarks/serve.py $(TO)
+	test ! -d "$(IMAGES)" || $(BIN)/python benchmarks/pipeline.py $(IMAGES)
+	test ! -d "$(TFDS_DATA_DIR)/mnist" || $(BIN)/python benchmarks/time_to_accuracy.py 1
+
+$(VENV)/.bench: $(VENV)/.installed
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[dev,bench]"
+	touch $@
 
 $(VENV)/.installed: setup.cfg constraints.txt
 	$(PYTHON) -m venv $(VENV)

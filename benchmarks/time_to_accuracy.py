@@ -1,9 +1,9 @@
 """How much sooner the zoo's recipe for the simple CNN reaches the course's score than the course's own loop does.
 
-`python benchmarks/time_to_accuracy.py` needs PyTorch, and MNIST in $TFDS_DATA_DIR. Both sides train the same network on the
-same images, of which the zoo's holds a tenth out as its recipe says, in processes that take turns. The clock runs while they
-train, from the first batch asked for, TensorFlow's tracing included; every 100 batches it stands still while the test images
-are scored. Results go to benchmarks/time_to_accuracy.json.
+`python benchmarks/time_to_accuracy.py [ROUNDS]` needs PyTorch, and MNIST in $TFDS_DATA_DIR. Both sides train the same
+network on the same images, of which the zoo's holds a tenth out as its recipe says, in processes that take turns. The clock
+runs while they train, from the first batch asked for, TensorFlow's tracing included; every 100 batches it stands still while
+the test images are scored. Results go to benchmarks/time_to_accuracy.json.
 """
 import json
 import subprocess
@@ -108,11 +108,11 @@ def zoo_recipe(seed):
     raise SystemExit(f"simple_cnn-mnist had {clock.accuracy} at its end")
 
 
-def main():
+def main(rounds):
     """Measure, print and keep the results."""
     from training.finish import machine
     runs = {"course": [], "zoo": []}
-    for seed in range(ROUNDS):
+    for seed in range(rounds):
         for side, done in runs.items():
             asked = [sys.executable, HERE, side, str(seed)]
             said = subprocess.run(asked, stdout=subprocess.PIPE, text=True, check=True).stdout
@@ -126,9 +126,9 @@ def main():
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
+    if len(sys.argv) == 3:
         reached = {"course": course, "zoo": zoo_recipe}[sys.argv[1]](int(sys.argv[2]))
         print(json.dumps({"seed": int(sys.argv[2]), "seconds": round(reached.seconds, 2), "batches": reached.batches,
                           "accuracy": round(reached.accuracy, 4)}))
     else:
-        main()
+        main(int(sys.argv[1]) if len(sys.argv) == 2 else ROUNDS)

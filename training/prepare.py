@@ -4,6 +4,7 @@ import keras
 import zoo
 from training import data, optimize, text_data, vocabulary
 from training.augment import check
+from training.batch_norm import fuse
 from training.freeze import frozen_stages, stage_of
 from zoo.errors import UserError, unknown
 from zoo.inception import AUX_WEIGHT
@@ -75,7 +76,11 @@ def _refuse_mismatch(spec, argument, recipe, kind):
 
 
 def compile_model(model, recipe, steps):
-    """Cross-entropy and accuracy; where auxiliary heads end in a dict of logits, theirs count AUX_WEIGHT each."""
+    """Cross-entropy and accuracy; where auxiliary heads end in a dict of logits, theirs count AUX_WEIGHT each.
+
+    The model is for training alone: its batch normalisations become `training.batch_norm.Fused`.
+    """
+    fuse(model)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
     weights = None
     if isinstance(model.output, dict):
