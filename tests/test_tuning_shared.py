@@ -91,7 +91,6 @@ def test_a_killed_workers_trial_is_taken_over_on_postgresql(tmp_path):
 
 @pytest.mark.parametrize("url, words", [("sqlite:////no/such/folder/s.db", "Cannot use the storage"),
                                         ("nosuch://x", "Cannot use the storage nosuch://x")])
-def test_a_storage_that_cannot_be_used_is_named(tmp_path, url, words):
-    with worker(tmp_path, url) as process:
-        told = process.communicate()[0]
-    assert process.returncode == 1 and words in told and len(told.splitlines()) == 1
+def test_a_storage_that_cannot_be_used_is_named(zoo_command, tmp_path, url, words):
+    answer = zoo_command("tune", "lenet5-digits", "--epochs", 1, "--run", "run", "--storage", url)
+    assert answer.returncode == 1 and words in answer.stderr and len(answer.stderr.splitlines()) == 1
