@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from tests.conftest import ROOT
-from tests.test_readme import run
+from tests.test_readme import TOGETHER, run
 from zoo import weights
 
 PAGES = {file.name: file.read_text() for file in sorted((ROOT / "docs").glob("*.md"))}
@@ -22,13 +22,6 @@ SLOW = ("ten-minutes.md",)
 SHORTER = {"--trials 4 --epochs 5": "--trials 1 --epochs 1", "--trials 2": "--trials 1"}
 FILE = r"# (\w+\.py)\n"
 TOLD = r"^print\(.*\)  # (.*)$"  # what a line of Python prints stands beside it
-TOGETHER = """
-import shlex, sys
-from zoo.__main__ import main
-for line in sys.argv[1:]:
-    if main(shlex.split(line)[1:]):
-        sys.exit(line)
-"""
 
 
 def blocks(text):

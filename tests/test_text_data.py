@@ -125,7 +125,7 @@ def vector_file(tmp_path):
     """Vectors of 8 numbers for two of the table's words, and one that it lacks."""
     pytest.importorskip("gensim", reason="gensim reads word vectors: pip install gensim")
     path = tmp_path / "glove.txt"
-    words = enumerate(("film", "good", "zebra"))
+    words = enumerate(("film", "lovely", "zebra"))
     path.write_text("".join(f"{word} {' '.join(map(str, np.arange(8) + n))}\n" for n, word in words))
     return path
 

@@ -69,9 +69,9 @@ def test_the_defaults_of_every_space_are_the_recipe(name):
 def test_what_is_drawn_from_a_space_builds(name):
     recipe = recipes.Recipe("r", name, "digits")
     declared = spaces.declared(spaces.default, recipe)
-    asked = oracle("random", declared, lambda values: True, lambda number: None, trials=6, seed=3, epochs=2)
+    asked = oracle("random", declared, lambda values: True, lambda number: None, trials=3, seed=3, epochs=2)
     sizes = set()
-    for _ in range(6):
+    for _ in range(3):
         declared.values = asked._random_values()
         sizes.add(size(spaces.apply(recipe, spaces.default(declared, recipe)), {}))
     assert name in ("lenet5", "lenet", "small_inception") or len(sizes) > 1

@@ -79,12 +79,13 @@ def linear(hp, recipe):
     return {"learning_rate": hp.Float("learning_rate", 1e-4, 1e-1, sampling="log"), "batch": hp.Choice("batch", [64, 128])}
 
 
-@pytest.mark.parametrize("algorithm", ["random", "bayesian", "hyperband", "grid"])
+@pytest.mark.parametrize("algorithm", [pytest.param("random", marks=pytest.mark.slow), "bayesian", "hyperband",
+                                       pytest.param("grid", marks=pytest.mark.slow)])
 def test_cut_off_anywhere_it_ends_in_the_same_ranking(tmp_path, monkeypatch, algorithm):
-    plan = Plan(Recipe("linear", "tests.mishaps:mishap", "digits", epochs=3), algorithm, space=linear, trials=6, keep=2)
+    plan = Plan(Recipe("linear", "tests.mishaps:mishap", "digits", epochs=3), algorithm, space=linear, trials=5, keep=2)
     monkeypatch.setattr(search, "Worker", lambda *told: Here(()))
     search.search(plan, tmp_path / "whole", log=False)
-    cut, here = 0, Here([None, "before", None, "between", "after", None, "after", "between"])
+    cut, here = 0, Here([None, "before", "between", "after"])
     monkeypatch.setattr(search, "Worker", lambda *told: here)
     while True:
         try:
@@ -92,7 +93,7 @@ def test_cut_off_anywhere_it_ends_in_the_same_ranking(tmp_path, monkeypatch, alg
             break
         except Cut:
             cut += 1
-    assert cut == 5
+    assert cut == 3
     assert table(tmp_path / "cut") == table(tmp_path / "whole")
     assert (tmp_path / "cut/best.json").read_text() == (tmp_path / "whole/best.json").read_text()
 

@@ -126,11 +126,12 @@ def _fit(model, dataset, recipe, run, steps, log, chief=True, until=None):
         batches = for_heads(model, pipeline.batches(dataset.validation, recipe.batch, classes))
         validation = {"validation_data": distribute.shared(batches, devices, divide=False),
                       "validation_steps": pipeline.steps_per_epoch(dataset.validation, recipe.batch)}
+    resting = [layer.name for layer in model.layers if not layer.trainable]
     try:
         for pause in _pauses(recipe, -(-state.step // steps), until or recipe.epochs):
             epoch, begun = divmod(state.step, steps)
             if epoch < pause and not state.stopped:
-                freeze(model, recipe, epoch)
+                freeze(model, recipe, epoch, resting)
                 batches = for_heads(model, pipeline.training_batches(dataset.train, recipe, classes, first=state.step))
                 model.fit(distribute.shared(batches, devices, divide=True), initial_epoch=epoch, epochs=pause,
                           steps_per_epoch=steps - begun, shuffle=False, callbacks=callbacks, verbose=0, **validation)

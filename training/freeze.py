@@ -20,14 +20,15 @@ def frozen_stages(model, recipe, epoch):
     return set(frozen[:max(0, len(frozen) - epoch // recipe.thaw)] if recipe.thaw else frozen)
 
 
-def freeze(model, recipe, epoch):
+def freeze(model, recipe, epoch, resting=()):
     """Let the layers of frozen stages rest in `epoch`: no gradients, and batch normalisation by its stored statistics.
 
-    Keras does both for a layer with trainable=False. The training step of a compiled model is traced anew.
+    Keras does both for a layer with trainable=False. The training step of a compiled model is traced anew. The layers named
+    in `resting` are never trained, whatever the recipe says, such as a static table of word vectors.
     """
     frozen = frozen_stages(model, recipe, epoch)
     for layer in model.layers:
-        layer.trainable = stage_of(layer.name) not in frozen
+        layer.trainable = stage_of(layer.name) not in frozen and layer.name not in resting
     model.train_function = None
 
 
