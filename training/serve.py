@@ -1,4 +1,5 @@
 """`zoo serve`: SavedModels over HTTP, in the words of TensorFlow Serving's REST, with metrics and a page to try them on."""
+import gc
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -173,6 +174,7 @@ def serve(places, bound, say=print, **limits):
     """
     Image.MAX_IMAGE_PIXELS = None  # the limit here is lower, and told as every other one
     service = Service(places, **limits)
+    gc.freeze()  # what is loaded by now stays: a search through all of TensorFlow's objects holds every request up
     host, port = bound.getsockname()[:2]
     config = uvicorn.Config(app(service), log_level="warning", access_log=False, timeout_keep_alive=75,
                             timeout_graceful_shutdown=_DRAIN, server_header=False)
