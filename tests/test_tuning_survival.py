@@ -4,11 +4,14 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
 
+import keras
 import keras_tuner as kt
+import numpy as np
 import psutil
 import pytest
 
@@ -234,3 +237,85 @@ def test_trap_three_failures_end_a_search():
             trial = oracle.create_trial("tuner0")
             trial.status = "FAILED"
             oracle.end_trial(trial)
+
+
+def test_trap_a_bayesian_search_goes_on_otherwise(tmp_path):
+    def asked(folder):
+        oracle = plain(kt.oracles.BayesianOptimizationOracle, max_trials=10, num_initial_points=2, seed=1)
+        oracle._set_project_dir(tmp_path / folder, "p")
+        oracle.verbose = 0
+        return oracle
+    whole, cut = asked("whole"), asked("cut")
+    run_trials(whole, 5)
+    run_trials(cut, 3)
+    again = asked("cut")
+    again.reload()
+    run_trials(again, 2)
+    values = [[oracle.trials[key].hyperparameters.values for key in sorted(oracle.trials)] for oracle in (whole, again)]
+    assert values[0][:3] == values[1][:3] and values[0][3:] != values[1][3:]
+
+
+class Constant(kt.RandomSearch):
+    def run_trial(self, trial, *args, **told):
+        return {"val_loss": 1.0}
+
+
+def tiny(hp):
+    hp.Float("rate", 0.0, 1.0)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+
+
+@pytest.mark.parametrize("told, kept", [({}, 2), ({"tuner_id": "mine"}, 0)])
+def test_trap_tuner_id_forgets_the_saved_search(tmp_path, told, kept):
+    def tuner():
+        return Constant(tiny, kt.Objective("val_loss", "min"), max_trials=2, directory=tmp_path, project_name="p", **told)
+    tuner().search(verbose=0)
+    assert len(tuner().oracle.trials) == kept
+
+
+@pytest.mark.slow
+def test_trap_memory_grows_from_trial_to_trial(tmp_path):
+    sizes, x = [], np.zeros((8, 1))
+
+    class Size(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            sizes.append(psutil.Process().memory_info().rss / 2**20)
+
+        def __deepcopy__(self, memo):
+            return self
+    tuner = kt.RandomSearch(tiny, kt.Objective("val_loss", "min"), max_trials=12, directory=tmp_path, project_name="p")
+    tuner.search(x, x, validation_data=(x, x), verbose=0, callbacks=[Size()])
+    assert sizes[-1] - sizes[3] > 2, sizes  # of a network of two weights, in eight trials
+
+
+CHIEF = """
+import sys, time, keras_tuner as kt
+from tests.test_tuning_survival import tiny
+class Long(kt.RandomSearch):
+    def run_trial(self, trial, *args, **told):
+        open(sys.argv[1] + "/begun", "w").close()
+        time.sleep(600)
+Long(tiny, kt.Objective("val_loss", "min"), max_trials=1, directory=sys.argv[1], project_name="p").search(verbose=0)
+"""
+
+
+@pytest.mark.slow
+def test_trap_a_chief_waits_for_a_killed_worker(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+
+    def started(name):
+        told = {"KERASTUNER_TUNER_ID": name, "KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": port}
+        return subprocess.Popen([sys.executable, "-c", CHIEF, tmp_path], cwd=ROOT, env={**os.environ, **told},
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with started("chief") as chief, started("worker") as worker:
+        wait_for(tmp_path / "begun", worker)
+        worker.kill()
+        with started("other") as other:  # is given no trial
+            with pytest.raises(subprocess.TimeoutExpired):
+                chief.wait(30)
+            other.kill()
+        chief.kill()
