@@ -102,8 +102,8 @@ def test_cut_off_anywhere_it_ends_in_the_same_ranking(tmp_path, monkeypatch, alg
 
 
 # Three real kills of real processes: a minute each.
-@pytest.mark.parametrize("algorithm, trials", [("random", 4), pytest.param("bayesian", 5, marks=pytest.mark.slow),
-                                               pytest.param("hyperband", 5, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm, trials", [("random", 4), ("bayesian", 5), ("hyperband", 5)])
 def test_killed_three_times_it_ends_in_the_same_ranking(tmp_path, algorithm, trials):
     moments = random.Random(algorithm)
     with start(tmp_path, "whole", algorithm, "--trials", trials) as whole:
