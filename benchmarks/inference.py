@@ -7,7 +7,6 @@ weights as they are drawn, which cost as much as trained ones, and asks in turn,
 The medians of one call at batch 1 and 32, and the SavedModel's time over each, go to benchmarks/inference.json.
 """
 import os
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -105,8 +104,4 @@ def main():
 
 
 if __name__ == "__main__":
-    if "--side" in sys.argv:
-        side = sys.argv[-1]
-        sides.answer(lambda **question: answer(side, **question))
-    else:
-        main()
+    sides.run(answer, main)

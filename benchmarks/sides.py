@@ -58,6 +58,15 @@ def answer(function):
         answers.flush()
 
 
+def run(function, main):
+    """Be the side that the command line names, which answers with `function`; without one, do what `main` does."""
+    if "--side" in sys.argv:
+        side = sys.argv[-1]
+        answer(lambda **question: function(side, **question))
+    else:
+        main()
+
+
 def take_turns(started, rounds, question):
     """Ask all sides `rounds` times in turn, every second time in the opposite order; `question(name)` is a dict for each.
 

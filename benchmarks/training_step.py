@@ -9,7 +9,6 @@ Each is a process of its own; they take turns. A side's first steps are not coun
 rounds, go to benchmarks/training_step.json.
 """
 import gc
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -168,8 +167,4 @@ def main():
 
 
 if __name__ == "__main__":
-    if "--side" in sys.argv:
-        side = sys.argv[-1]
-        sides.answer(lambda **question: answer(side, **question))
-    else:
-        main()
+    sides.run(answer, main)

@@ -8,7 +8,6 @@ Results go to benchmarks/training_step_profile.json, and as tables to benchmarks
 """
 import collections
 import re
-import sys
 import tempfile
 from pathlib import Path
 
@@ -129,8 +128,4 @@ def main():
 
 
 if __name__ == "__main__":
-    if "--side" in sys.argv:
-        side = sys.argv[-1]
-        sides.answer(lambda **question: answer(side, **question))
-    else:
-        main()
+    sides.run(answer, main)

@@ -1,5 +1,6 @@
 """What the tests share: quiet TensorFlow, one small finished run, and MNIST where it lies on this machine."""
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -38,3 +39,16 @@ def zoo_command(tmp_path):
         return subprocess.run([sys.executable, "-m", "zoo", *map(str, args)], cwd=cwd, capture_output=True, text=True,
                               env={**os.environ, "PYTHONPATH": str(ROOT), **environment})
     return run
+
+
+@pytest.fixture
+def browser():
+    """A headless Chromium of this machine."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="the page's test needs playwright")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
+    if not chromium:
+        pytest.skip("no Chromium here: install chromium or google-chrome")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -288,19 +288,6 @@ def test_mistakes_are_one_line(finished_run, text_run, tmp_path, monkeypatch, ca
     assert not list(tmp_path.glob("*.html"))
 
 
-@pytest.fixture
-def browser():
-    """A headless Chromium of this machine."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="the page's test needs playwright")
-    chromium = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
-    if not chromium:
-        pytest.skip("no Chromium here: install chromium or google-chrome")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 def test_the_page_fits_a_phone_and_a_desk_light_and_dark(browser, digits, reviews, tmp_path):
     pages = {"digits": explain_page.run_page(digits), "reviews": explain_page.run_page(reviews),
              "many": explain_page.run_page(many_classes(digits, 40)),

@@ -257,19 +257,6 @@ def test_the_page_needs_nothing_from_elsewhere(server):
     assert not re.findall(r"(?:https?:)?//[\w.-]+\.\w+/?|@import|<link[^>]+href=\"(?!data:)|src=\"", page)
 
 
-@pytest.fixture
-def browser():
-    """A headless Chromium of this machine."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="the page's test needs playwright")
-    chromium = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
-    if not chromium:
-        pytest.skip("no Chromium here: install chromium or google-chrome")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 def test_the_page_shows_probabilities_and_maps(server, browser, digits, expected, tmp_path):
     (tmp_path / "digit.png").write_bytes(encoded(digits[0]))
     (tmp_path / "note.png").write_text("no image")

@@ -34,13 +34,9 @@ def finish(model, dataset, recipe, run, state):
     model.save(temporary)
     os.replace(temporary, run / "model.keras")
     scores = evaluate.score(model, dataset.test, dataset.class_names)
-    shown = np.arange(min(_EXAMPLES, len(dataset.test)))
     if dataset.vocabulary:
         write(run / "vocab.txt", str(dataset.vocabulary))
-        examples = np.array([text.encode() for text in dataset.test.texts[dataset.test.rows[shown]]])
-    else:
-        examples = dataset.test.take(shown)
-    write(run / "examples.npz", packed(examples=examples, labels=dataset.test.labels[shown]))
+    write(run / "examples.npz", _some(dataset.test))
     write(run / "history.csv", _csv(state.history))
     write(run / "curves.png", _png(figures.curves(state.history)))
     write(run / "confusion.png", _png(figures.confusion(np.array(scores["confusion"]), dataset.class_names)))
@@ -56,6 +52,14 @@ def finish(model, dataset, recipe, run, state):
     }
     write(run / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     return metrics
+
+
+def _some(split):
+    """The first examples of `split`, images or texts as bytes, and their labels, as the bytes of an .npz file."""
+    shown = np.arange(min(_EXAMPLES, len(split)))
+    texts = split.texts is not None
+    examples = np.array([text.encode() for text in split.texts[split.rows[shown]]]) if texts else split.take(shown)
+    return packed(examples=examples, labels=split.labels[shown])
 
 
 def manifest(recipe, dataset, **flags):
