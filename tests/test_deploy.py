@@ -56,8 +56,7 @@ def exports(finished_run, tmp_path_factory):
             table = Path(os.environ.get("ZOO_DATA", "")) / "mr.csv"
             if not table.is_file():
                 pytest.skip("mr.csv is not here: set ZOO_DATA to a folder that holds it")
-            settings = ["epochs=1", "embedding=30", "filters=30", "vocabulary=3000"]
-            recipe = recipes.override(recipes.recipe("textcnn-mr", str(table)), settings)
+            recipe = recipes.override(recipes.recipe("textcnn-mr", str(table)), ["epochs=1"])
         train(recipe, folder / f"{name}-run", log=False)
         return folder / f"{name}-run"
 
@@ -96,7 +95,8 @@ def test_every_format_was_compared_and_is_no_larger_than_its_numbers(exports, na
     graph = (exported / "saved_model.pb").stat().st_size
     vocabulary = (exported / "vocab.txt").stat().st_size if (exported / "vocab.txt").exists() else 0
     assert weights <= variables <= 1.1 * weights
-    assert answer["formats"]["saved_model"]["bytes"] <= 1.1 * weights + vocabulary + graph
+    # The graph of two small networks of images is over a tenth of their weights, even Keras's own with one signature.
+    assert answer["formats"]["saved_model"]["bytes"] <= 1.1 * (weights + vocabulary) + (0 if vocabulary else graph)
     assert graph < 500_000, "the graph holds no weights"
     assert (exported / "model-int8.tflite").stat().st_size < 0.6 * (exported / "model.tflite").stat().st_size
 

@@ -57,9 +57,10 @@ def standardise(texts):
 
 
 def _composed(texts):
-    for pair, letter in _COMPOSITIONS:
-        texts = tf.strings.regex_replace(texts, pair, letter)
-    return texts
+    pairs, letters = tf.unstack(tf.constant(_COMPOSITIONS), axis=1)
+    return tf.while_loop(  # not unrolled: a hundred operations would be a tenth of a small network's export
+        lambda i, _: i < len(_COMPOSITIONS), lambda i, texts: (i + 1, tf.strings.regex_replace(texts, pairs[i], letters[i])),
+        (0, texts))[1]
 
 
 @dataclasses.dataclass(frozen=True)
