@@ -1,6 +1,7 @@
 """What a recipe can say about training does what it says."""
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
-from training import data, fit, optimize, progress, recipes
+from training import data, fit, optimize, prepare, progress, recipes
 from training.fit import train
+import zoo
 from zoo.errors import UserError
 
 DIGITS = recipes.Recipe("r", "lenet5", "digits", epochs=2, batch=256, warmup=0.0, schedule="constant")
@@ -165,6 +167,19 @@ def test_a_full_disk_loses_no_earlier_checkpoint(tmp_path):
     train(recipe, tmp_path / "run", log=False)
     train(recipe, tmp_path / "whole", log=False)
     assert (tmp_path / "run/history.csv").read_bytes() == (tmp_path / "whole/history.csv").read_bytes()
+
+
+def test_a_batch_beyond_the_memory_is_refused_with_one_that_fits(tmp_path):
+    model = zoo.build("resnet20")
+    with pytest.raises(UserError, match=r"batch of 1024 takes 2 GB .* has 1 GB\. Try --set batch=(\d+) ") as refused:
+        prepare.refuse_too_large(model, 1024, memory=1e9)
+    fits = int(re.search(r"batch=(\d+)", str(refused.value))[1])
+    prepare.refuse_too_large(model, fits, memory=1e9)
+    assert 1024 / 4 <= fits < 1024
+    recipe = recipes.Recipe("vast", "densenet40_k12", "digits", {"input_shape": (224, 224, 1)}, batch=2000, epochs=1)
+    with pytest.raises(UserError, match=r"^Out of memory: a batch of 1293 takes \d+ GB"):  # 0.4 GB an image
+        train(recipe, tmp_path / "run", log=False)
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_run_does_not_go_on_with_other_data(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from training import distribute, pipeline, precision
 from training.checkpoint import Checkpoint
 from training.finish import finish, keep_manifest, manifest
 from training.freeze import freeze
-from training.prepare import compile_model, for_heads, prepare
+from training.prepare import compile_model, for_heads, prepare, refuse_too_large
 from training.progress import Report
 from training.run_dir import claim, write
 from zoo.errors import UserError
@@ -81,6 +81,8 @@ def _compiled(recipe, dataset, build, devices):
     distribute.refuse_empty_share(len(dataset.train), recipe, devices)
     with devices.scope(), _dtype_policy(precision.resolve(recipe.precision)):
         model = distribute.synchronised(build(), devices)
+        if devices.num_replicas_in_sync == 1:
+            refuse_too_large(model, min(recipe.batch, len(dataset.train)))
         compile_model(model, recipe, steps)
     return model, steps
 

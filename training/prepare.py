@@ -1,5 +1,9 @@
 """What a recipe trains: its data set, its network built for it and compiled."""
+import math
+
 import keras
+import psutil
+import tensorflow as tf
 
 import zoo
 from training import data, optimize, text_data, vocabulary
@@ -89,6 +93,30 @@ def compile_model(model, recipe, steps):
     stages = [stage_of(variable.path) for variable in model.trainable_variables]
     model.compile(optimize.optimizer(recipe, steps, stages), loss, loss_weights=weights, jit_compile=False,
                   metrics={"logits": ["accuracy"]} if weights else ["accuracy"])
+
+
+def refuse_too_large(model, batch, memory=None):
+    """Raise UserError if a step on a CPU must exceed the memory: TensorFlow would crash there without a word.
+
+    Args:
+        model: a model that is to be trained.
+        batch: examples in a batch.
+        memory: of the machine, in bytes; None for that of this one.
+    """
+    if tf.config.list_logical_devices("GPU"):  # there TensorFlow raises ResourceExhaustedError
+        return
+    memory = memory or psutil.virtual_memory().total
+    each = sum(_map_bytes(layer) for layer in model.layers if layer.trainable_variables)
+    if batch * each > memory:
+        fits = 2 ** max(int(math.log2(memory / each / 2)), 0)  # the gradients take as much again
+        raise UserError(f"Out of memory: a batch of {batch} takes {batch * each / 1e9:,.0f} GB for what the layers answer, and "
+                        f"this machine has {memory / 1e9:,.0f} GB. Try --set batch={fits} with a new --run.")
+
+
+def _map_bytes(layer):
+    """What the gradients need of one example, at the least: the answer of a layer that learns. Unknown lengths count 1."""
+    item = tf.as_dtype(layer.compute_dtype).size
+    return sum(item * math.prod(size or 1 for size in answer.shape) for answer in keras.tree.flatten(layer.output))
 
 
 def for_heads(model, batches):
