@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from training import augment as module
 from training import image_ops as ops
+from training import randaugment
 from training.augment import AUGMENTATIONS, MIXING, augment, check
 from zoo.errors import UsageError
 
@@ -325,7 +325,7 @@ def test_equalizing_levels_the_histogram():
 
 
 def test_geometric_operations_reach_their_ranges():
-    found = np.stack([module._geometry(tf.constant([number]), tf.constant([1.0]), 32, 64)[0] for number in range(-1, 5)])
+    found = np.stack([randaugment._geometry(tf.constant([number]), tf.constant([1.0]), 32, 64)[0] for number in range(-1, 5)])
     cos, sin = math.cos(math.radians(30)), math.sin(math.radians(30))
     assert np.allclose(found, [[[a, b, c], [d, e, f], [0, 0, 1]] for a, b, c, d, e, f in (
         (1, 0, 0, 0, 1, 0), (cos, -sin, 0, sin, cos, 0), (1, 0.3, 0, 0, 1, 0), (1, 0, 0, 0.3, 1, 0), (1, 0, 20, 0, 1, 0),

@@ -15,7 +15,8 @@ from sklearn.metrics import precision_recall_fscore_support
 
 import zoo
 from tests.models import TINY
-from training import (explain, explain_figures, explain_image, explain_kernels, explain_page, explain_text, recipes, trained)
+from training import (evaluate, explain, explain_figures, explain_image, explain_kernels, explain_page, explain_text, recipes,
+                      trained)
 from training.fit import train
 from zoo.__main__ import main
 from zoo.filters import KERNELS
@@ -117,9 +118,9 @@ def test_scores_of_the_classes_are_scikit_learns():
     matrix = np.zeros((5, 5), int)
     np.add.at(matrix, (labels, found), 1)
     expected = precision_recall_fscore_support(labels, found, labels=range(5), zero_division=0)
-    rows = explain.per_class(matrix, list("abcde"))
+    rows = evaluate.per_class(matrix, list("abcde"))
     np.testing.assert_allclose([[row[key] for row in rows] for key in ("precision", "recall", "f1", "examples")], expected)
-    pairs = explain.confused(matrix, list("abcde"), 3)
+    pairs = evaluate.confused(matrix, list("abcde"), 3)
     off = sorted((matrix - np.diag(np.diag(matrix))).ravel())[::-1][:3]
     assert [pair["count"] for pair in pairs] == off and all(pair["true"] != pair["found"] for pair in pairs)
 
@@ -230,7 +231,7 @@ def many_classes(digits, count):
     matrix = np.random.default_rng(0).integers(0, 3, (count, count)) + 20 * np.eye(count, dtype=int)
     metrics = {**digits.trained.metrics, "class_names": names, "test_confusion": matrix.tolist()}
     return dataclasses.replace(digits, trained=dataclasses.replace(digits.trained, metrics=metrics),
-                               per_class=explain.per_class(matrix, names), confused=explain.confused(matrix, names))
+                               per_class=evaluate.per_class(matrix, names), confused=evaluate.confused(matrix, names))
 
 
 def test_many_classes_are_a_picture_and_a_list(digits):

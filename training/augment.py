@@ -9,6 +9,7 @@ import math
 import tensorflow as tf
 
 from training import image_ops as ops
+from training.randaugment import randaugment
 from zoo.errors import UsageError, unknown
 
 MIXING = {"mixup", "cutmix"}  # change the labels too
@@ -64,7 +65,7 @@ def augment(images, labels, settings, seed):
             flip, flip_vertical: true to mirror every second image, on average, left to right or upside down.
             crop: pixels of black around the image, of which a part of the old size is cut (He et al. 2016, section 4.2).
             shift, rotate, zoom: the most pixels, degrees and share, either way; black comes in.
-            randaugment: {"n": operations, "m": magnitude} (Cubuk et al. 2020), see `_randaugment`.
+            randaugment: {"n": operations, "m": magnitude}, see `training.randaugment`.
             brightness, contrast, saturation: the most that the factor differs from 1, where 0 would give black, the mean
                 grey, and the grey image; hue: the most it turns, as a share of the circle.
             erase: the share of images that lose a rectangle to noise (Zhong et al. 2020, algorithm 1).
@@ -78,7 +79,7 @@ def augment(images, labels, settings, seed):
     if not settings:
         return images, labels
     images = tf.cast(_mirror_and_crop(images, settings, seed), tf.float32)
-    for part in (_affine, _randaugment, _jitter, _erase):
+    for part in (_affine, randaugment, _jitter, _erase):
         images = part(images, settings, seed)
     images, labels = _mix(images, labels, settings, seed)
     return tf.clip_by_value(images, 0.0, 255.0), labels
@@ -106,53 +107,6 @@ def _affine(images, settings, seed):
     cos, sin = tf.cos(turn) / zoom, tf.sin(turn) / zoom
     moved = ops.matrices(count, 1.0, 0.0, -right * shift, 0.0, 1.0, -down * shift)
     return ops.warp(images, ops.matrices(count, cos, -sin, 0.0, sin, cos, 0.0) @ moved, "BILINEAR")
-
-
-def _randaugment(images, settings, seed):
-    """RandAugment (Cubuk et al. 2020): n of the paper's 14 operations for each image, of the one magnitude m.
-
-    The ranges are AutoAugment's (Cubuk et al. 2019, table 6), reached at m = 10, where every operation is strongest;
-    translations go up to 10/32 of the side, and signs are drawn for enhancements too. Unlike the paper, all geometric
-    operations of an image come first, as one interpolation, and black comes in.
-    """
-    if not settings.get("randaugment"):
-        return images
-    n, count = settings["randaugment"]["n"], tf.shape(images)[0]
-    total = len(_COLOUR) + 1 + len(_GEOMETRY)  # one leaves the image as it is
-    drawn = tf.random.stateless_uniform((n, count), ops.fold(seed, "randaugment"), 0, total, tf.int32)
-    strengths = settings["randaugment"]["m"] / 10 * ops.signs(seed, "randaugment signs", (n, count))
-    matrices = tf.eye(3, batch_shape=[count])
-    for i in range(n):
-        matrices = matrices @ _geometry(drawn[i] - len(_COLOUR) - 1, strengths[i], *images.shape[1:3])
-    images = ops.warp(images, matrices, "BILINEAR")
-    for i in range(n):
-        images = _colour(images, tf.minimum(drawn[i], len(_COLOUR)), strengths[i])
-    return images
-
-
-_GEOMETRY = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
-
-
-def _geometry(drawn, strengths, height, width):
-    """The matrices of the operations of _GEOMETRY with the numbers `drawn`; other numbers change nothing."""
-    highest = (math.radians(30), 0.3, 0.3, width * 10 / 32, height * 10 / 32)
-    amounts = tf.one_hot(drawn, len(_GEOMETRY)) * strengths[:, None] * highest
-    turn, shear_x, shear_y, right, down = tf.unstack(amounts, axis=1)
-    return ops.matrices(tf.shape(drawn)[0], tf.cos(turn), shear_x - tf.sin(turn), right,
-                        shear_y + tf.sin(turn), tf.cos(turn), down)
-
-
-def _colour(images, drawn, strengths):
-    """Apply to each image the operation of _COLOUR with the number `drawn`, if there is one, computing no other."""
-    parts = tf.dynamic_partition(tf.range(tf.shape(images)[0]), drawn, len(_COLOUR) + 1)
-    changed = [tf.gather(images, part) for part in parts]
-    for i, (operation, highest) in enumerate(_COLOUR):
-        changed[i] = operation(changed[i], highest * tf.gather(strengths, parts[i])[:, None, None, None])
-    return tf.ensure_shape(tf.dynamic_stitch(parts, changed), images.shape)
-
-
-_COLOUR = ((ops.auto_contrast, 0.0), (ops.equalize, 0.0), (ops.solarize, 256.0), (ops.posterize, 4.0),
-           (ops.saturation, 0.9), (ops.contrast, 0.9), (ops.brightness, 0.9), (ops.sharpness, 0.9))
 
 
 def _jitter(images, settings, seed):

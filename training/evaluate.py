@@ -34,6 +34,27 @@ def score(model, split, class_names, batch=256):
             "confusion": confusion_matrix(split.labels, found, labels=range(len(class_names))).tolist()}
 
 
+def per_class(matrix, class_names):
+    """Return precision, recall and F1 (each 0 where it is 0 / 0) and the examples of each class, as a list of dicts.
+
+    Args:
+        matrix: integers (classes, classes); rows are true classes, columns found ones.
+    """
+    hits, found, true = np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1)
+    return [{"class": name, "precision": float(hit / max(f, 1)), "recall": float(hit / max(t, 1)),
+             "f1": float(2 * hit / max(f + t, 1)), "examples": int(t)}
+            for name, hit, f, t in zip(class_names, hits, found, true, strict=True)]
+
+
+def confused(matrix, class_names, most=20):
+    """Return the pairs of classes that are confused most often, as a list of dicts; see `per_class`."""
+    wrong = matrix - np.diag(np.diag(matrix))
+    places = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    return [{"true": class_names[row], "found": class_names[column], "count": int(wrong[row, column]),
+             "share": float(wrong[row, column] / matrix[row].sum())}
+            for row, column in zip(*np.unravel_index(places, wrong.shape), strict=True) if wrong[row, column]]
+
+
 def answers(model, split, classes, batch=256):
     """Return the logits of `model` on all examples of `split`, in order: float32 of shape (len(split), classes)."""
     images = pipeline.batches(split, batch, classes).map(lambda images, labels: images)

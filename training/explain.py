@@ -13,7 +13,6 @@ from zoo.errors import UserError
 _ERRORS = 12     # shown
 _SENTENCES = 3   # of the test part, looked into where none is given
 _HEATS = 3       # classes that an image's heat is shown for
-_CONFUSED = 20   # pairs of classes listed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,7 +71,7 @@ def explain(run, image=None, text=None, data_dir=None):
     first = np.arange(min(_SENTENCES if known.vocabulary else 1, len(split)))
     looked_into = of_split(first) if given is None else _given_answers(known, given)
     matrix, names = np.array(known.metrics["test_confusion"]), known.class_names
-    return Explained(known, _history(run), per_class(matrix, names), confused(matrix, names), tested,
+    return Explained(known, _history(run), evaluate.per_class(matrix, names), evaluate.confused(matrix, names), tested,
                      of_split(_mistaken(split, logits)), looked_into, explain_image.first_filters(known.model),
                      *_seen(known, looked_into[0]), [] if matched is None else explain_text.of_classes(
                          matched, lambda place: _words(known, _take(split, [place]))[0]))
@@ -92,27 +91,6 @@ def _told(answer):
     told = {"true": answer.true, "found": answer.found, "probability": answer.probability}
     return {**({"text": answer.question, "ngrams": [dataclasses.asdict(ngram) for ngram in answer.ngrams]}
                if isinstance(answer.question, str) else {}), **told}
-
-
-def per_class(matrix, class_names):
-    """Return precision, recall and F1 (each 0 where it is 0 / 0) and the examples of each class, as a list of dicts.
-
-    Args:
-        matrix: integers (classes, classes); rows are true classes, columns found ones.
-    """
-    hits, found, true = np.diag(matrix), matrix.sum(axis=0), matrix.sum(axis=1)
-    return [{"class": name, "precision": float(hit / max(f, 1)), "recall": float(hit / max(t, 1)),
-             "f1": float(2 * hit / max(f + t, 1)), "examples": int(t)}
-            for name, hit, f, t in zip(class_names, hits, found, true, strict=True)]
-
-
-def confused(matrix, class_names, most=_CONFUSED):
-    """Return the pairs of classes that are confused most often, as a list of dicts; see `per_class`."""
-    wrong = matrix - np.diag(np.diag(matrix))
-    places = np.argsort(-wrong, axis=None, kind="stable")[:most]
-    return [{"true": class_names[row], "found": class_names[column], "count": int(wrong[row, column]),
-             "share": float(wrong[row, column] / matrix[row].sum())}
-            for row, column in zip(*np.unravel_index(places, wrong.shape), strict=True) if wrong[row, column]]
 
 
 def _given(known, image, text):

@@ -66,7 +66,7 @@ def heat(image, values, title=""):
 
 
 def per_class(rows):
-    """Return a figure of precision, recall and F1 of each class; see `training.explain.per_class`."""
+    """Return a figure of precision, recall and F1 of each class; see `training.evaluate.per_class`."""
     figure = Figure(figsize=(7, min(1.2 + 0.3 * len(rows), 30)), layout="constrained")
     axes = figure.subplots()
     for key, marker in (("precision", "o"), ("recall", "s"), ("f1", "|")):
