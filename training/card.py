@@ -8,9 +8,15 @@ from zoo.layer_table import total_multiply_adds
 from zoo.registry import spec
 
 LICENCE = "the code that made it: Apache-2.0; the weights: as the data allows"
-_LICENCES = {  # of the data sets that recipes name, where their authors state one
+_LICENCES = {  # of the data sets that recipes name, or results were recorded on
     "digits": "CC BY 4.0 (E. Alpaydin and C. Kaynak, UCI machine learning repository)",
     "mnist": "CC BY-SA 3.0 (Y. LeCun, C. Cortes and C. Burges)",
+    "fashion_mnist": "MIT (Zalando SE)",
+    "cifar10": "none stated by its author (A. Krizhevsky, 2009)",
+    "cifar10-jpeg": "none stated by its author (A. Krizhevsky, 2009)",
+    "sign-digits": "CC BY-SA 4.0 (A. Mavi, 2020)",
+    "mr.csv": "none stated by its authors (B. Pang and L. Lee, 2005)",
+    "uit-vsfc": "none stated by its authors, who offer it for research (K. V. Nguyen et al., 2018)",
 }
 _SCORES = ("test_accuracy", "test_macro_f1", "test_loss", "test_examples", "best_epoch", "seed", "seconds", "precision",
            "machine", "commit", "finished")
