@@ -109,7 +109,7 @@ def refuse_too_large(model, batch, memory=None):
     each = sum(_map_bytes(layer) for layer in model.layers if layer.trainable_variables)
     if batch * each > memory:
         fits = 2 ** max(int(math.log2(memory / each / 2)), 0)  # the gradients take as much again
-        raise UserError(f"Out of memory: a batch of {batch} takes {batch * each / 1e9:,.0f} GB for what the layers answer, and "
+        raise UserError(f"Out of memory: a batch of {batch} takes {batch * each / 1e9:,.0f} GB for the layers' answers, and "
                         f"this machine has {memory / 1e9:,.0f} GB. Try --set batch={fits} with a new --run.")
 
 
