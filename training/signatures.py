@@ -66,8 +66,8 @@ def _images(archive, trained):
 
 
 def _text(archive, trained):
-    lookup = trained.vocabulary.lookup()
-    archive.track(lookup)  # the table of words is no variable
+    lookup = trained.vocabulary.lookup(trained.run / "vocab.txt")
+    archive.track(lookup)  # the table of words is no variable, and its file has to go along
     sentences = tf.TensorSpec((None,), tf.string, name="text")
     answers = _answers(trained, sentences, lambda text: token_ids(text, lookup, trained.recipe.max_tokens))
     archive.add_endpoint("serving_default", lambda text: answers(text)[0], [sentences])

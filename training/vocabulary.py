@@ -6,7 +6,6 @@ import unicodedata
 import warnings
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -95,11 +94,19 @@ class Vocabulary:
     def __len__(self):
         return len(self.words)
 
-    def lookup(self):
-        """Return the layer that turns words, a string tensor, into int64 ids; an export has to `track` it."""
-        layer = keras.layers.StringLookup(vocabulary=list(self.words[2:]), mask_token=PADDING, oov_token=UNKNOWN)
-        layer.build(())
-        return layer
+    def lookup(self, file=None):
+        """Return the tf.lookup.StaticHashTable from words to int64 ids; an export has to `track` it.
+
+        Args:
+            file: path of a file with `str(vocabulary)`, which an export takes along as an asset; None for the words as
+                constants.
+        """
+        if file:
+            line = tf.lookup.TextFileIndex
+            words = tf.lookup.TextFileInitializer(str(file), tf.string, line.WHOLE_LINE, tf.int64, line.LINE_NUMBER)
+        else:
+            words = tf.lookup.KeyValueTensorInitializer(tf.constant(self.words), tf.range(len(self), dtype=tf.int64))
+        return tf.lookup.StaticHashTable(words, self.words.index(UNKNOWN))
 
     def encode(self, texts, max_tokens=None):
         """Return token ids, int32 of shape (n, longest text), each row padded with 0 at its end; at least one column.
@@ -122,7 +129,7 @@ def token_ids(texts, lookup, max_tokens=None):
     This is `Vocabulary.encode` for use in a graph; `lookup` comes from `Vocabulary.lookup`.
     """
     words = tf.strings.split(standardise(texts))[:, :max_tokens]
-    ids = words.with_flat_values(tf.cast(lookup(words.flat_values), tf.int32)).to_tensor()
+    ids = words.with_flat_values(tf.cast(lookup.lookup(words.flat_values), tf.int32)).to_tensor()
     return tf.pad(ids, [[0, 0], [0, tf.maximum(1 - tf.shape(ids)[1], 0)]])
 
 
