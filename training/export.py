@@ -18,8 +18,8 @@ def export(run, to=None, force=False, formats=("saved_model",), report=False, da
 
     `to` is the SavedModel's directory, see `training.signatures.write`; the files of the other formats stand in it, see
     `training.convert`, with labels.txt and, of a text network, vocab.txt. assets/ holds the model card, card.json and
-    README.md, and the SavedModel's own vocab.txt; deploy.json and deploy.md hold the report. Everything is written beside `to`, opened in a process that has only
-    its runtime, compared on test examples, and only then renamed.
+    README.md, and what the SavedModel reads itself; deploy.json and deploy.md hold the report. Everything is written beside
+    `to`, opened in a process that has only its runtime, compared on test examples, and only then renamed.
 
     Args:
         force: replace an export that is there.
