@@ -46,7 +46,7 @@ def open_with(side, path):
         return lambda images: runner(image=images)["probabilities"]
     if side == "OpenVINO":
         import openvino
-        compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})  # else bfloat16 where it can
+        compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})  # else bfloat16
         return lambda images: compiled([images])[0]
     from training import runtimes  # opens a SavedModel and an ONNX file on all cores
     ask = runtimes.load(path)["serving_default"].ask
