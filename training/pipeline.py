@@ -36,7 +36,8 @@ def training_batches(split, recipe, classes, first=0):
         return (*changed, tf.gather(weights, classes_chosen)) if recipe.balance == "weights" else changed
 
     steps = tf.data.Dataset.range(first, tf.int64.max)
-    return steps.map(batch, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    plain = tf.autograph.experimental.do_not_convert(batch)  # no branch of it hangs on a tensor: a second saved
+    return steps.map(plain, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
 def class_weights(split, classes):
