@@ -1,7 +1,7 @@
 """How fast is an exported network, in each of the runtimes that it can be handed to?
 
-`python benchmarks/inference.py` needs OpenVINO beside the packages that export. It exports lenet5, resnet20 and vgg16 with
-weights as they are drawn, which cost as much as trained ones, and asks in turn, a process each, all on every core:
+`python benchmarks/inference.py` needs OpenVINO beside the packages that export. It exports lenet5, resnet20 and mobilenet_v1
+with weights as they are drawn, which cost as much as trained ones, and asks in turn, a process each, all on every core:
 - SavedModel: the signature serving_default, which also answers labels and the best five;
 - ONNX Runtime and OpenVINO: the ONNX file; LiteRT: the LiteRT file, float32.
 The medians of one call at batch 1 and 32, and the SavedModel's time over each, go to benchmarks/inference.json.
@@ -16,7 +16,7 @@ import sides
 from sides import in_words, ratio, spread
 
 CALLS = {  # of each batch size in a round, and the rounds
-    "lenet5": ({1: 200, 32: 50}, 9), "resnet20": ({1: 50, 32: 8}, 9), "vgg16": ({1: 3, 32: 1}, 3)}
+    "lenet5": ({1: 200, 32: 50}, 9), "resnet20": ({1: 50, 32: 8}, 9), "mobilenet_v1": ({1: 20, 32: 2}, 5)}
 SIDES = ("SavedModel", "ONNX Runtime", "LiteRT", "OpenVINO")
 WARM_UP = 1
 current = {}  # of a side's process: the file and batch at hand, and the function that asks it

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training import data, export, predict, signatures
+import zoo
+from training import convert, data, export, predict, signatures
 from zoo.errors import UserError
 
 STRANGER = """
@@ -146,3 +147,11 @@ def test_other_formats_label_files_too(finished_run, test_images, tmp_path, file
     assert found["label"] == expected["label"] and found["probability"] == pytest.approx(expected["probability"], abs=1e-4)
     with pytest.raises(UserError, match="is an export without a SavedModel. Name one of its files: model"):
         predict.predict(tmp_path / "model", [tmp_path / "digit.png"])
+
+
+def test_a_network_too_large_for_onnx_is_refused_before_anything_is_written():
+    model = zoo.build("lenet5")
+    with pytest.raises(UserError, match=r"^Converting lenet5 to ONNX takes about 0 GB .* Leave onnx out: --formats "):
+        convert.refuse_too_large(model, ("saved_model", "onnx-int8"), memory=1e6)
+    convert.refuse_too_large(model, ("saved_model", "litert"), memory=1e6)
+    convert.refuse_too_large(model, export.FORMATS)

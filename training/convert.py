@@ -6,6 +6,7 @@ of vocab.txt, from 0, in as many columns as a sentence has tokens.
 import importlib.util
 
 import numpy as np
+import psutil
 import tensorflow as tf
 
 from training.trained import questions
@@ -17,6 +18,7 @@ FILES = {"litert": "model.tflite", "litert-fp16": "model-fp16.tflite", "litert-i
 _NEEDS = {"litert": ("ai_edge_litert",), "onnx": ("onnx", "onnxruntime", "tf2onnx")}
 _CALIBRATION = 200  # training examples whose activations set the ranges of int8
 _OPSET = 17
+_ONNX_MEMORY = 50  # times the weights' bytes that tf2onnx takes: 56 for AlexNet, 68 for ResNet-50, over 43 for VGG-16
 
 
 def refuse_missing(formats):
@@ -26,6 +28,16 @@ def refuse_missing(formats):
         wanted = [name for name in formats if name.startswith(extra)]
         if wanted and missing:
             raise UserError(f"The format {wanted[0]} needs {', '.join(missing)}: pip install 'classic-zoo[{extra}]'.")
+
+
+def refuse_too_large(model, formats, memory=None):
+    """Raise UserError if a conversion would need more than the machine's `memory` in bytes, and be killed for it."""
+    needed = _ONNX_MEMORY * sum(weight.value.numpy().nbytes for weight in model.weights)
+    memory = memory or psutil.virtual_memory().total
+    if needed > memory and any(name.startswith("onnx") for name in formats):
+        others = [name for name in FILES if not name.startswith("onnx")]
+        raise UserError(f"Converting {model.name} to ONNX takes about {needed / 1e9:,.0f} GB of memory, and this machine has "
+                        f"{memory / 1e9:,.0f} GB. Leave onnx out: --formats saved_model,{','.join(others)}.")
 
 
 def calibration(trained, data_dir=None):

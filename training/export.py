@@ -39,6 +39,7 @@ def export(run, to=None, force=False, formats=("saved_model",), report=False, da
     formats = _known(formats)
     convert.refuse_missing(formats)
     source = trained.load(run)
+    convert.refuse_too_large(source.model, formats)
     to = Path(to or f"saved_models/{source.recipe.name}")
     with publish.replacing(to, force) as scratch:
         written = scratch / "new"
