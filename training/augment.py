@@ -63,7 +63,8 @@ def augment(images, labels, settings, seed):
         labels: one-hot, float32 of shape (batch, classes).
         settings: a dict that `check` lets pass.
             flip, flip_vertical: true to mirror every second image, on average, left to right or upside down.
-            crop: pixels of black around the image, of which a part of the old size is cut (He et al. 2016, section 4.2).
+            crop: pixels around the image, mirrored at its edges, of which a part of the old size is cut (after He et al. 2016,
+                section 4.2). Black pixels would shift the statistics of batch normalisation, and no test image has them.
             shift, rotate, zoom: the most pixels, degrees and share, either way; black comes in.
             randaugment: {"n": operations, "m": magnitude}, see `training.randaugment`.
             brightness, contrast, saturation: the most that the factor differs from 1, where 0 would give black, the mean
@@ -93,7 +94,7 @@ def _mirror_and_crop(images, settings, seed):
     across = ops.signs(seed, "flip", (count,)) if settings.get("flip") else 1.0
     down = ops.signs(seed, "flip_vertical", (count,)) if settings.get("flip_vertical") else 1.0
     moves = tf.random.stateless_uniform((2, count), ops.fold(seed, "crop"), -pad, pad + 1, tf.int32)
-    return ops.warp(images, ops.matrices(count, across, 0.0, moves[0], 0.0, down, moves[1]), "NEAREST")
+    return ops.warp(images, ops.matrices(count, across, 0.0, moves[0], 0.0, down, moves[1]), "NEAREST", "REFLECT")
 
 
 def _affine(images, settings, seed):

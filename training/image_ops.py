@@ -32,14 +32,14 @@ def matrices(count, *entries):
     return tf.reshape(tf.stack(rows, axis=1), (count, 3, 3))
 
 
-def warp(images, matrices, interpolation):
-    """Move the pixels by `matrices`, whose origin is the centre of the image."""
+def warp(images, matrices, interpolation, outside="CONSTANT"):
+    """Move the pixels by `matrices`, whose origin is the centre of the image; black or its mirror image ("REFLECT") comes in."""
     height, width = images.shape[1:3]
     x, y = (width - 1) / 2, (height - 1) / 2
     to, back = ([[1.0, 0.0, sign * x], [0.0, 1.0, sign * y], [0.0, 0.0, 1.0]] for sign in (1, -1))
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images, transforms=tf.reshape(to @ matrices @ back, (-1, 9))[:, :8], output_shape=(height, width),
-        fill_value=0.0, interpolation=interpolation, fill_mode="CONSTANT")
+        fill_value=0.0, interpolation=interpolation, fill_mode=outside)
 
 
 def boxes(top, tall, left, wide, height, width):
