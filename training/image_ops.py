@@ -33,7 +33,7 @@ def matrices(count, *entries):
 
 
 def warp(images, matrices, interpolation, outside="CONSTANT"):
-    """Move the pixels by `matrices`, whose origin is the centre of the image; black or its mirror image ("REFLECT") comes in."""
+    """Move the pixels by `matrices`, whose origin is the centre of the image; black comes in, or, by "REFLECT", its mirror."""
     height, width = images.shape[1:3]
     x, y = (width - 1) / 2, (height - 1) / 2
     to, back = ([[1.0, 0.0, sign * x], [0.0, 1.0, sign * y], [0.0, 0.0, 1.0]] for sign in (1, -1))
