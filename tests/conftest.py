@@ -1,6 +1,7 @@
 """What the tests share: quiet TensorFlow, one small finished run, and MNIST where it lies on this machine."""
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,9 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 import pytest  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
+
+# A shell has its background jobs ignore interrupts, and processes pass that on: those that tests interrupt would not notice.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import pytest
 
+import zoo
 from tests.conftest import ROOT
 from training import data, fit, optimize, prepare, progress, recipes
 from training.fit import train
-import zoo
 from zoo.errors import UserError
 
 DIGITS = recipes.Recipe("r", "lenet5", "digits", epochs=2, batch=256, warmup=0.0, schedule="constant")
