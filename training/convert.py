@@ -32,7 +32,7 @@ def refuse_missing(formats):
 
 def refuse_too_large(model, formats, memory=None):
     """Raise UserError if a conversion would need more than the machine's `memory` in bytes, and be killed for it."""
-    needed = _ONNX_MEMORY * sum(weight.value.numpy().nbytes for weight in model.weights)
+    needed = _ONNX_MEMORY * 4 * model.count_params()
     memory = memory or psutil.virtual_memory().total
     if needed > memory and any(name.startswith("onnx") for name in formats):
         others = [name for name in FILES if not name.startswith("onnx")]
