@@ -70,6 +70,15 @@ def question():
     return json.dumps({"instances": data.load("digits", (32, 32, 1)).test.images[:1].tolist()})
 
 
+def summary(asked, before, after):
+    """What the results of `load`, and the bytes held before and after them, come to."""
+    cuts = quantiles([1e3 * second for one in asked for second in one["seconds"]], n=100)
+    return {"requests/s": round(median(REQUESTS / ROUNDS / one["whole"] for one in asked)),
+            "p50 ms": round(cuts[49], 2), "p99 ms": round(cuts[98], 2), "p99/p50": round(cuts[98] / cuts[49], 2),
+            "errors": sum(one["errors"] for one in asked), "answers": sum(len(one["seconds"]) for one in asked),
+            "MB before": round(before / 1e6, 1), "MB after": round(after / 1e6, 1)}
+
+
 def main(saved_model):
     """Measure, print and keep the results."""
     import psutil
@@ -87,14 +96,8 @@ def main(saved_model):
                 rounds[side].append(ask(name, port, body, REQUESTS // ROUNDS))
                 print(f"round {number + 1}, {side}: {REQUESTS / ROUNDS / rounds[side][-1]['whole']:.0f} a second", flush=True)
         after = {side: process.memory_info().rss for side, process in processes.items()}
-    report = {"machine": machine(), "model": name, "requests": REQUESTS, "connections": CONNECTIONS}
-    for side, asked in rounds.items():
-        cuts = quantiles([1e3 * second for one in asked for second in one["seconds"]], n=100)
-        report[side] = {"requests/s": round(median(REQUESTS / ROUNDS / one["whole"] for one in asked)),
-                        "p50 ms": round(cuts[49], 2), "p99 ms": round(cuts[98], 2), "p99/p50": round(cuts[98] / cuts[49], 2),
-                        "errors": sum(one["errors"] for one in asked),
-                        "answers": sum(len(one["seconds"]) for one in asked),
-                        "MB before": round(before[side] / 1e6, 1), "MB after": round(after[side] / 1e6, 1)}
+    report = {"machine": machine(), "model": name, "requests": REQUESTS, "connections": CONNECTIONS,
+              **{side: summary(asked, before[side], after[side]) for side, asked in rounds.items()}}
     report["ratio"] = round(report["batching"]["requests/s"] / report["no batching"]["requests/s"], 2)
     HERE.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))

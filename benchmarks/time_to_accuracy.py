@@ -39,35 +39,36 @@ class Clock:
         return self.accuracy >= TARGET
 
 
-def course(seed):
-    """Document 002's loop: batches of 64 from a DataLoader of single PIL images, SGD at 0.01 with momentum 0.5."""
+def mnist(part):
+    """What torchvision's MNIST with ToTensor and Normalize is."""
     import numpy as np
     import tensorflow_datasets as tfds
     import torch
     from PIL import Image
-    torch.manual_seed(seed)
+    images, labels = tfds.as_numpy(tfds.load("mnist", split=part, batch_size=-1, as_supervised=True, download=False))
 
     class Mnist(torch.utils.data.Dataset):
-        """What torchvision's MNIST with ToTensor and Normalize does for an item."""
-
-        def __init__(self, part):
-            images, labels = tfds.as_numpy(tfds.load("mnist", split=part, batch_size=-1, as_supervised=True, download=False))
-            self.images, self.labels = images[..., 0], labels.tolist()
-
         def __len__(self):
-            return len(self.labels)
+            return len(labels)
 
         def __getitem__(self, place):
-            pixels = torch.from_numpy(np.array(Image.fromarray(self.images[place]), copy=True))
-            return (pixels[None].float().div(255) - 0.1307).div(0.3081), self.labels[place]
+            pixels = torch.from_numpy(np.array(Image.fromarray(images[place, ..., 0]), copy=True))
+            return (pixels[None].float().div(255) - 0.1307).div(0.3081), int(labels[place])
+    return Mnist()
 
+
+def course(seed):
+    """Document 002's loop: batches of 64 from a DataLoader of single PIL images, SGD at 0.01 with momentum 0.5."""
+    import torch
+    torch.manual_seed(seed)
     net = torch.nn.Sequential(
         torch.nn.Conv2d(1, 10, 5), torch.nn.MaxPool2d(2), torch.nn.ReLU(), torch.nn.Conv2d(10, 20, 5), torch.nn.MaxPool2d(2),
         torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(320, 10))
     optimizer, criterion = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.5), torch.nn.CrossEntropyLoss()
-    train, test = Mnist("train"), Mnist("test")
-    pixels, labels_there = torch.stack([image for image, _ in test]), torch.tensor(test.labels)
-    clock = Clock(lambda: float((net(pixels).argmax(1) == labels_there).float().mean()))
+    test = mnist("test")
+    pixels, truth = next(iter(torch.utils.data.DataLoader(test, len(test))))
+    clock = Clock(lambda: float((net(pixels).argmax(1) == truth).float().mean()))
+    train = mnist("train")
     for _ in range(LONGEST):
         for images, labels in torch.utils.data.DataLoader(train, 64, shuffle=True):
             optimizer.zero_grad()

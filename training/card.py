@@ -80,9 +80,7 @@ def _text_input(trained):
 def markdown(card):
     """Return the card as a page of Markdown."""
     metrics, name = card["metrics"], card["name"]
-    contract = "\n".join(f"- `{key}`: {value}" for key, value in card["input"].items() if ": " in str(value))
-    outputs = "\n".join(f"- `{key}`: {value}" for key, value in card["outputs"].items())
-    files = "\n".join(f"- {key}: `{value}`" for key, value in card["files"].items())
+    inputs = {key: value for key, value in card["input"].items() if ": " in str(value)}
     return f"""# {name}
 
 {card['architecture']} ({card['paper']}): {card['weights']:,} weights, {card['multiply_adds']:,} multiply-adds for \
@@ -95,15 +93,15 @@ Test accuracy {metrics['test_accuracy']:.4f} on {metrics['test_examples']:,} exa
 
 ## What goes in
 
-{contract}
+{_bullets(inputs)}
 
 ## What comes out
 
-{outputs}
+{_bullets(card['outputs'])}
 
 ## Files
 
-{files}
+{_bullets(card['files'])}
 
 ## Served
 
@@ -113,6 +111,10 @@ With TensorFlow Serving, or `zoo serve`, under the name `{name}`:
 
 Versions: {', '.join(f'{package} {number}' for package, number in card['versions'].items())}. Licence: {card['licence']}.
 """
+
+
+def _bullets(items):
+    return "\n".join(f"- `{key}`: {value}" for key, value in items.items())
 
 
 def _curl(card):

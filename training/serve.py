@@ -107,7 +107,24 @@ def _json(content, status=200):
 def app(service):
     """Return the FastAPI application of a `Service`."""
     api = FastAPI(title="zoo serve", docs_url=None, redoc_url=None, openapi_url=None)  # its documentation is TF Serving's
+    _errors(api)
 
+    @api.get("/healthz")
+    @api.get("/health")
+    async def health():
+        return _json({"status": "ok"})
+
+    @api.get("/metrics")
+    async def metrics():
+        return Response(generate_latest(service.registry), media_type="text/plain; version=0.0.4")
+
+    _tensorflow_serving(api, service)
+    serve_page.add(api, service, _json)
+    return api
+
+
+def _errors(api):
+    """Answer every error as TensorFlow Serving does."""
     @api.exception_handler(UserError)
     async def refuse(request, error):
         return _json({"error": " ".join(str(error).split())}, getattr(error, "status", 400))
@@ -123,19 +140,6 @@ def app(service):
     @api.exception_handler(Exception)
     async def broken(request, error):  # uvicorn writes the traceback to stderr
         return _json({"error": f"The server failed: {type(error).__name__}."}, 500)
-
-    @api.get("/healthz")
-    @api.get("/health")
-    async def health():
-        return _json({"status": "ok"})
-
-    @api.get("/metrics")
-    async def metrics():
-        return Response(generate_latest(service.registry), media_type="text/plain; version=0.0.4")
-
-    _tensorflow_serving(api, service)
-    serve_page.add(api, service, _json)
-    return api
 
 
 def _tensorflow_serving(api, service):

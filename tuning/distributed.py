@@ -123,20 +123,30 @@ def _left(study, trials):
 
 
 def _objective(plan, run, declared, args, study, trial, worker, log):
-    """Run one trial, in rounds where Hyperband may stop it between; its row is kept in the database."""
+    """Run one trial, and return its score; its row is kept in the database."""
     if trial.number not in sorted(other.number for other in _alive(study))[:plan.trials]:
         trial.set_user_attr("surplus", True)  # another process took the last one at the same moment
         raise TrialFailed
     taken = next(other for other in _alive(study) if other.number == trial.number)
     number, values = first_of(taken), suggested(trial, declared)
-    kept = attempt.kept(run, number)
-    if kept and attempt.shown(kept["values"]) != values:  # killed before the database had them, and drawn otherwise now
-        shutil.rmtree(attempt.folder_of(run, number))
     if not attempt.fits(plan, declared, args, values):
         tried = {"trial": number, "values": values, "status": "skipped",
                  "error": "Its network is over the limit of weights or multiply-adds."}
         trial.set_user_attr("row", tried)
         raise TrialFailed
+    kept = attempt.kept(run, number)
+    if kept and attempt.shown(kept["values"]) != values:  # killed before the database had them, and drawn otherwise now
+        shutil.rmtree(attempt.folder_of(run, number))
+    tried = _in_rounds(plan, run, declared, args, number, values, trial, worker)
+    if log:
+        report.say(tried, plan.trials)
+    if tried["status"] != "completed":
+        raise TrialFailed(tried["error"])
+    return tried["score"]
+
+
+def _in_rounds(plan, run, declared, args, number, values, trial, worker):
+    """Train until the trial is done, fails, or Hyperband stops it; return its row."""
     for until in _rounds(plan):
         tried = attempt.attempt(plan, run, declared, args, number, {**values, "tuner/epochs": until}, worker)
         trial.set_user_attr("row", tried)
@@ -145,11 +155,7 @@ def _objective(plan, run, declared, args, study, trial, worker, log):
         trial.report(tried["score"], until)
         if until < plan.recipe.epochs and trial.should_prune():
             break
-    if log:
-        report.say(tried, plan.trials)
-    if tried["status"] != "completed":
-        raise TrialFailed(tried["error"])
-    return tried["score"]
+    return tried
 
 
 def _rounds(plan):
