@@ -60,8 +60,8 @@ def search(plan, run, url, log=True):
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats are, to Optuna 5.0
         with _alone_in(run):
             refuse_foreign(run, plan.recipe)
+            study = _study(plan, url, declared)  # first: a mistake in the address is told before the data is loaded
             args = alone.settled(plan, run, declared, worker, "optuna")
-            study = _study(plan, url, declared)
 
         def objective(trial):
             return _objective(plan, run, declared, args, study, trial, worker, log)
