@@ -30,7 +30,7 @@ def _muon(model, data, **fields):
 
 
 def _cifar(model, **fields):
-    """Few validation images, and the paper's augmentation (He et al. 2016, section 4.2)."""
+    """Few validation images, and the paper's augmentation (He et al. 2016, section 4.2) but for what is beyond the edges."""
     return _muon(model, "cifar10", **{"validation": 0.02, "epochs": 40, "augment": {"crop": 4, "flip": True}} | fields)
 
 
@@ -71,7 +71,7 @@ RECIPES = {recipe.name: recipe for recipe in (
     *(_seed_adam(model, "cifar10", 1e-3, _HALVES) for model in ("mlp_cifar", "mlp_cifar_2", "mlp_cifar_3")),
     _cifar("conv_only_128_cifar", model_args={"dropout": 0.3}),
     _seed_adam("conv_only_128_cifar", "cifar10", 1e-5, _HALVES),
-    *(_cifar(model) for model in ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")),
+    *(_cifar(model, label_smoothing=0.1) for model in ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")),
     *(_cifar(model, batch=64) for model in ("densenet40_k12", "densenet_bc100_k12")),
     # Photographs of leaves
     Recipe("lenet-cassava", "lenet_cassava", "cassava", epochs=30, batch=64, augment=_AFFINE),
