@@ -16,7 +16,7 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import ROOT
-from training import evaluate, optimize, precision, recipes
+from training import evaluate, fit, optimize, pipeline, precision, recipes
 from training.fit import train
 from zoo.errors import UserError
 
@@ -96,6 +96,16 @@ def test_killed_at_any_moment_it_ends_bit_for_bit_the_same(tmp_path):
     assert not [key for key in whole if key != "meta" and not np.array_equal(whole[key], resumed[key])]
     models = [keras.models.load_model(folder / "model.keras") for folder in (tmp_path / "whole", run)]
     assert all(np.array_equal(a, b) for a, b in zip(*(model.get_weights() for model in models), strict=True))
+
+
+def test_a_training_step_is_traced_once():
+    dataset, build = fit.prepare(recipes.recipe("lenet5-digits"))
+    model, traces = build(), []
+    fit.compile_model(model, recipes.recipe("lenet5-digits"), 2)
+    loss = model.compute_loss
+    model.compute_loss = lambda *args, **kwargs: traces.append(args) or loss(*args, **kwargs)
+    model.fit(pipeline.batches(dataset.train, 32, 10), steps_per_epoch=2, shuffle=False, verbose=0)
+    assert len(traces) == 1
 
 
 def test_auxiliary_heads_train_with_the_network_and_leave_it(tmp_path):

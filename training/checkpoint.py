@@ -36,8 +36,6 @@ class Checkpoint(keras.callbacks.Callback):
 
     def restore(self, model):
         """Load the state of an interrupted training into the compiled `model`, if there is one."""
-        with model.distribute_strategy.scope():
-            model.optimizer.build(model.trainable_variables)
         self._averages = _inner(model.optimizer).use_ema
         if not self.path.exists():
             return
@@ -49,8 +47,6 @@ class Checkpoint(keras.callbacks.Callback):
             self._metrics = [arrays[f"metrics{i}"] for i in range(meta["metrics"])]
         self.step, self.history, self.seconds = meta["step"], meta["history"], meta["seconds"]
         self._saved_step = self.step
-        logits = keras.tree.map_structure(lambda head: keras.ops.zeros((1, head.shape[-1])), model.output)
-        model.compute_metrics(None, logits, logits)  # makes the metrics' variables; fit resets them
 
     def best(self):
         """Return the history row of the best epoch: highest validation accuracy, then lowest validation loss."""

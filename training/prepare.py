@@ -93,6 +93,10 @@ def compile_model(model, recipe, steps):
     stages = [stage_of(variable.path) for variable in model.trainable_variables]
     model.compile(optimize.optimizer(recipe, steps, stages), loss, loss_weights=weights, jit_compile=False,
                   metrics={"logits": ["accuracy"]} if weights else ["accuracy"])
+    # What is left to the first step to make, the variables of the optimiser and the metrics, has that step traced twice.
+    model.optimizer.build(model.trainable_variables)
+    logits = keras.tree.map_structure(lambda head: keras.ops.zeros((1, head.shape[-1])), model.output)
+    model.compute_metrics(None, logits, logits)  # fit resets them
 
 
 def refuse_too_large(model, batch, memory=None):
