@@ -129,14 +129,14 @@ def _objective(plan, run, declared, args, study, trial, worker, log):
         raise TrialFailed
     taken = next(other for other in _alive(study) if other.number == trial.number)
     number, values = first_of(taken), suggested(trial, declared)
+    kept = attempt.kept(run, number)
+    if kept and attempt.shown(kept["values"]) != values:  # killed before the database had them, and drawn otherwise now
+        shutil.rmtree(attempt.folder_of(run, number))
     if not attempt.fits(plan, declared, args, values):
         tried = {"trial": number, "values": values, "status": "skipped",
                  "error": "Its network is over the limit of weights or multiply-adds."}
         trial.set_user_attr("row", tried)
         raise TrialFailed
-    kept = attempt.kept(run, number)
-    if kept and attempt.shown(kept["values"]) != values:  # killed before the database had them, and drawn otherwise now
-        shutil.rmtree(attempt.folder_of(run, number))
     tried = _in_rounds(plan, run, declared, args, number, values, trial, worker)
     if log:
         report.say(tried, plan.trials)
