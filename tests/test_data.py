@@ -47,24 +47,6 @@ def test_statistics_are_those_of_the_training_part_alone(digits):
     assert mean == pytest.approx(digits.train.images.mean() / 255) and std == pytest.approx(digits.train.images.std() / 255)
 
 
-def test_mnist_has_the_published_counts_and_statistics(mnist_dir):
-    mnist = data.load("mnist", (28, 28, 1), validation=0.1, seed=0, data_dir=mnist_dir)
-    assert [len(part.labels) for part in (mnist.train, mnist.validation, mnist.test)] == [54_000, 6_000, 10_000]
-    (mean,), (std,) = mnist.statistics
-    assert (mean, std) == (pytest.approx(0.1307, abs=2e-4), pytest.approx(0.3081, abs=2e-4))
-    assert mnist.class_names == [str(n) for n in range(10)]
-
-
-def test_a_misspelt_data_set_is_answered_with_the_nearest(tmp_path):
-    with pytest.raises(UserError, match="Unknown data set 'mnistt'. Did you mean 'mnist'?"):
-        data.load("mnistt", (8, 8, 1), data_dir=tmp_path)
-
-
-def test_a_data_set_without_images_is_refused(tmp_path):
-    with pytest.raises(UserError, match="'wine_quality' has no images or texts with one label each; its features are "):
-        data.load("wine_quality", (8, 8, 1), data_dir=tmp_path)
-
-
 def test_a_batch_depends_on_seed_and_step_alone(digits):
     augmented = recipe("lenet5-digits")
     whole = first_batches(digits.train, augmented, 60)
@@ -141,88 +123,6 @@ def test_balanced_sampling_draws_each_class_as_often(uneven):
     counts = np.bincount(labels, minlength=10)
     assert np.abs(counts / len(labels) - 0.1).max() < 4 * np.sqrt(0.1 * 0.9 / len(labels))
     assert same(first_batches(uneven, sampled, 8)[5:], first_batches(uneven, sampled, 3, first=5))
-
-
-def picture(path, size=(20, 10), colour=(200, 30, 30)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size, colour).save(path)
-
-
-def test_a_folder_of_class_folders_is_read_and_divided(tmp_path):
-    for n in range(20):
-        picture(tmp_path / "10" / f"a {n}.jpg", colour=(10 * n, 0, 0))
-        picture(tmp_path / "9" / f"ß{n}.png", colour=(0, 10 * n, 0))
-    (tmp_path / "9" / ".hidden").write_text("no picture")
-    dataset = data.load(str(tmp_path), (4, 4, 3), validation=0.25)
-    assert dataset.class_names == ["9", "10"]
-    assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [24, 8, 8]
-    for part in (dataset.train, dataset.validation, dataset.test):
-        assert np.bincount(part.labels).tolist() == [len(part) / 2] * 2
-        reddish = part.images[..., 0].mean((1, 2)) > part.images[..., 1].mean((1, 2))
-        assert np.array_equal(reddish, (part.labels == 1) & reddish)
-
-
-def test_given_parts_are_kept(tmp_path):
-    for split, count in (("train", 3), ("val", 2), ("test", 1)):
-        for label in ("cat", "dog"):
-            for n in range(count):
-                picture(tmp_path / split / label / f"{n}.png")
-    dataset = data.load(str(tmp_path), (4, 4, 3))
-    assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [6, 4, 2]
-
-
-def test_a_broken_file_ends_in_its_path_or_is_left_out(tmp_path):
-    for n in range(12):
-        picture(tmp_path / "a" / f"{n}.png")
-        picture(tmp_path / "b" / f"{n}.png")
-    broken = tmp_path / "b" / "7.png"
-    broken.write_bytes(broken.read_bytes()[:40])
-    with pytest.raises(UserError, match=f"{broken} cannot be decoded. `zoo doctor {tmp_path}` says what is wrong; --skip-bad"):
-        data.load(str(tmp_path), (4, 4, 3))
-    told = []
-    dataset = data.load(str(tmp_path), (4, 4, 3), skip_bad=True, say=told.append)
-    assert len(dataset.train) + len(dataset.validation) + len(dataset.test) == 23
-    assert any("1 files that cannot be decoded are left out" in line for line in told)
-
-
-@pytest.mark.parametrize("name, words", [("empty", "holds no class folders"), ("gone/x", "Cannot read the folder")])
-def test_a_folder_without_images_is_explained(tmp_path, name, words):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=words):
-        data.load(str(tmp_path / name), (4, 4, 3))
-
-
-def test_too_few_images_to_set_some_aside_are_explained(tmp_path):
-    np.savez(tmp_path / "few.npz", images=np.zeros((3, 4, 4), "uint8"), labels=np.array([0, 0, 1]))
-    with pytest.raises(UserError, match="Cannot set 20% of 3 examples aside by class"):
-        data.load(str(tmp_path / "few.npz"), (4, 4, 1))
-
-
-def test_a_quick_look_refuses_before_anything_is_decoded(tmp_path):
-    for n in range(5):
-        picture(tmp_path / "a" / f"{n}.png"), picture(tmp_path / "A " / f"{n}.png")
-    with pytest.raises(UserError, match=f"{tmp_path}: labels that differ in case.*`zoo doctor {tmp_path}` says more"):
-        data.load(str(tmp_path), (4, 4, 3))
-
-
-def test_arrays_in_a_file_are_read(tmp_path):
-    images = np.random.default_rng(0).integers(0, 256, (40, 6, 6)).astype("uint8")
-    np.savez(tmp_path / "set.npz", x_train=images, y_train=np.arange(40) % 2, x_test=images[:10], y_test=np.arange(10) % 2)
-    dataset = data.load(str(tmp_path / "set.npz"), (6, 6, 1), validation=0)
-    assert np.array_equal(dataset.train.images[..., 0], images) and dataset.class_names == ["0", "1"]
-    assert np.array_equal(dataset.test.labels, np.arange(10) % 2)
-
-
-@pytest.mark.parametrize("arrays, words", [
-    ({"x_train": np.zeros((4, 6)), "y_train": np.zeros(4, int)}, "must be .n, height, width"),
-    ({"x_train": np.zeros((4, 6, 6)), "y_train": np.zeros(3, int)}, "must be 4 whole numbers"),
-    ({"x_train": np.full((4, 6, 6), 0.5), "y_train": np.zeros(4, int)}, "must be pixels of 0 to 255. Received: 0.5 to 0.5"),
-    ({"foo": np.zeros(3)}, "needs the arrays x_train and y_train, or images and labels. It has: foo"),
-])
-def test_arrays_that_will_not_do_are_explained(tmp_path, arrays, words):
-    np.savez(tmp_path / "set.npz", **arrays)
-    with pytest.raises(UserError, match=words):
-        data.load(str(tmp_path / "set.npz"), (6, 6, 1))
 
 
 def test_a_damaged_data_set_is_not_cut_short_in_silence():

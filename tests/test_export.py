@@ -102,6 +102,17 @@ def test_an_export_that_cannot_be_written_says_so(finished_run, tmp_path):
         export.export(finished_run, tmp_path / "file/model")
 
 
+def test_a_shipped_network_is_exported_by_its_name(test_images, tmp_path, zoo_command):
+    done = json.loads(zoo_command("export", "lenet5-digits", "--json").stdout)
+    assert done["path"] == "saved_models/lenet5-digits" and done["examples_of"] == "random"
+    told = json.loads((tmp_path / done["path"] / "assets/card.json").read_text())
+    assert told["metrics"] == zoo.card("lenet5-digits")["metrics"] and told["class_names"] == [str(n) for n in range(10)]
+    answers = tf.saved_model.load(tmp_path / done["path"]).signatures["serving_default"](tf.constant(test_images, tf.float32))
+    np.testing.assert_array_equal(answers["class_id"], zoo.load("lenet5-digits").predict(test_images, verbose=0).argmax(1))
+    wrong = zoo_command("export", "lenet5-digit")
+    assert wrong.returncode == 1 and "Did you mean 'lenet5-digits'?" in wrong.stderr
+
+
 def test_an_unfinished_run_is_not_exported(tmp_path):
     with pytest.raises(UserError, match="is no run directory"):
         export.export(tmp_path, tmp_path / "model")

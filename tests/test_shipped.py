@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 
 import zoo
 from tests.conftest import ROOT
-from training import evaluate, fit, predict, recipes, rerun, results, ship
+from training import evaluate, export, fit, predict, recipes, rerun, results, ship
 from zoo import shipped
 from zoo.__main__ import main
 from zoo.errors import UserError
@@ -225,6 +225,10 @@ def test_sentences_ship_with_their_words(tmp_path, monkeypatch, capfd):
     expected = predict.predict(tmp_path / "run", [tmp_path / "sentences.txt"])
     for one, other in zip(predict.predict("text_mlp-reviews", [tmp_path / "sentences.txt"]), expected, strict=True):
         assert one["label"] == other["label"] and one["probability"] == pytest.approx(other["probability"], abs=1e-6)
+    done = export.export("text_mlp-reviews", tmp_path / "export")
+    assert done["examples_of"] == "random" and done["formats"]["saved_model"]["agreement"] == 1.0
+    for one, other in zip(predict.predict(tmp_path / "export", [tmp_path / "sentences.txt"]), expected, strict=True):
+        assert one["label"] == other["label"]
     monkeypatch.setattr(ship, "LIMIT", 1000)
     with pytest.raises(UserError, match="a shipped model has at most 1,000"):
         ship.ship([tmp_path / "run"], tmp_path / "models")

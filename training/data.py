@@ -81,7 +81,8 @@ def load(name, shape, *, validation=0.1, seed=0, data_dir=None, resize="stretch"
 
 def is_path(name):
     """Return whether the data set `name` is a file or folder of the user's own."""
-    return Path(name).exists() or any(mark in name for mark in ("/", "\\", ".npz", ".csv", ".tsv"))
+    return Path(name).exists() or any(mark in name for mark in ("\\", ".npz", ".csv", ".tsv")) or (
+        "/" in name and not sources.in_tfds(name))  # "emnist/letters" is a configuration of TensorFlow Datasets
 
 
 def own_shape(name, data_dir=None):

@@ -71,6 +71,11 @@ def load(run):
     return keras.models.load_model(f"{run}/model.keras", compile=False), metrics, read(f"{run}/recipe.json")
 
 
+def is_run(source):
+    """Return whether `source` is the path of a run directory, not the name of a shipped network: what exists is a path."""
+    return Path(source).exists() or Path(source).name != str(source)
+
+
 def network(source):
     """Return the trained network of a finished run, or of a shipped model, and what it takes to use it.
 
@@ -84,7 +89,7 @@ def network(source):
         zoo.errors.UserError: if there is neither, or its files are damaged.
     """
     name = str(source)
-    if Path(source).exists() or Path(name).name != name:
+    if is_run(source):
         model, metrics, recipe = load(source)
         return model, metrics["class_names"], recipe, vocabulary(source)
     if name not in shipped.names():

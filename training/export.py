@@ -14,14 +14,15 @@ FORMATS = ("saved_model", *convert.FILES)
 
 
 def export(run, to=None, force=False, formats=("saved_model",), report=False, data_dir=None, count=lambda done, whole: None):
-    """Write the trained network of `run` into the directory `to`, by default saved_models/RECIPE, all of it or nothing.
+    """Write the trained network `run` into the directory `to`, by default in saved_models, all of it or nothing.
 
     `to` is the SavedModel's directory, see `training.signatures.write`; the files of the other formats stand in it, see
     `training.convert`, with labels.txt and, of a text network, vocab.txt. assets/ holds the model card, card.json and
     README.md, and what the SavedModel reads itself; deploy.json and deploy.md hold the report. Everything is written beside
-    `to`, opened in a process that has only its runtime, compared on test examples, and only then renamed.
+    `to`, opened in a process that has only its runtime, compared on examples, and only then renamed.
 
     Args:
+        run: a finished run's directory, compared on its first test examples; or the name of a shipped network, on random ones.
         force: replace an export that is there.
         formats: names of `FORMATS`.
         report: measure each format on this machine, and score it on the whole test part.
@@ -29,25 +30,26 @@ def export(run, to=None, force=False, formats=("saved_model",), report=False, da
         count: is told (done, in all) formats that were measured.
 
     Returns:
-        A dict: path; bytes of the directory; examples compared; difference, the largest of a probability in a format that is
-        not int8; formats, {name: {file, bytes, difference, agreement}}; with `report` deploy, what deploy.json holds.
+        A dict: path; bytes of the directory; examples compared; examples_of, "test" or "random"; difference, the largest of a
+        probability in a format that is not int8; formats, {name: {file, bytes, difference, agreement}}; with `report` deploy,
+        what deploy.json holds.
 
     Raises:
-        zoo.errors.UserError: if there is no finished run, `to` exists and not `force`, a package is missing, it cannot be
+        zoo.errors.UserError: if there is no such network, `to` exists and not `force`, a package is missing, it cannot be
             written, or a format answers otherwise than the network. Nothing is left behind then.
     """
     formats = _known(formats)
     convert.refuse_missing(formats)
-    source = trained.load(run)
+    source = trained.run_or_shipped(run)
     convert.refuse_too_large(source.model, formats)
-    to = Path(to or f"saved_models/{source.recipe.name}")
+    to = Path(to or f"saved_models/{source.name}")
     with publish.replacing(to, force) as scratch:
         written = scratch / "new"
         try:
             files = _write(source, formats, written, data_dir, name=to.name)
         except tf.errors.OpError as error:  # TensorFlow's name for a full disk
             raise UserError(f"Cannot write {to}: {error.message}") from None
-        answers = {"path": str(to), "bytes": _bytes(written), "examples": len(source.examples),
+        answers = {"path": str(to), "bytes": _bytes(written), "examples": len(source.examples), "examples_of": source.of,
                    **_check(source, files, written, scratch)}
         if report:
             exports = {name: (written / found["file"], found["bytes"]) for name, found in answers["formats"].items()}

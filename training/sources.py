@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import requests
 
-from zoo.errors import UserError, unknown
+from zoo.errors import UsageError, UserError, unknown
 
 SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
           "test": "test"}
@@ -101,24 +101,44 @@ def _numerically(name):
     return [int(text) if i % 2 else text for i, text in enumerate(re.split(r"([0-9]+)", name))]
 
 
+def _tfds():
+    import tensorflow_datasets as tfds  # imported late: it takes a second, and digits do without
+    from training import ntc_scv  # noqa: F401 - registers our builder
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    return tfds
+
+
+def in_tfds(name):
+    """Return whether TensorFlow Datasets knows `name`, or what stands before its configuration, as in "emnist/letters"."""
+    return name.partition("/")[0] in _tfds().list_builders(with_community_datasets=False)
+
+
 def tfds_builder(name, data_dir):
     """Return the builder of the TensorFlow Datasets data set `name`, whose examples have an image or a text, and one label.
 
     Raises:
         zoo.errors.UserError: if there is no such data set (the nearest name is given), or it has no such examples.
     """
-    import tensorflow_datasets as tfds  # imported late: it takes a second, and digits do without
-    from training import ntc_scv  # noqa: F401 - registers our builder
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    tfds = _tfds()
     try:
         builder = tfds.builder(name, data_dir=data_dir)
-    except tfds.core.DatasetNotFoundError:
-        raise unknown("data set", name, ["digits", *tfds.list_builders(with_community_datasets=False)]) from None
+    except (tfds.core.DatasetNotFoundError, ValueError):  # ValueError: not a name of theirs, or of a configuration
+        raise _not_found(tfds, name) from None
+    except AssertionError as error:  # of the version; TFDS puts the call before what is wrong
+        raise UserError(str(error).rpartition('": ')[2]) from None
     features = set(builder.info.features or ())
     if "label" not in features or not features & {"image", "text"}:
         raise UserError(f"The data set {name!r} has no images or texts with one label each; its features are "
                         f"{', '.join(builder.info.features)}.")
     return builder
+
+
+def _not_found(tfds, name):
+    base, configuration, _ = name.partition("/")
+    if configuration and in_tfds(name):
+        return unknown("data set", name, [base, *(f"{base}/{known}" for known in tfds.builder_cls(base).builder_configs)])
+    nearest = unknown("data set", name, ["digits", *tfds.list_builders(with_community_datasets=False)])
+    return UsageError(f"{nearest} Nor is there a file or folder {name}.")
 
 
 def prepare(builder):
@@ -131,5 +151,6 @@ def prepare(builder):
         builder.download_and_prepare()
     except (OSError, AssertionError) as error:  # what requests and TFDS raise: no network, disk full, manual download
         reason = str(error) if isinstance(error, AssertionError) else type(error).__name__
-        raise UserError(f"The data set {builder.info.name!r} is not prepared in {builder.data_path.parents[1]} and could "
+        name = builder.info.full_name  # with its version, and configuration if it has any: as many folders
+        raise UserError(f"The data set {name!r} is not prepared in {builder.data_path.parents[name.count('/')]} and could "
                         f"not be downloaded ({reason}). Connect to the network, or name another --data-dir.") from error

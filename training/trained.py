@@ -1,4 +1,4 @@
-"""A finished run as its exports see it: the network, what goes into it and what its answers are called."""
+"""A trained network as its exports see it: the network, what goes into it and what its answers are called."""
 import dataclasses
 from pathlib import Path
 
@@ -6,20 +6,30 @@ import keras
 import numpy as np
 
 from training import evaluate
+from training.images import fit_to
 from training.recipes import Recipe
 from training.vocabulary import Vocabulary
+from zoo import shipped
+
+_DRAWN = 32  # examples for a network that comes without any
 
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """What a finished run has left; see `load`."""
+    """What a finished run has left, see `load`, or what is shipped, see `run_or_shipped`."""
 
-    run: Path
+    run: Path                      # the run directory; a shipped network's own folder
     model: keras.Model             # from images or token ids to logits
     metrics: dict                  # metrics.json
     recipe: Recipe
     vocabulary: Vocabulary | None  # None of an image network
-    examples: np.ndarray           # of the test part: uint8 images (n, height, width, channels), or n UTF-8 texts as bytes
+    examples: np.ndarray           # uint8 images (n, height, width, channels), or n UTF-8 texts as bytes
+    of: str = "test"               # what examples these are: "test", or "random"
+
+    @property
+    def name(self):
+        """What its export is called unless told otherwise: as it is shipped, or as its recipe."""
+        return self.run.name if self.of == "random" else self.recipe.name
 
     @property
     def class_names(self):
@@ -56,6 +66,36 @@ def load(run):
     model, metrics, recipe = evaluate.load(run)
     with np.load(f"{run}/examples.npz") as kept:
         return Trained(Path(run), model, metrics, recipe, evaluate.vocabulary(run), kept["examples"])
+
+
+def run_or_shipped(source):
+    """Return the `Trained` of a finished run, or of a shipped network, whose examples are drawn: it comes without data.
+
+    Args:
+        source: the path of a run directory, or, where nothing has that path, a name of `zoo.shipped`.
+
+    Raises:
+        zoo.errors.UserError: if there is neither, or its files are damaged.
+    """
+    if evaluate.is_run(source):
+        return load(source)
+    model, class_names, recipe, vocabulary = evaluate.network(source)
+    card = shipped.card(source)
+    metrics = {**card["metrics"], "class_names": class_names, "versions": card["trained_with"]}
+    draw = np.random.default_rng(0)
+    examples = _sentences(draw, vocabulary) if vocabulary else _colours(draw, model.input.shape[1:])
+    return Trained(shipped.FOLDER / source, model, metrics, recipe, vocabulary, examples, of="random")
+
+
+def _colours(draw, shape):
+    """Images of a few soft patches each, which networks tell apart better than noise."""
+    return fit_to(draw.integers(0, 256, (_DRAWN, 4, 4, shape[-1]), "uint8"), shape, "stretch").numpy()
+
+
+def _sentences(draw, vocabulary):
+    """Sentences of 1 to 20 known words."""
+    return np.array([" ".join(draw.choice(vocabulary.words[2:], length)).encode()
+                     for length in draw.integers(1, 21, _DRAWN)])
 
 
 def questions(split):

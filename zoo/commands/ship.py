@@ -43,8 +43,8 @@ def predict(model, files, csv_file, as_json):
 
 
 @click.command(epilog=example("zoo export runs/lenet5-digits", "zoo export runs/lenet5-digits --to /models/digits/1",
-                              "zoo export runs/lenet5-digits --formats all --report --force"))
-@click.argument("run", type=click.Path())
+                              "zoo export runs/lenet5-digits --formats all --report --force", "zoo export resnet20-cifar10"))
+@click.argument("run", type=click.Path(), metavar="RUN|NAME")
 @click.option("--to", type=click.Path(), metavar="DIR", help="The export's directory; saved_models/RECIPE by default.")
 @click.option("--force", is_flag=True, help="Replace an export that is there.")
 @click.option("--formats", default="saved_model", metavar="NAMES", show_default=True,
@@ -53,7 +53,10 @@ def predict(model, files, csv_file, as_json):
 @data_dir_option
 @json_option
 def export(run, to, force, formats, report, data_dir, as_json):
-    """Write the trained network of RUN as a SavedModel, or in other formats, and check each in a process of its own."""
+    """Write the trained network of RUN as a SavedModel, or in other formats, and check each in a process of its own.
+
+    NAME is a shipped model, such as lenet5-digits.
+    """
     with quiet_import():
         from training import deploy
         from training import export as work
@@ -66,8 +69,9 @@ def export(run, to, force, formats, report, data_dir, as_json):
     for name, found in done["formats"].items():
         where = done["path"] if name == "saved_model" else f"{done['path']}/{found['file']}"
         alone = "TensorFlow" if name == "saved_model" else "LiteRT" if name.startswith("litert") else "ONNX Runtime"
-        click.echo(f"{where}: {found['bytes']:,} bytes; opened with {alone} alone, {done['examples']} test examples: "
-                   f"{found['agreement']:.0%} of the labels alike, probabilities within {found['difference']:.0e}")
+        click.echo(f"{where}: {found['bytes']:,} bytes; opened with {alone} alone, {done['examples']} "
+                   f"{done['examples_of']} examples: {found['agreement']:.0%} of the labels alike, probabilities within "
+                   f"{found['difference']:.0e}")
     if report:
         table(*deploy.cells(done["deploy"]), right=range(1, 9))
     if "saved_model" in done["formats"]:
