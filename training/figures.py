@@ -5,6 +5,7 @@ from matplotlib.figure import Figure
 
 _CELLS = 20  # up to so many classes a confusion matrix shows its numbers
 _NAMES = 60  # up to so many, their names; beyond, their places in the order of the classes
+_STEEP = 3   # times the largest training loss: above, a validation before batch normalisation has settled is told, not drawn
 _SHARES = LinearSegmentedColormap.from_list("shares", [(0.14, 0.39, 0.77, 0), (0.14, 0.39, 0.77, 1)])  # on any ground
 
 
@@ -29,10 +30,14 @@ def curve(history, name):
 
 
 def _curve(axes, history, name):
-    epochs = [row["epoch"] for row in history]
+    epochs, limit = [row["epoch"] for row in history], _STEEP * max(row["loss"] for row in history)
     for key, label in ((name, "training"), (f"val_{name}", "validation")):
         if key in history[0]:
-            axes.plot(epochs, [row[key] for row in history], marker=".", label=label)
+            values = np.array([row[key] for row in history])
+            axes.plot(epochs, np.where(values > limit, np.nan, values), marker=".", label=label)
+            for place in np.flatnonzero(values > limit):  # a line to there would flatten the rest
+                axes.annotate(f"{values[place]:.3g}\u2191", (epochs[place], 1), (5, -3), ("data", "axes fraction"),
+                              "offset points", va="top", color=axes.lines[-1].get_color())
     axes.set(xlabel="epoch", ylabel=name, title=name.capitalize())
     axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axes.grid(alpha=0.3)
