@@ -1,4 +1,5 @@
 """Recipes: what can be set, and what is refused."""
+import dataclasses
 import json
 
 import pytest
@@ -51,11 +52,31 @@ def test_a_recipe_file_repeats_the_recipe(tmp_path):
 
 
 @pytest.mark.parametrize("text, words", [("{", "is not a recipe"), ("[1]", "is not a recipe"), ("{}", "is not a recipe"),
-                                         ('{"epocs": 3}', "Did you mean 'epochs'")])
+                                         ("\udcff", "is not a recipe"), ('{"epocs": 3}', "Did you mean 'epochs'")])
 def test_a_broken_recipe_file_is_explained(tmp_path, text, words):
-    (tmp_path / "recipe.json").write_text(text)
+    (tmp_path / "recipe.json").write_text(text, errors="surrogateescape")
     with pytest.raises(UsageError, match=words):
         recipes.read(tmp_path / "recipe.json")
+
+
+@pytest.mark.parametrize("fields, words", [
+    ({"data": 5}, "data must be text. Received: 5."),
+    ({"epochs": "many"}, "epochs must be a whole number. Received: 'many'."),
+    ({"epochs": True}, "epochs must be a whole number. Received: True."),
+    ({"frozen": "all"}, "frozen must be a list. Received: 'all'."),
+    ({"name": "../x"}, "name must be one that a folder can have. Received: '../x'."),
+    ({"folds": 1}, "folds must be 0, for the given parts, or at least 2. Received: 1."),
+    ({"stage_rates": {"c1": -1}}, "stage_rates must be numbers of at least 0. Received: -1 for c1."),
+])
+def test_a_value_that_no_recipe_can_have_is_explained(tmp_path, fields, words):
+    (tmp_path / "recipe.json").write_text(json.dumps({**json.loads(LENET.to_json()), **fields}))
+    with pytest.raises(UsageError) as raised:
+        recipes.read(tmp_path / "recipe.json")
+    assert str(raised.value) == words
+
+
+def test_a_whole_number_does_for_a_number():
+    assert dataclasses.replace(LENET, warmup=2, learning_rate=1).warmup == 2
 
 
 def test_a_missing_recipe_file_is_named(tmp_path):

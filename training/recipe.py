@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from zoo.errors import UsageError, unknown
-from zoo.settings import builder_args, convert, split_setting
+from zoo.settings import builder_args, check_type, convert, split_setting
 
 RESIZES = ("stretch", "crop", "pad")
 BALANCES = ("none", "weights", "sampling")
@@ -53,6 +53,21 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self):
+        for known in dataclasses.fields(self):
+            check_type(known.name, getattr(self, known.name), known.type)
+        if Path(self.name).name != self.name:
+            raise UsageError(f"name must be one that a folder can have. Received: {self.name!r}.")
+        self._check_numbers()
+        for name, choices in (("resize", RESIZES), ("balance", BALANCES)):
+            if getattr(self, name) not in choices:
+                raise unknown(name, getattr(self, name), choices)
+        if self.balance == "weights" and {"mixup", "cutmix"} & set(self.augment):
+            raise UsageError("balance='weights' needs one class an image, and mixup and cutmix give two. "
+                             "balance='sampling' goes with them.")
+
+    def _check_numbers(self):
+        if self.folds == 1:
+            raise UsageError("folds must be 0, for the given parts, or at least 2. Received: 1.")
         for name, low, high in (("epochs", 1, None), ("batch", 1, None), ("validation", 0, 0.5), ("warmup", 0, None),
                                 ("learning_rate", 0, None), ("label_smoothing", 0, 0.99), ("weight_decay", 0, None),
                                 ("seed", 0, 2**31 - 1), ("momentum", 0, 1), ("clip", 0, None), ("accumulate", 1, None),
@@ -63,12 +78,9 @@ class Recipe:
             if not value >= low or (high is not None and value > high):
                 bound = f"at least {low}" if high is None else f"{low} to {high}"
                 raise UsageError(f"{name} must be {bound}. Received: {value}.")
-        for name, choices in (("resize", RESIZES), ("balance", BALANCES)):
-            if getattr(self, name) not in choices:
-                raise unknown(name, getattr(self, name), choices)
-        if self.balance == "weights" and {"mixup", "cutmix"} & set(self.augment):
-            raise UsageError("balance='weights' needs one class an image, and mixup and cutmix give two. "
-                             "balance='sampling' goes with them.")
+        for stage, factor in self.stage_rates.items():
+            if not isinstance(factor, (int, float)) or not factor >= 0:
+                raise UsageError(f"stage_rates must be numbers of at least 0. Received: {factor!r} for {stage}.")
 
     def to_json(self):
         """Return the recipe as indented JSON, all fields."""
@@ -79,7 +91,8 @@ def read(path):
     """Return the recipe in a recipe.json.
 
     Raises:
-        zoo.errors.UsageError: if the file cannot be read, is no JSON object, or has a field that no recipe has.
+        zoo.errors.UsageError: if the file cannot be read, is no JSON object, or has a field that no recipe has, or a
+            value that the field cannot have.
     """
     try:
         fields = json.loads(Path(path).read_text())
@@ -91,7 +104,7 @@ def read(path):
         return Recipe(**fields)
     except OSError as error:
         raise UsageError(f"Cannot read the recipe {path}: {error.strerror}.") from None
-    except (json.JSONDecodeError, TypeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
         raise UsageError(f"{path} is not a recipe: {error}.") from None
 
 

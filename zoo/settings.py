@@ -5,7 +5,7 @@ import inspect
 from zoo.errors import UsageError, unknown
 from zoo.registry import spec
 
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false",
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", list: "a list",
           dict: """a dictionary such as {'shift': 2}""", tuple: "numbers separated by commas"}
 
 
@@ -25,11 +25,11 @@ def builder_args(model, settings, also=()):
     return args
 
 
-def split_setting(setting):
-    """Return (name, value) of "name=value"."""
+def split_setting(setting, option="--set"):
+    """Return (name, value) of "name=value", as the command line's `option` takes it."""
     name, equals, value = setting.partition("=")
     if not equals:
-        raise UsageError(f"--set takes name=value, such as epochs=5. Received: {setting!r}.")
+        raise UsageError(f"{option} takes name=value, such as batch=64. Received: {setting!r}.")
     return name.strip(), value.strip()
 
 
@@ -50,5 +50,15 @@ def convert(name, text, kind):
     if kind is tuple and isinstance(value, (list, int)):
         value = tuple(value) if isinstance(value, list) else (value,)
     if kind is not type(None) and type(value) is not kind:
-        raise UsageError(f"{name} must be {_WORDS.get(kind, kind.__name__)}. Received: {text!r}.")
+        raise _of_another_type(name, kind, text)
     return value
+
+
+def check_type(name, value, kind):
+    """Raise UsageError if `value` is not of the type `kind`; a whole number is a float, too."""
+    if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool) and kind is not bool:
+        raise _of_another_type(name, kind, value)
+
+
+def _of_another_type(name, kind, received):
+    return UsageError(f"{name} must be {_WORDS.get(kind, kind.__name__)}. Received: {received!r}.")
