@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from zoo.errors import UsageError, unknown
+from zoo.errors import UsageError, UserError, unknown
 
 ARCHITECTURES = ("lenet", "mlp", "convnets", "alexnet", "vgg", "inception", "inception_v3", "inception_v4", "resnet",
                  "resnet_cifar", "densenet", "mobilenet", "mobilenet_v2", "textcnn")
@@ -113,7 +113,8 @@ def build(name, **overrides):
         (batch, classes), or to the pooled features if `classes=0`.
 
     Raises:
-        zoo.errors.UsageError: if the name is unknown, the input is too small for the network, or the weights do not fit it.
+        zoo.errors.UsageError: if the name is unknown, the input is too small for the network, an argument has a value that it
+            cannot have, or the weights do not fit it.
         zoo.errors.UserError: if the weights cannot be downloaded.
         TypeError: if an override is not an argument of the builder.
     """
@@ -123,6 +124,18 @@ def build(name, **overrides):
     if weights is not None:
         from zoo.weights import pretrained  # imports Keras
         return pretrained(found, weights, overrides)
-    model = found.builder(**{**found.options, **overrides})
+    model = _built(found, overrides, users=":" in name)
     model.name = found.name
     return model
+
+
+def _built(found, overrides, users):
+    given = inspect.signature(found.builder).bind(**{**found.options, **overrides})
+    try:
+        return found.builder(*given.args, **given.kwargs)
+    except UserError:
+        raise
+    except (TypeError, ValueError) as error:  # Keras's, of a value that no layer can have
+        if users:  # a fault in a builder of your own is found by its traceback
+            raise
+        raise UsageError(f"{found.name} cannot be built with {overrides}: {' '.join(str(error).split())}") from error
