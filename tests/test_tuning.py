@@ -55,6 +55,15 @@ def test_a_recipe_over_the_limit_is_skipped_by_name(tmp_path):
     assert not list(tmp_path.glob("run/trials/0000/tensorboard")), "it was trained"
 
 
+def test_limits_that_nothing_is_within_are_told(tmp_path, capfd):
+    def rates(hp, recipe):
+        return {"learning_rate": hp.Float("learning_rate", 1e-4, 1e-2)}
+    plan = Plan(MISHAP, "random", space=rates, max_params=7, trials=2)
+    with pytest.raises(UserError, match="^No network of the space was found that is within --max-params and --max-flops"):
+        search(plan, tmp_path / "run")
+    assert "10 candidates passed over: their networks are over the limits" in capfd.readouterr().out
+
+
 def test_the_best_trial_becomes_a_recipe(finished):
     run, rows, plan = finished
     assert rows[0]["values"] == {"fate": "better"} and rows[0]["score"] > rows[1]["score"] > 0.1

@@ -167,3 +167,14 @@ def test_a_space_of_the_users_own(tmp_path, text, words):
 def test_a_missing_space_is_named(tmp_path):
     with pytest.raises(UsageError, match="Cannot read the space .*gone.py: No such file"):
         spaces.load(tmp_path / "gone.py")
+
+
+@pytest.mark.parametrize("program, words", [
+    ("def space(hp:", "cannot be run: SyntaxError"), ("x = 1", "defines no function space"),
+    ("def space(hp): raise RuntimeError('out')", "failed: RuntimeError: out"),
+    ("def space(hp, recipe): return hp.Float('rate')", "failed: TypeError: .*missing"),
+])
+def test_a_space_that_fails_is_named(tmp_path, program, words):
+    (tmp_path / "space.py").write_text(program)
+    with pytest.raises(UsageError, match=f"space.py {words}"):
+        spaces.declared(spaces.load(tmp_path / "space.py"), DIGITS)

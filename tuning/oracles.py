@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 OBJECTIVE = "val_accuracy"
-_COLLISIONS = 1000  # candidates refused in a row before the space counts as exhausted
+_COLLISIONS = 300  # candidates refused in a row before the space counts as exhausted
 
 
 class _Kept:

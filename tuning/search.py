@@ -5,6 +5,7 @@ from the first on, and those with a result are answered from it. As the algorith
 (`tuning.oracles`), the rest is as if nothing had happened.
 """
 import dataclasses
+import itertools
 import json
 import tempfile
 import warnings
@@ -57,7 +58,7 @@ def search(plan, run, log=True):
     with claim(run, plan.recipe) as run, Worker(plan.data_dir, log) as worker, _known_warning():
         rows = []
         args = settled(plan, run, declared, worker)
-        asked = oracle(plan.algorithm, declared, lambda values: fits(plan, declared, args, values),
+        asked = oracle(plan.algorithm, declared, _feasible(plan, declared, args, log),
                        lambda number: kept(run, number), trials=plan.trials, seed=plan.seed, epochs=plan.recipe.epochs)
         while (trial := asked.create_trial("search")).status == "RUNNING":
             tried = attempt(plan, run, declared, args, int(trial.trial_id), trial.hyperparameters.values, worker,
@@ -69,6 +70,18 @@ def search(plan, run, log=True):
             if log:
                 report.say(tried, plan.trials)
     return finished(plan, run, rows)
+
+
+def _feasible(plan, declared, args, log):
+    """What the oracle asks of each candidate: `fits`. Every tenth that is passed over is told, as each takes its time."""
+    passed = itertools.count(1)
+
+    def feasible(values):
+        fit = fits(plan, declared, args, values)
+        if not fit and (number := next(passed)) % 10 == 0 and log:
+            print(f"{number} candidates passed over: their networks are over the limits", flush=True)
+        return fit
+    return feasible
 
 
 def write_tables(plan, run, declared, rows):
@@ -84,8 +97,10 @@ def finished(plan, run, rows):
     """Write search.html; return the rows best first, or raise UserError if none succeeded."""
     ranked = report.ranked(rows)
     write(run / "search.html", report.page(plan.recipe, rows))
-    if not ranked or ranked[0]["status"] != "completed":
-        raise UserError(f"No trial in {run} succeeded. The first one: {rows[0]['error'] if rows else 'there was none'}")
+    if not ranked:
+        raise UserError("No network of the space was found that is within --max-params and --max-flops. Raise them.")
+    if ranked[0]["status"] != "completed":
+        raise UserError(f"No trial in {run} succeeded. The first one: {rows[0]['error']}")
     return ranked
 
 

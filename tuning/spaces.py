@@ -56,7 +56,7 @@ def load(path):
     """Return the function `space` of a Python file of the user's own, as a function of (hp, recipe).
 
     Raises:
-        zoo.errors.UsageError: if the file cannot be read or has no such function.
+        zoo.errors.UsageError: if the file cannot be read or has no such function; from that function, if it fails.
     """
     names = {"__name__": "space", "__file__": str(path)}
     try:
@@ -69,7 +69,14 @@ def load(path):
     space = names.get("space")
     if not callable(space):
         raise UsageError(f"{path} defines no function space(hp).")
-    return space if len(inspect.signature(space).parameters) > 1 else lambda hp, recipe: space(hp)
+    both = len(inspect.signature(space).parameters) > 1
+
+    def called(hp, recipe):
+        try:
+            return space(hp, recipe) if both else space(hp)
+        except Exception as error:
+            raise UsageError(f"The space {path} failed: {type(error).__name__}: {error}") from error
+    return called
 
 
 def apply(recipe, found):
@@ -97,7 +104,7 @@ def declared(space, recipe, fixed=()):
     """
     free, pinned = kt.HyperParameters(), kt.HyperParameters()
     space(free, recipe)
-    for name, value in map(split_setting, fixed):
+    for name, value in (split_setting(setting, "--fix") for setting in fixed):
         if name not in free:
             raise unknown("hyperparameter of --fix", name, [hp.name for hp in free.space])
         pinned.Fixed(name, convert(name, value, type(free[name])))
