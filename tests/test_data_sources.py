@@ -124,3 +124,9 @@ def test_arrays_that_will_not_do_are_explained(tmp_path, arrays, words):
     np.savez(tmp_path / "set.npz", **arrays)
     with pytest.raises(UserError, match=words):
         data.load(str(tmp_path / "set.npz"), (6, 6, 1))
+
+
+def test_a_file_of_no_arrays_is_not_taken_for_a_pickle(tmp_path):
+    (tmp_path / "set.npz").write_bytes(b"PK, but no archive")
+    with pytest.raises(UserError, match="Cannot read .*set.npz as .npz: File is not a zip file."):
+        data.load(str(tmp_path / "set.npz"), (6, 6, 1))

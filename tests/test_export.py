@@ -113,6 +113,11 @@ def test_a_shipped_network_is_exported_by_its_name(test_images, tmp_path, zoo_co
     assert wrong.returncode == 1 and "Did you mean 'lenet5-digits'?" in wrong.stderr
 
 
+def test_an_unknown_format_is_told_beside_all():
+    with pytest.raises(UserError, match="Unknown format 'litter'. Did you mean 'litert'?"):
+        export.export("lenet5-digits", formats=["all", "litter"])
+
+
 def test_an_unfinished_run_is_not_exported(tmp_path):
     with pytest.raises(UserError, match="is no run directory"):
         export.export(tmp_path, tmp_path / "model")

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from training import doctor, evaluate, export, fit, folds, predict, recipes, text_data
+from zoo.__main__ import main
 from zoo.errors import UserError
 
 GOOD, BAD = ("good", "lovely", "fine", "quán rất ngon"), ("poor", "awful", "dull", "quán rất dở")
@@ -74,6 +75,22 @@ def test_cross_validation_trains_each_fold_once(recipe, tmp_path):
     before = (tmp_path / "fold0/model.keras").stat().st_mtime_ns
     assert folds.cross_validate(short, tmp_path, log=False)["accuracies"] == scores
     assert (tmp_path / "fold0/model.keras").stat().st_mtime_ns == before
+
+
+def test_folds_that_cannot_be_are_told(recipe, table, tmp_path, monkeypatch, capfd):
+    with pytest.raises(UserError, match="folds must be at most 120, as many as its smallest class has .*: 121"):
+        text_data.load(dataclasses.replace(recipe, folds=121))
+    monkeypatch.chdir(tmp_path)
+    for args, words in ((["textcnn", "--data", str(table), "--strategy", "multi_worker"], "--folds trains on one machine"),
+                        (["lenet5-digits"], "folds are for sentences, and the examples of digits are images. Received: 3.")):
+        assert main(["train", *args, "--folds", "3"]) and words in capfd.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_class_is_too_few(tmp_path):
+    (tmp_path / "t.csv").write_text("text,label\n" + "".join(f"{n} films,good\n" for n in range(20)))
+    with pytest.raises(UserError, match="t.csv: expected at least 2 classes, received 1"):
+        fit.train(recipes.recipe("textcnn", str(tmp_path / "t.csv")), tmp_path / "run", log=False)
 
 
 def test_it_learns_and_is_scored(run):

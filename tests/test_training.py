@@ -57,8 +57,10 @@ def test_a_run_of_another_recipe_is_left_alone(finished_run):
 
 
 def test_a_training_that_cannot_start_leaves_no_directory(tmp_path):
-    with pytest.raises(UserError, match="at least 16x16"):
-        train(recipes.Recipe("small", "lenet5", "digits", {"input_shape": (8, 8, 1)}), tmp_path / "run")
+    for args, words in (({"input_shape": (8, 8, 1)}, "at least 16x16"),
+                        ({"classes": 3}, "classes must be 10, as digits has, or be left out. Received: 3")):
+        with pytest.raises(UserError, match=words):
+            train(recipes.Recipe("small", "lenet5", "digits", args), tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
 

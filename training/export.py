@@ -60,12 +60,10 @@ def export(run, to=None, force=False, formats=("saved_model",), report=False, da
 
 
 def _known(formats):
-    if "all" in formats:
-        return FORMATS
     for name in formats:
-        if name not in FORMATS:
+        if name not in ("all", *FORMATS):
             raise unknown("format", name, ("all", *FORMATS))
-    return tuple(dict.fromkeys(formats))
+    return FORMATS if "all" in formats else tuple(dict.fromkeys(formats))
 
 
 def _write(source, formats, to, data_dir, name):

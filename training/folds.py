@@ -8,10 +8,10 @@ from training.fit import train
 from training.run_dir import write
 
 
-def cross_validate(recipe, run, data_dir=None, log=True):
+def cross_validate(recipe, run, data_dir=None, log=True, **options):
     """Train once for each of `recipe.folds` folds, in RUN/fold0, RUN/fold1 and so on, and write RUN/folds.json.
 
-    The seed of a fold is the recipe's plus the fold's number.
+    The seed of a fold is the recipe's plus the fold's number. `options` are further ones of `training.fit.train`.
 
     Returns:
         The content of folds.json: the accuracy on each fold's test part, their mean and standard deviation, and the seconds.
@@ -24,7 +24,7 @@ def cross_validate(recipe, run, data_dir=None, log=True):
         if log:
             print(f"fold {fold + 1} of {recipe.folds}", flush=True)
         one = dataclasses.replace(recipe, fold=fold, seed=recipe.seed + fold)
-        runs.append(train(one, Path(run) / f"fold{fold}", data_dir, log))
+        runs.append(train(one, Path(run) / f"fold{fold}", data_dir, log, **options))
     accuracies = [metrics["test_accuracy"] for metrics in runs]
     result = {"recipe": recipe.name, "folds": recipe.folds, "test_accuracy": statistics.mean(accuracies),
               "stdev": statistics.stdev(accuracies), "accuracies": accuracies,

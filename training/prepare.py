@@ -10,7 +10,8 @@ from training import data, optimize, text_data, vocabulary
 from training.augment import check
 from training.batch_norm import fuse
 from training.freeze import frozen_stages, stage_of
-from zoo.errors import UserError, unknown
+from zoo.blocks import positive
+from zoo.errors import UsageError, UserError, unknown
 from zoo.inception import AUX_WEIGHT
 
 
@@ -25,24 +26,40 @@ def prepare(recipe, data_dir=None, *, say=lambda line: None, **told):
 
 def arguments(recipe, data_dir=None, *, say=lambda line: None, **told):
     """Return the recipe's `training.data.Dataset` and a dict of the arguments that `prepare` calls its builder with."""
-    spec = zoo.spec(recipe.model)
-    args = dict(recipe.model_args)
-    if text_data.is_text(recipe.data, data_dir):
-        _refuse_mismatch(spec, "vocab_size", recipe, "sentences")
-        dataset = text_data.load(recipe, data_dir)
-        args |= {"vocab_size": len(dataset.vocabulary), "classes": len(dataset.class_names),
-                 **_vectors(recipe, dataset.vocabulary, {**spec.defaults, **args}, say)}
-        return data.limited(dataset, recipe), args
+    kind = _sentences if text_data.is_text(recipe.data, data_dir) else _images
+    dataset, args = kind(recipe, zoo.spec(recipe.model), dict(recipe.model_args), data_dir, say, **told)
+    count = len(dataset.class_names)
+    if count < 2:
+        raise UserError(f"{recipe.data}: expected at least 2 classes, received {count}.")
+    if args.get("classes", count) != count:
+        raise UserError(f"classes must be {count}, as {recipe.data} has, or be left out. Received: {args['classes']}.")
+    return dataset, args | {"classes": count}
+
+
+def _sentences(recipe, spec, args, data_dir, say, **told):
+    _refuse_mismatch(spec, "vocab_size", recipe, "sentences")
+    dataset = text_data.load(recipe, data_dir)
+    args |= {"vocab_size": len(dataset.vocabulary),
+             **_vectors(recipe, dataset.vocabulary, {**spec.defaults, **args}, say)}
+    return data.limited(dataset, recipe), args
+
+
+def _images(recipe, spec, args, data_dir, say, **told):
     _refuse_mismatch(spec, "input_shape", recipe, "images")
+    if recipe.folds:
+        raise UserError(f"folds are for sentences, and the examples of {recipe.data} are images. Received: {recipe.folds}.")
     if "input_shape" not in args:
         args["input_shape"] = (*spec.defaults["input_shape"][:2], data.own_shape(recipe.data, data_dir)[-1])
-    check(recipe.augment, args["input_shape"][-1])
-    dataset = data.load(recipe.data, tuple(args["input_shape"]), validation=recipe.validation, seed=recipe.seed,
+    shape = tuple(args["input_shape"])
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        raise UsageError(f"input_shape must be height, width and 1 or 3 channels. Received: {', '.join(map(str, shape))}.")
+    positive(input_shape=shape)
+    check(recipe.augment, shape[2])
+    dataset = data.load(recipe.data, shape, validation=recipe.validation, seed=recipe.seed,
                         data_dir=data_dir, resize=recipe.resize, skip_bad=recipe.skip_bad, say=say, **told)
     dataset = data.limited(dataset, recipe)
     if recipe.normalise:
         args["mean"], args["std"] = dataset.statistics
-    args["classes"] = len(dataset.class_names)
     return dataset, args
 
 

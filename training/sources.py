@@ -1,6 +1,8 @@
 """Where examples come from: folders of images, arrays in .npz files, and TensorFlow Datasets."""
 import logging
 import re
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -62,9 +64,11 @@ def arrays(path, check=True):
         zoo.errors.UserError: if the file cannot be read or holds anything else.
     """
     try:
+        with zipfile.ZipFile(path):  # np.load would take what is none for a pickle, and recommend it
+            pass
         with np.load(path, allow_pickle=False) as file:
             held = {name: file[name] for name in file.files}
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"Cannot read {path} as .npz: {error}.") from None
     parts = {}
     for split, pairs in _NPZ_NAMES.items():

@@ -9,6 +9,7 @@ from training import sources, text
 from training.data import TEST_SHARE, Dataset, divide, is_path
 from training.store import Split
 from training.vocabulary import Vocabulary
+from zoo.errors import UserError
 
 
 def is_text(name, data_dir=None):
@@ -79,6 +80,10 @@ def listing(name, data_dir=None):
 def _parts(whole, counts, recipe):
     """The given parts of `whole`, which stand one after the other; or one fold as the test part, and the rest to train on."""
     if recipe.folds:
+        smallest = np.bincount(whole.labels).min()
+        if recipe.folds > smallest:
+            raise UserError(f"folds must be at most {smallest}, as many as its smallest class has examples. Received: "
+                            f"{recipe.folds}.")
         divided = list(StratifiedKFold(recipe.folds, shuffle=True, random_state=0).split(whole.rows, whole.labels))
         train, test = divided[recipe.fold]
         return {"train": dataclasses.replace(whole, rows=train), "test": dataclasses.replace(whole, rows=test)}

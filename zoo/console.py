@@ -3,10 +3,11 @@ import contextlib
 import os
 import signal
 import sys
+from pathlib import Path
 
 import click
 
-from zoo.errors import unknown
+from zoo.errors import UserError, unknown
 
 
 INTERRUPTED = "Interrupted. The same command goes on where this one stopped."
@@ -38,6 +39,12 @@ def table(head, rows, right=()):
     for row in cells:
         line = (cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
         click.echo("  ".join(line).rstrip())
+
+
+def refuse_unwritable(file):
+    """Raise UserError if `file` is a folder or would lie in none; a command tells it before the work, not after it."""
+    if Path(file).is_dir() or not Path(file).absolute().parent.is_dir():
+        raise UserError(f"Cannot write {file}: {'it is a folder' if Path(file).is_dir() else 'there is no such folder'}.")
 
 
 @contextlib.contextmanager

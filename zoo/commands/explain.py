@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from zoo.console import data_dir_option, example, json_option, quiet_import
+from zoo.console import data_dir_option, example, json_option, quiet_import, refuse_unwritable
 from zoo.errors import UsageError, UserError
 
 
@@ -32,8 +32,7 @@ def explain(run, image, text, filters, to, data_dir, as_json):
         from training.run_dir import results, write
     if run:
         results(run)  # a missing run is told before a missing folder in it
-    if not to.absolute().parent.is_dir() or to.is_dir():  # before the work, not after it
-        raise UserError(f"Cannot write {to}: {'it is a folder' if to.is_dir() else 'there is no such folder'}.")
+    refuse_unwritable(to)
     if run:
         explained = work.explain(run, image, text, data_dir)
         page, told = explain_page.run_page(explained), work.summary(explained)

@@ -1,10 +1,9 @@
 """Using what was trained: `zoo predict`, `zoo export`."""
 import json
-from pathlib import Path
 
 import click
 
-from zoo.console import data_dir_option, example, json_option, quiet_import, table
+from zoo.console import data_dir_option, example, json_option, quiet_import, refuse_unwritable, table
 from zoo.errors import UserError
 
 
@@ -20,8 +19,8 @@ def predict(model, files, csv_file, as_json):
     EXPORT is an exported directory or a .tflite or .onnx file in one; NAME is a shipped model, such as lenet5-digits. What is
     no image is told, and the exit code is then 1.
     """
-    if csv_file and not Path(csv_file).absolute().parent.is_dir():
-        raise UserError(f"Cannot write {csv_file}: there is no such folder.")  # before the work, not after it
+    if csv_file:
+        refuse_unwritable(csv_file)
     with quiet_import():
         from training import predict as work
         from training.progress import counter

@@ -4,6 +4,7 @@ import json
 import click
 
 from zoo.console import data_dir_option, example, json_option, quiet_import, table
+from zoo.errors import UsageError
 
 
 @click.command(epilog=example("zoo train lenet5-digits", "zoo train lenet5-mnist --data-dir ~/tensorflow_datasets",
@@ -40,7 +41,9 @@ def train(name, data, file, run, data_dir, settings, strategy, deterministic, sk
     run = run or f"runs/{recipe.name}"
     if recipe.folds > 1 and fields["folds"]:
         from training import folds
-        result = folds.cross_validate(recipe, run, data_dir, log=not as_json)
+        if strategy == "multi_worker":
+            raise UsageError("--folds trains on one machine. Several can share one fold: --set folds=10 --set fold=0.")
+        result = folds.cross_validate(recipe, run, data_dir, log=not as_json, strategy=strategy, deterministic=deterministic)
         click.echo(json.dumps(result, indent=2) if as_json else
                    f"{recipe.name}: test accuracy {result['test_accuracy']:.4f} ± {result['stdev']:.4f} over {recipe.folds} "
                    f"folds, {result['seconds']:.0f} s of training. Results are in {run}")
