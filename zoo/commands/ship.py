@@ -44,7 +44,7 @@ def predict(model, files, csv_file, as_json):
 @click.command(epilog=example("zoo export runs/lenet5-digits", "zoo export runs/lenet5-digits --to /models/digits/1",
                               "zoo export runs/lenet5-digits --formats all --report --force", "zoo export resnet20-cifar10"))
 @click.argument("run", type=click.Path(), metavar="RUN|NAME")
-@click.option("--to", type=click.Path(), metavar="DIR", help="The export's directory; saved_models/RECIPE by default.")
+@click.option("--to", type=click.Path(), metavar="DIR", help="The export's directory; in saved_models by default.")
 @click.option("--force", is_flag=True, help="Replace an export that is there.")
 @click.option("--formats", default="saved_model", metavar="NAMES", show_default=True,
               help="saved_model, litert, litert-fp16, litert-int8, onnx, onnx-int8, joined by commas; or all.")
