@@ -2,6 +2,7 @@
 
 RUN/trials/NUMBER holds recipe.json, trial.json (what was tried) and, once the trial has ended, result.json.
 """
+import functools
 import json
 import os
 import shutil
@@ -28,8 +29,13 @@ def candidate(plan, declared, values):
 
 def size(recipe, args):
     """Return (weights, multiply-adds) of a recipe's network, counted without making the weights."""
+    return _size(recipe.model, json.dumps({**args, **recipe.model_args}, sort_keys=True))
+
+
+@functools.cache  # most of what is searched does not change the network
+def _size(model, args):
     with keras.StatelessScope(initialize_variables=False):
-        model = zoo.build(recipe.model, **{**args, **recipe.model_args})
+        model = zoo.build(model, **json.loads(args))
         counts = model.count_params(), total_multiply_adds(model)
     keras.utils.clear_session()  # forgets the weights that were not made
     return counts
