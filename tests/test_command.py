@@ -111,17 +111,22 @@ def test_tensorflow_still_needs_to_be_kept_quiet():
     assert loud.stderr
 
 
-def test_train_evaluate_predict_and_export_from_an_empty_folder(zoo_command, tmp_path):
-    trained = zoo_command("train", "lenet5-digits", "--epochs", "1", "--set", "batch=128")
-    assert trained.returncode == 0 and not trained.stderr
-    assert trained.stdout.splitlines()[0] == "1,797 images of 32x32x1: 1.8 MB in memory"
-    assert trained.stdout.splitlines()[1].startswith("epoch 1/1  accuracy ")
-    assert trained.stdout.splitlines()[-1] == "Next: zoo export runs/lenet5-digits"
-    scores = json.loads(zoo_command("evaluate", "runs/lenet5-digits", "--json").stdout)
-    assert f"test accuracy {scores['accuracy']:.4f} on 360 examples" in trained.stdout
-    exported = zoo_command("export", "runs/lenet5-digits")
-    assert exported.stdout.splitlines()[-1] == "Next: zoo predict saved_models/lenet5-digits IMAGE"
-    told = [json.loads(zoo_command("predict", model, "runs/lenet5-digits/curves.png", "--json").stdout)[0]
+def test_train_evaluate_predict_and_export_from_an_empty_folder(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+
+    def said(*args):
+        assert main(list(args)) == 0
+        out, err = capfd.readouterr()
+        assert not err
+        return out
+    trained = said("train", "lenet5-digits", "--epochs", "1", "--set", "batch=128")
+    assert trained.splitlines()[0] == "1,797 images of 32x32x1: 1.8 MB in memory"
+    assert trained.splitlines()[1].startswith("epoch 1/1  accuracy ")
+    assert trained.splitlines()[-1] == "Next: zoo export runs/lenet5-digits"
+    scores = json.loads(said("evaluate", "runs/lenet5-digits", "--json"))
+    assert f"test accuracy {scores['accuracy']:.4f} on 360 examples" in trained
+    assert said("export", "runs/lenet5-digits").splitlines()[-1] == "Next: zoo predict saved_models/lenet5-digits IMAGE"
+    told = [json.loads(said("predict", model, "runs/lenet5-digits/curves.png", "--json"))[0]
             for model in ("runs/lenet5-digits", "saved_models/lenet5-digits")]
     assert told[0]["label"] == told[1]["label"] and abs(told[0]["probability"] - told[1]["probability"]) < 1e-5
 

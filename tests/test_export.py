@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import zoo
 from training import convert, data, export, predict, signatures
+from zoo.__main__ import main
 from zoo.errors import UserError
 
 STRANGER = """
@@ -102,15 +103,16 @@ def test_an_export_that_cannot_be_written_says_so(finished_run, tmp_path):
         export.export(finished_run, tmp_path / "file/model")
 
 
-def test_a_shipped_network_is_exported_by_its_name(test_images, tmp_path, zoo_command):
-    done = json.loads(zoo_command("export", "lenet5-digits", "--json").stdout)
+def test_a_shipped_network_is_exported_by_its_name(test_images, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "lenet5-digits", "--json"]) == 0
+    done = json.loads(capfd.readouterr().out)
     assert done["path"] == "saved_models/lenet5-digits" and done["examples_of"] == "random"
     told = json.loads((tmp_path / done["path"] / "assets/card.json").read_text())
     assert told["metrics"] == zoo.card("lenet5-digits")["metrics"] and told["class_names"] == [str(n) for n in range(10)]
     answers = tf.saved_model.load(tmp_path / done["path"]).signatures["serving_default"](tf.constant(test_images, tf.float32))
     np.testing.assert_array_equal(answers["class_id"], zoo.load("lenet5-digits").predict(test_images, verbose=0).argmax(1))
-    wrong = zoo_command("export", "lenet5-digit")
-    assert wrong.returncode == 1 and "Did you mean 'lenet5-digits'?" in wrong.stderr
+    assert main(["export", "lenet5-digit"]) == 1 and "Did you mean 'lenet5-digits'?" in capfd.readouterr().err
 
 
 def test_an_unknown_format_is_told_beside_all():
