@@ -99,7 +99,7 @@ def _quantise(whole, to, name, samples):
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
     if name == "tokens":
-        quantization.quantize_dynamic(whole, to)
+        quantization.quantize_dynamic(whole, to, weight_type=quantization.QuantType.QUInt8)  # older runtimes know no other
         return
 
     class Reader(quantization.CalibrationDataReader):
