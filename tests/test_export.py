@@ -1,6 +1,7 @@
 """The SavedModel: what it takes, what it answers, and that nothing half-made is left behind."""
 import csv
 import json
+import shutil
 import subprocess
 import sys
 
@@ -118,6 +119,16 @@ def test_a_shipped_network_is_exported_by_its_name(test_images, tmp_path, monkey
 def test_an_unknown_format_is_told_beside_all():
     with pytest.raises(UserError, match="Unknown format 'litter'. Did you mean 'litert'?"):
         export.export("lenet5-digits", formats=["all", "litter"])
+
+
+@pytest.mark.parametrize("content", [b"", b"PK damaged", None])
+def test_a_model_that_cannot_be_opened_is_told_with_its_version(finished_run, tmp_path, content):
+    run = shutil.copytree(finished_run, tmp_path / "run")
+    (run / "model.keras").unlink() if content is None else (run / "model.keras").write_bytes(content)
+    words = f"^Cannot open .*model.keras with Keras {keras.__version__}; Keras {keras.__version__} made it: .+"
+    with pytest.raises(UserError, match=words) as raised:
+        export.export(run, tmp_path / "model")
+    assert "\n" not in str(raised.value) and not (tmp_path / "model").exists()
 
 
 def test_an_unfinished_run_is_not_exported(tmp_path):

@@ -1,5 +1,6 @@
 """How good a trained network is on images it has not seen."""
 import dataclasses
+import zipfile
 from pathlib import Path
 
 import keras
@@ -65,10 +66,15 @@ def load(run):
     """Return the trained model, the metrics.json and the recipe of the finished run in the directory `run`.
 
     Raises:
-        zoo.errors.UserError: if there is no finished run.
+        zoo.errors.UserError: if there is no finished run, or its model cannot be opened.
     """
-    metrics = run_dir.results(run)
-    return keras.models.load_model(f"{run}/model.keras", compile=False), metrics, read(f"{run}/recipe.json")
+    metrics, recipe, file = run_dir.results(run), read(f"{run}/recipe.json"), f"{run}/model.keras"
+    try:
+        return keras.models.load_model(file, compile=False), metrics, recipe
+    except (OSError, TypeError, ValueError, zipfile.BadZipFile) as error:  # Keras ends with the innermost of its reasons
+        made = metrics.get("versions", {}).get("keras", "of unknown version")
+        raise UserError(f"Cannot open {file} with Keras {keras.__version__}; Keras {made} made it: "
+                        f"{str(error).strip().splitlines()[-1]}") from error
 
 
 def is_run(source):
