@@ -40,13 +40,7 @@ def train(name, data, file, run, data_dir, settings, strategy, deterministic, sk
     recipe = known.override(recipe, [*settings, *given, *["skip_bad=true"] * skip_bad])
     run = run or f"runs/{recipe.name}"
     if recipe.folds > 1 and fields["folds"]:
-        from training import folds
-        if strategy == "multi_worker":
-            raise UsageError("--folds trains on one machine. Several can share one fold: --set folds=10 --set fold=0.")
-        result = folds.cross_validate(recipe, run, data_dir, log=not as_json, strategy=strategy, deterministic=deterministic)
-        click.echo(json.dumps(result, indent=2) if as_json else
-                   f"{recipe.name}: test accuracy {result['test_accuracy']:.4f} ± {result['stdev']:.4f} over {recipe.folds} "
-                   f"folds, {result['seconds']:.0f} s of training. Results are in {run}")
+        _cross_validate(recipe, run, data_dir, as_json, strategy, deterministic)
         return
     metrics = fit.train(recipe, run, data_dir, log=not as_json, strategy=strategy, deterministic=deterministic)
     if metrics is None:
@@ -58,6 +52,16 @@ def train(name, data, file, run, data_dir, settings, strategy, deterministic, sk
     click.echo(f"{recipe.name}: test accuracy {metrics['test_accuracy']:.4f} on {metrics['test_examples']:,} examples"
                f"{_uneven(metrics)}, {metrics['seconds']:.0f} s of training. Results, model and pictures are in {run}")
     click.echo(f"Next: zoo export {run}")
+
+
+def _cross_validate(recipe, run, data_dir, as_json, strategy, deterministic):
+    from training import folds
+    if strategy == "multi_worker":
+        raise UsageError("--folds trains on one machine. Several can share one fold: --set folds=10 --set fold=0.")
+    result = folds.cross_validate(recipe, run, data_dir, log=not as_json, strategy=strategy, deterministic=deterministic)
+    click.echo(json.dumps(result, indent=2) if as_json else
+               f"{recipe.name}: test accuracy {result['test_accuracy']:.4f} ± {result['stdev']:.4f} over {recipe.folds} "
+               f"folds, {result['seconds']:.0f} s of training. Results are in {run}")
 
 
 def _uneven(metrics):
