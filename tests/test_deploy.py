@@ -13,7 +13,9 @@ from training import convert, data, deploy, export, recipes, trained
 from training.fit import train
 from zoo.errors import UserError
 
-NETWORKS = ("lenet5", "resnet20", "textcnn")
+# How many times the bytes of its weights and vocabulary a SavedModel may take. Five signatures and the decoding of images are
+# 70 KB whatever the network, over a quarter of LeNet-5's weights.
+NETWORKS = {"lenet5": 1.3, "resnet20": 1.1, "textcnn": 1.1}
 ITEMS = 200
 BLOCKED = "import sys\nfor name in {}: sys.modules[name] = None\nimport numpy as np\nmodel, questions = sys.argv[1:]\n"
 STRANGERS = {
@@ -87,13 +89,10 @@ def test_every_format_was_compared_and_is_no_larger_than_its_numbers(exports, na
     assert list(answer["formats"]) == list(export.FORMATS)
     for format, found in answer["formats"].items():
         assert found["agreement"] >= deploy.AGREEMENT and found["difference"] <= deploy.TOLERANCE.get(format, 0.5), format
-    variables = sum(file.stat().st_size for file in (exported / "variables").iterdir())
-    graph = (exported / "saved_model.pb").stat().st_size
     vocabulary = (exported / "vocab.txt").stat().st_size if (exported / "vocab.txt").exists() else 0
-    assert weights <= variables <= 1.1 * weights
-    # The graph of two small networks of images is over a tenth of their weights, even Keras's own with one signature.
-    assert answer["formats"]["saved_model"]["bytes"] <= 1.1 * (weights + vocabulary) + (0 if vocabulary else graph)
-    assert graph < 500_000, "the graph holds no weights"
+    card = (file.stat().st_size for file in (exported / "assets").iterdir() if file.name != "vocab.txt")
+    saved = answer["formats"]["saved_model"]["bytes"] + vocabulary + sum(card)
+    assert weights < saved <= NETWORKS[name] * (weights + vocabulary)
     assert (exported / "model-int8.tflite").stat().st_size < 0.6 * (exported / "model.tflite").stat().st_size
 
 

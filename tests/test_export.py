@@ -65,10 +65,20 @@ def test_a_stranger_with_tensorflow_alone_gets_a_label(exported, finished_run, t
     assert asked.stdout.strip() == predict.predict(finished_run, [tmp_path / "digit.png"])[0]["label"], asked.stderr
 
 
-def test_the_weights_are_on_disk_once(exported):
-    weights = 4 * 61_706
-    on_disk = sum(file.stat().st_size for file in (exported[0] / "variables").iterdir())
-    assert weights <= on_disk <= 1.1 * weights
+@pytest.mark.parametrize("constant", [signatures.CONSTANT, 0])
+def test_the_weights_are_on_disk_once(finished_run, tmp_path, monkeypatch, constant):
+    """As constants of the graph, or, of a network over that limit, as variables."""
+    monkeypatch.setattr(signatures, "CONSTANT", constant)
+    found = export.export(finished_run, tmp_path / "model")
+    weights, graph = 4 * 61_706, (tmp_path / "model/saved_model.pb").stat().st_size
+    variables = sum(file.stat().st_size for file in (tmp_path / "model/variables").iterdir())
+    assert weights < graph + variables <= (1.3 if constant else 1.6) * weights
+    assert variables < 0.01 * weights if constant else weights <= variables <= 1.1 * weights
+    assert len(tf.saved_model.load(tmp_path / "model").weights) == (0 if constant else 10)
+    assert found["difference"] < 1e-5
+
+
+def test_what_is_added_to_the_model_is_its_card(exported):
     assert exported[1]["bytes"] - exported[1]["formats"]["saved_model"]["bytes"] < 10_000, "the card"
     assert exported[1]["bytes"] == sum(f.stat().st_size for f in exported[0].rglob("*") if f.is_file())
 

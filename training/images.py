@@ -61,8 +61,9 @@ _EXIF_BYTES = 4096  # EXIF is the first or second segment of a JPEG, and the ori
 def _orientation(data):
     """EXIF's orientation, 1 (upright) to 8, of the encoded image; 1 where it has none."""
     head = tf.strings.substr(data, 0, _EXIF_BYTES)
-    found = [tf.strings.substr(tf.strings.split(head, tag, maxsplit=1)[1:], 0, 1) for tag in _TAGS]
-    value = tf.io.decode_raw(tf.strings.reduce_join(tf.concat(found, 0)) + b"\x01", tf.uint8)[0]
+    # tf.strings.split makes a ragged tensor of this, which is most of the operations of an exported graph.
+    behind = [tf.raw_ops.StringSplitV2(input=[head], sep=tag, maxsplit=1).values[1:] for tag in _TAGS]
+    value = tf.io.decode_raw(tf.strings.reduce_join(tf.concat([*behind, [b"\x01"]], 0)), tf.uint8)[0]
     return tf.where((value >= 1) & (value <= 8), tf.cast(value, tf.int32), 1)
 
 
@@ -72,7 +73,7 @@ _TURNS = ((False, False, False), (False, False, True), (False, True, True), (Fal
 
 
 def _upright(image, orientation):
-    swap, reverse_rows, reverse_columns = tf.unstack(tf.constant(_TURNS)[orientation - 1])
-    image = tf.cond(swap, lambda: tf.transpose(image, (1, 0, 2)), lambda: image)
-    image = tf.cond(reverse_rows, lambda: image[::-1], lambda: image)
-    return tf.cond(reverse_columns, lambda: image[:, ::-1], lambda: image)
+    def turned():
+        swap, *reverse = tf.unstack(tf.constant(_TURNS)[orientation - 1])
+        return tf.raw_ops.Reverse(tensor=tf.transpose(image, tf.where(swap, (1, 0, 2), (0, 1, 2))), dims=[*reverse, False])
+    return tf.cond(orientation > 1, turned, lambda: image)

@@ -1,7 +1,7 @@
 """The SavedModel: from pixels, encoded images or sentences to probabilities and labels, in TensorFlow's own operations.
 
-Endpoints without `track`, which would write every weight a second time; and one function that all of them call, which would
-else be written once for each.
+Written by TensorFlow, as Keras's `export` would write every weight a second time; and with one function that all signatures
+call, which would else be written once for each.
 """
 import keras
 import numpy as np
@@ -11,7 +11,11 @@ import zoo
 from training.images import decode, fit_to
 from training.vocabulary import token_ids
 
-BEST = 5  # classes in top_k
+BEST = 5              # classes in top_k
+# Bytes of weights up to which they are constants of the graph: TensorFlow folds batch normalisation away, and nothing is
+# written of each variable to save and restore it, which is a third of the file of a small network. In a large one they would
+# cost many times their size in memory.
+CONSTANT = 8_000_000
 BAD_IMAGE = "no JPEG, PNG, GIF, BMP or WebP image, or damaged"
 
 
@@ -33,9 +37,10 @@ def write(trained, path):
     Returns:
         What each signature is to be asked for a comparison with the network on `trained.examples`: {name: array}.
     """
-    archive = keras.export.ExportArchive()
-    (_text if trained.vocabulary else _images)(archive, trained)
-    archive.write_out(str(path), verbose=False)
+    used = tf.Module()
+    used.weights = [] if _small(trained.model) else [weight.value for weight in trained.model.weights]
+    used.lookup = trained.vocabulary and trained.vocabulary.lookup(trained.run / "vocab.txt")
+    tf.saved_model.save(used, str(path), _text(trained, used.lookup) if trained.vocabulary else _images(trained))
     examples = trained.examples
     if trained.vocabulary:
         return {"serving_default": examples, "features": examples}
@@ -44,72 +49,86 @@ def write(trained, path):
             "from_bytes": np.array([tf.io.encode_png(image).numpy() for image in examples])}
 
 
-def _images(archive, trained):
+def _images(trained):
     shape = trained.model.input.shape[1:]
     pixels, whole, encoded = (tf.TensorSpec((None, *shape), tf.float32, name="image"),
                               tf.TensorSpec((None, *shape), tf.uint8, name="image"),
                               tf.TensorSpec((None,), tf.string, name="image_bytes"))
     answers = _answers(trained, pixels)
-    decoded = tf.function(lambda image_bytes: _decoded(image_bytes, shape, trained.recipe.resize), input_signature=[encoded],
-                          autograph=False)
+    decoded = _function(lambda image_bytes: _decoded(image_bytes, shape, trained.recipe.resize), encoded)
 
     def from_bytes(image_bytes):
         images, good = decoded(image_bytes)
         return _without_bad(answers(images)[0], good)
 
-    archive.add_endpoint("serving_default", lambda image: answers(image)[0], [pixels])
-    archive.add_endpoint("serving_uint8", lambda image: answers(tf.cast(image, tf.float32))[0], [whole])
-    archive.add_endpoint("from_bytes", from_bytes, [encoded])
-    archive.add_endpoint("features", lambda image: {"features": answers(image)[1]}, [pixels])
+    signatures = {
+        "serving_default": _function(lambda image: answers(image)[0], pixels),
+        "serving_uint8": _function(lambda image: answers(tf.cast(image, tf.float32))[0], whole),
+        "from_bytes": _function(from_bytes, encoded),
+        "features": _function(lambda image: {"features": answers(image)[1]}, pixels)}
     if zoo.stages(trained.model):
-        archive.add_endpoint("stages", lambda image_bytes: answers(decoded(image_bytes)[0])[2], [encoded])
+        signatures["stages"] = _function(lambda image_bytes: answers(decoded(image_bytes)[0])[2], encoded)
+    return signatures
 
 
-def _text(archive, trained):
-    lookup = trained.vocabulary.lookup(trained.run / "vocab.txt")
-    archive.track(lookup)  # the table of words is no variable, and its file has to go along
+def _text(trained, lookup):
     sentences = tf.TensorSpec((None,), tf.string, name="text")
     answers = _answers(trained, sentences, lambda text: token_ids(text, lookup, trained.recipe.max_tokens))
-    archive.add_endpoint("serving_default", lambda text: answers(text)[0], [sentences])
-    archive.add_endpoint("features", lambda text: {"features": answers(text)[1]}, [sentences])
+    return {"serving_default": _function(lambda text: answers(text)[0], sentences),
+            "features": _function(lambda text: {"features": answers(text)[1]}, sentences)}
+
+
+def _function(python_function, spec):
+    return tf.function(python_function, input_signature=[spec], autograph=False)
 
 
 def _answers(trained, spec, prepare=lambda inputs: inputs):
     """A tf.function from what `spec` describes to (answers, features, maps by stage); what is unused is not computed."""
     stages = list(zoo.stages(trained.model))
     maps = zoo.features(trained.model, stages).output if stages else {}
-    network = keras.Model(trained.model.input, (trained.model.output, trained.features, maps))
-    names = tf.constant(trained.class_names)
+    network = _inference(keras.Model(trained.model.input, (trained.model.output, trained.features, maps)))
 
     def answers(inputs):
-        logits, features, maps = network(prepare(inputs), training=False)
-        probabilities = tf.nn.softmax(logits)
+        logits, features, maps = network(prepare(inputs))
+        names, probabilities = tf.constant(trained.class_names), tf.nn.softmax(logits)
         class_id, best = tf.argmax(probabilities, axis=1), tf.math.top_k(probabilities, min(BEST, len(trained.class_names)))
         return {"probabilities": probabilities, "class_id": class_id, "label": tf.gather(names, class_id),
                 "top_k": tf.gather(names, best.indices), "top_k_probabilities": best.values}, features, maps
-    return tf.function(answers, input_signature=[spec], autograph=False)
+    return _function(answers, spec)
+
+
+def _inference(model):
+    """The Keras model as a function; see `CONSTANT`."""
+    if not _small(model):
+        return lambda inputs: model(inputs, training=False)
+    weights = [[weight.numpy() for weight in part] for part in (model.trainable_variables, model.non_trainable_variables)]
+    return lambda inputs: model.stateless_call(
+        *([tf.constant(weight) for weight in part] for part in weights), inputs, training=False)[0]
+
+
+def _small(model):
+    return 4 * model.count_params() <= CONSTANT
 
 
 def _decoded(image_bytes, shape, resize):
     """(images, whether each is one): float32 (n, *shape), black where the bytes are no image; bool (n,).
 
     An operation that fails takes the whole graph with it, but in a dataset only its element: what cannot be decoded drops
-    out, and the rest go where they belong. An element past the end keeps the batch from being empty.
+    out, and the rest go where they belong. An element at the end keeps the batch from being empty.
     """
     count = tf.size(image_bytes, tf.int64)
-    read = tf.data.Dataset.from_tensor_slices(image_bytes).enumerate().map(
-        lambda place, data: (place, fit_to(decode(data)[None], shape, resize)[0])).ignore_errors()
-    end = tf.data.Dataset.from_tensors((count, tf.zeros(shape, tf.uint8)))
+    read = tf.data.Dataset.from_tensor_slices(image_bytes).enumerate().map(lambda place, data: (
+        place, tf.squeeze(fit_to(tf.expand_dims(decode(data), 0), shape, resize), 0))).ignore_errors()
+    end = tf.data.Dataset.from_tensors((tf.constant(-1, tf.int64), tf.zeros(shape, tf.uint8)))
     places, images = read.concatenate(end).batch(count + 1).get_single_element()
-    images = tf.scatter_nd(places[:, None], tf.cast(images, tf.float32), (count + 1, *shape))[:-1]
-    good = tf.scatter_nd(places[:, None], tf.ones_like(places), [count + 1])[:-1] > 0
+    images = tf.math.unsorted_segment_sum(tf.cast(images, tf.float32), places, count)  # nothing is added, and -1 left out
+    good = tf.math.unsorted_segment_sum(tf.ones_like(places), places, count) > 0
     return tf.ensure_shape(images, (None, *shape)), good
 
 
 def _without_bad(answers, good):
-    nothing = {"class_id": tf.constant(-1, tf.int64)}
-    kept = {}
+    nothing, column, kept = {"class_id": tf.constant(-1, tf.int64)}, good[:, None], {}
     for name, answer in answers.items():
-        mask = good if answer.shape.rank == 1 else good[:, None]
-        kept[name] = tf.where(mask, answer, nothing.get(name, "" if answer.dtype == tf.string else 0.0))
+        kept[name] = tf.where(good if answer.shape.rank == 1 else column, answer,
+                              nothing.get(name, "" if answer.dtype == tf.string else 0.0))
     return kept | {"error": tf.where(good, "", BAD_IMAGE)}
