@@ -46,7 +46,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/scaling.py
 	$(BIN)/zoo train lenet5-digits --run $(RUN)
 	$(BIN)/zoo export $(RUN) --to $(TO) --force
-	$(BIN)/python benchmarks/export.py $(RUN)
+	$(BIN)/python benchmarks/export.py $(RUN) resnet20-cifar10 textcnn-uit_vsfc
 	$(BIN)/python benchmarks/serve.py $(TO)
 	test ! -d "$(IMAGES)" || $(BIN)/python benchmarks/pipeline.py $(IMAGES)
 	test ! -d "$(TFDS_DATA_DIR)/mnist" || $(BIN)/python benchmarks/time_to_accuracy.py 1

@@ -1,8 +1,8 @@
 """What does the exported signature cost at batch 1 over a function written by hand?
 
-`python benchmarks/export.py RUN...` exports each finished run, loads the SavedModel, and in the same process calls in turn its
-serving_default and a tf.function of the same network with a softmax, the least that answers probabilities. It compares the
-median call. Results go to benchmarks/export.json.
+`python benchmarks/export.py RUN|NAME...` exports each finished run or shipped network, loads the SavedModel, and in the same
+process calls in turn its serving_default and a tf.function of the same network with a softmax, the least that answers
+probabilities. It compares the median call. Results go to benchmarks/export.json.
 """
 import json
 import sys
@@ -17,12 +17,12 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 
 def sides(run, folder):
-    """Return {side: a function without arguments that answers one example}."""
+    """Return the network's name and {side: a function without arguments that answers one example}."""
     import tensorflow as tf
 
     from training import export, trained
     export.export(run, folder)
-    source, loaded = trained.load(run), tf.saved_model.load(folder)
+    source, loaded = trained.run_or_shipped(run), tf.saved_model.load(folder)
     if source.vocabulary:
         question, words = tf.constant(source.examples[:1]), source.vocabulary.lookup()
         from training.vocabulary import token_ids
@@ -38,14 +38,14 @@ def sides(run, folder):
             return tf.nn.softmax(source.model(image, training=False))
     signature, function = loaded.signatures["serving_default"], tf.function(by_hand, input_signature=[spec])
     takes = next(iter(signature.structured_input_signature[1]))
-    return {"signature": lambda: signature(**{takes: question})["probabilities"].numpy(),
-            "by hand": lambda: function(question).numpy(), "loaded": lambda: loaded}
+    return source.recipe.model, {"signature": lambda: signature(**{takes: question})["probabilities"].numpy(),
+                                 "by hand": lambda: function(question).numpy(), "loaded": lambda: loaded}
 
 
 def compare(run):
-    """Return the median milliseconds of each side and their ratio."""
+    """Return the network's name, and the median milliseconds of each side and their ratio."""
     with tempfile.TemporaryDirectory() as folder:
-        asked = sides(run, Path(folder) / "model")
+        name, asked = sides(run, Path(folder) / "model")
         times = {side: [] for side in ("signature", "by hand")}
         for number in range(ROUNDS + 1):
             for side in times:
@@ -55,14 +55,13 @@ def compare(run):
                     if number:
                         times[side].append(1e3 * (time.perf_counter() - start))
     medians = {side: round(median(values), 3) for side, values in times.items()}
-    return {"median ms": medians, "ratio": round(medians["signature"] / medians["by hand"], 3), "calls": ROUNDS * CALLS}
+    return name, {"median ms": medians, "ratio": round(medians["signature"] / medians["by hand"], 3), "calls": ROUNDS * CALLS}
 
 
 def main(runs):
     """Measure, print and keep the results."""
     from training.finish import machine
-    from training.run_dir import results
-    report = {"machine": machine(), **{results(run)["model"]: compare(run) for run in runs}}
+    report = {"machine": machine(), **dict(compare(run) for run in runs)}
     HERE.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))
 
