@@ -3,6 +3,8 @@
 Written by TensorFlow, as Keras's `export` would write every weight a second time; and with one function that all signatures
 call, which would else be written once for each.
 """
+import math
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -11,11 +13,11 @@ import zoo
 from training.images import decode, fit_to
 from training.vocabulary import token_ids
 
-BEST = 5              # classes in top_k
-# Bytes of weights up to which they are constants of the graph: TensorFlow folds batch normalisation away, and nothing is
-# written of each variable to save and restore it, which is a third of the file of a small network. In a large one they would
-# cost many times their size in memory.
-CONSTANT = 8_000_000
+BEST = 5  # classes in top_k
+# Bytes up to which a weight is a constant of the graph, not a variable. TensorFlow then works out ahead what depends on it
+# alone, most of batch normalisation, and nothing is written to save and restore it, a third of the file of a small network.
+# Large ones cost several times their size in memory.
+CONSTANT = 200_000
 BAD_IMAGE = "no JPEG, PNG, GIF, BMP or WebP image, or damaged"
 
 
@@ -38,7 +40,7 @@ def write(trained, path):
         What each signature is to be asked for a comparison with the network on `trained.examples`: {name: array}.
     """
     used = tf.Module()
-    used.weights = [] if _small(trained.model) else [weight.value for weight in trained.model.weights]
+    used.weights = [weight.value for weight in trained.model.weights if not _constant(weight)]
     used.lookup = trained.vocabulary and trained.vocabulary.lookup(trained.run / "vocab.txt")
     tf.saved_model.save(used, str(path), _text(trained, used.lookup) if trained.vocabulary else _images(trained))
     examples = trained.examples
@@ -98,16 +100,15 @@ def _answers(trained, spec, prepare=lambda inputs: inputs):
 
 
 def _inference(model):
-    """The Keras model as a function; see `CONSTANT`."""
-    if not _small(model):
-        return lambda inputs: model(inputs, training=False)
-    weights = [[weight.numpy() for weight in part] for part in (model.trainable_variables, model.non_trainable_variables)]
+    """The Keras model as a function, with `CONSTANT` kept to."""
+    weights = [[weight.numpy() if _constant(weight) else weight.value for weight in part]
+               for part in (model.trainable_variables, model.non_trainable_variables)]
     return lambda inputs: model.stateless_call(
-        *([tf.constant(weight) for weight in part] for part in weights), inputs, training=False)[0]
+        *([tf.convert_to_tensor(weight) for weight in part] for part in weights), inputs, training=False)[0]
 
 
-def _small(model):
-    return 4 * model.count_params() <= CONSTANT
+def _constant(weight):
+    return 4 * math.prod(weight.shape) <= CONSTANT
 
 
 def _decoded(image_bytes, shape, resize):
