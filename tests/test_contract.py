@@ -1,4 +1,5 @@
 """What every network of the zoo keeps, whatever its paper: the model contract."""
+import functools
 import json
 import re
 
@@ -13,8 +14,14 @@ from zoo.layer_table import layer_table
 
 @pytest.fixture(autouse=True)
 def _fresh_names():
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)  # collecting garbage takes longer than most tests here
     keras.utils.set_random_seed(0)
+
+
+@functools.cache
+def tiny(name):
+    """The network at its small size, built once for all tests that only look at it."""
+    return zoo.build(name, **TINY[name])
 
 
 def takes_tokens(name):
@@ -58,8 +65,8 @@ def test_zero_classes_give_pooled_float32_features(name):
     assert "logits" not in [layer.name for layer in model.layers]
 
 
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name, policy", [(name, "mixed_bfloat16") for name in TINY]
+                         + [(name, "mixed_float16") for name in ONE_OF_EACH])
 def test_pixels_and_logits_stay_float32_under_mixed_precision(name, policy):
     keras.config.set_dtype_policy(policy)
     try:
@@ -75,34 +82,34 @@ def test_pixels_and_logits_stay_float32_under_mixed_precision(name, policy):
 
 @pytest.mark.parametrize("name", TINY)
 def test_graph_is_flat_and_of_built_in_layers(name):
-    for layer in zoo.build(name, **TINY[name]).layers:
+    for layer in tiny(name).layers:
         assert not isinstance(layer, keras.Model), layer.name
         assert type(layer).__module__.startswith("keras."), layer.name
 
 
 @pytest.mark.parametrize("name", TINY)
 def test_every_layer_is_named_by_its_place(name):
-    for layer in zoo.build(name, **TINY[name]).layers:
+    for layer in tiny(name).layers:
         anonymous = re.sub(r"_|\d+$", "", layer.name) == re.sub(r"\d+$", "", type(layer).__name__.lower())
         assert not anonymous or layer.name in ("flatten", "dropout"), f"{layer.name} has only its default name"
 
 
 @pytest.mark.parametrize("name", TINY)
 def test_every_stage_can_be_tapped(name):
-    model = zoo.build(name, **TINY[name])
+    model = tiny(name)
     taps = zoo.features(model, list(zoo.stages(model)))(pixels(model, 1))
     assert set(taps) == set(zoo.stages(model)) and len(taps) >= 2
 
 
 @pytest.mark.parametrize("name", TINY)
 def test_table_accounts_for_every_weight(name):
-    model = zoo.build(name, **TINY[name])
+    model = tiny(name)
     assert sum(row.weights for row in layer_table(model)) == model.count_params()
 
 
 @pytest.mark.parametrize("name", OTHERS_SLOW)
 def test_config_round_trip_gives_the_same_network(name, tmp_path):
-    model = zoo.build(name, **TINY[name])
+    model = tiny(name)
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     assert json.loads(again.to_json())["config"] == json.loads(model.to_json())["config"]
@@ -115,7 +122,7 @@ def test_config_round_trip_gives_the_same_network(name, tmp_path):
 def test_saved_model_round_trip_gives_the_same_answers_at_two_batch_sizes(name, tmp_path):
     """One variant of each builder."""
     import tensorflow as tf
-    model = zoo.build(name, **TINY[name])
+    model = tiny(name)
     model.export(tmp_path / "model", verbose=False)
     loaded = tf.saved_model.load(tmp_path / "model")
     for n in (1, 3):

@@ -15,7 +15,7 @@ from training.vocabulary import token_ids
 
 BEST = 5  # classes in top_k
 # Bytes up to which a weight is a constant of the graph, not a variable. TensorFlow then works out ahead what depends on it
-# alone, most of batch normalisation, and nothing is written to save and restore it, a third of the file of a small network.
+# alone, most of batch normalisation, and nothing is written to save and restore it, a quarter of the file of a small network.
 # Large ones cost several times their size in memory.
 CONSTANT = 200_000
 BAD_IMAGE = "no JPEG, PNG, GIF, BMP or WebP image, or damaged"
