@@ -1,4 +1,4 @@
-"""What `zoo doctor` finds: real files with real defects, made by Pillow."""
+"""What `zoo doctor` finds in real files with real defects."""
 import io
 import json
 import os
@@ -8,72 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image, ImageOps
+from PIL import Image
 
-from training import data, doctor, sources
+from tests.bad_images import ENDINGS, defects, encoded, picture, pixels, put, turned
+from training import doctor, sources
 from training.images import decode
-from training.recipes import Recipe
-from zoo.errors import UserError
-
-ENDINGS = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "BMP": "bmp", "WEBP": "webp"}
-_numbers = np.random.default_rng(0)
-
-
-def picture(size=(24, 16), mode="RGB"):
-    """A smooth picture that is like no other."""
-    corners = Image.fromarray(_numbers.integers(0, 256, (3, 4, 3)).astype("uint8"))
-    return corners.resize(size, Image.Resampling.BICUBIC).convert(mode)
-
-
-def encoded(image, format, **options):
-    buffer = io.BytesIO()
-    image.save(buffer, format, **options)
-    return buffer.getvalue()
-
-
-def put(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    return path
-
-
-def pixels(content):
-    """The picture in the bytes of a file, upright, as Pillow sees it: int64 of shape (height, width, 3)."""
-    return np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB")).astype(int)
-
-
-def turned(orientation):
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    return exif
-
-
-def defects():
-    """{path: (kind, severity, content)} of one file each."""
-    rgb, half_clear = picture(), picture(mode="RGBA")
-    half_clear.putalpha(128)
-    deep = _numbers.integers(0, 65536, (16, 24)).astype("uint16")
-    two = {"save_all": True, "append_images": [picture()]}
-    return {
-        "train/cat/cut short.jpg": ("truncated", "error", encoded(rgb, "JPEG")[:-40]),
-        "train/cat/empty.jpg": ("empty file", "error", b""),
-        "train/cat/nulls.jpg": ("not an image", "error", bytes(400)),
-        "train/dog/text.jpg": ("not an image", "error", "kein Bild, no picture".encode()),
-        "train/dog/Thumbs.db": ("not an image", "error", b"\xd0\xcf\x11\xe0 and so on"),
-        "test/dog/scan.tiff": ("unsupported", "error", encoded(rgb, "TIFF")),
-        "test/dog/moving.webp": ("unsupported", "error", encoded(rgb, "WEBP", **two)),
-        "test/dog/sixteen colours.bmp": ("unsupported", "error", encoded(picture(mode="1"), "BMP")),
-        "train/dog/palette.bmp": ("wrong colours", "error", encoded(picture(mode="P"), "BMP")),
-        "train/cat/really a.png": ("wrong suffix", "note", encoded(picture(), "JPEG")),
-        "train/dog/rgba.png": ("transparent", "note", encoded(half_clear, "PNG")),
-        "train/dog/palette.png": ("palette", "note", encoded(picture(mode="P"), "PNG")),
-        "train/cat/print.jpg": ("CMYK", "note", encoded(picture(mode="CMYK"), "JPEG")),
-        "train/cat/deep.png": ("16-bit", "note", tf.io.encode_png(np.dstack([deep, deep // 2, deep // 3])).numpy()),
-        "test/cat/deep grey.png": ("16-bit", "note", encoded(Image.fromarray(deep), "PNG")),
-        "test/cat/moving.gif": ("animated", "note", encoded(picture(), "GIF", **two)),
-        "train/Käse 🧀/auf der Seite.jpg": ("EXIF-rotated", "note", encoded(picture((16, 24)), "JPEG", exif=turned(6))),
-        "train/Käse 🧀/large.jpg": ("mixed sizes", "note", encoded(picture((48, 32)), "JPEG")),
-    }
 
 
 @pytest.fixture(scope="module")
@@ -208,64 +147,6 @@ def test_an_upright_photo_with_broken_metadata_is_sound(tmp_path):
 def test_an_unreadable_file_is_an_error(tmp_path):
     found = doctor.examine_files([(tmp_path / "gone.jpg", "a", "test")])
     assert ("unreadable", "error") in [(f.kind, f.severity) for f in found]
-
-
-@pytest.fixture
-def broken(tmp_path):
-    """A folder without parts: in each of two classes of the same file names a sound file and two bad ones."""
-    root = tmp_path / "data set"
-    for label in "ab":
-        put(root / label / "1.jpg", b"")
-        put(root / label / "2.jpg", b"no image")
-        put(root / label / "3.jpg", encoded(picture(), "JPEG"))
-    return root
-
-
-def test_bad_files_are_set_aside_and_nothing_is_overwritten(broken, tmp_path):
-    aside = tmp_path / "aside"
-    for taken in ("1.jpg", "1-1.jpg"):
-        put(aside / "a" / taken, b"kept")
-    assert doctor.move_bad(doctor.examine_files(sources.files(broken)), aside) == 4
-    kept = {str(path.relative_to(aside)): path.read_bytes() for path in aside.rglob("*.jpg")}
-    assert kept == {"a/1.jpg": b"kept", "a/1-1.jpg": b"kept", "a/1-2.jpg": b"", "a/2.jpg": b"no image", "b/1.jpg": b"",
-                    "b/2.jpg": b"no image"}
-    assert [path.name for path, _, _ in sources.files(broken)] == ["3.jpg", "3.jpg"]
-    assert doctor.move_bad(doctor.examine_files(sources.files(broken)), aside) == 0
-
-
-def test_bad_files_keep_their_split(tmp_path):
-    put(tmp_path / "set/train/a/1.jpg", b""), put(tmp_path / "set/test/b/1.jpg", encoded(picture(), "JPEG"))
-    doctor.move_bad(doctor.examine_files(sources.files(tmp_path / "set")), tmp_path / "aside")
-    assert (tmp_path / "aside/train/a/1.jpg").is_file() and (tmp_path / "set/test/b/1.jpg").is_file()
-
-
-def test_bad_files_do_not_become_a_class(broken, tmp_path):
-    found = doctor.examine_files(sources.files(broken))
-    with pytest.raises(UserError, match="lies in the data set"):
-        doctor.move_bad(found, broken / "bad")
-    blocked = put(tmp_path / "file", b"")
-    with pytest.raises(UserError, match="Cannot move .*1.jpg to"):
-        doctor.move_bad(found, blocked)
-    assert len(sources.files(broken)) == 6 and not (broken / "bad").exists()
-
-
-@pytest.mark.parametrize("count", [1, 2, 3])
-@pytest.mark.parametrize("part", [None, "test"])
-def test_classes_too_small_to_divide_are_those_that_training_refuses(tmp_path, count, part):
-    root = tmp_path / ("train" if part else "")
-    for label, n in (("many", 40), ("few", count)):
-        for i in range(n):
-            put(root / label / f"{i}.png", encoded(picture((4, 4)), "PNG"))
-            if part and i < 2:
-                put(tmp_path / part / label / f"{i}.png", encoded(picture((4, 4)), "PNG"))
-    small = [f for f in doctor.examine_files(sources.files(tmp_path)) if f.kind == "class too small"]
-    assert [f.severity for f in small] == ([] if count > 1 else ["note" if part else "error"])
-    try:
-        data.load(str(tmp_path), (4, 4, 3), validation=Recipe.validation)
-    except UserError:
-        assert small
-    else:
-        assert not small
 
 
 @pytest.fixture(scope="module")

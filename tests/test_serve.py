@@ -1,29 +1,25 @@
 """The server, started as a person starts it, over real SavedModels, asked over HTTP."""
-import base64
 import concurrent.futures
 import contextlib
-import io
 import json
 import os
 import re
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import time
-import zlib
 
 import numpy as np
 import pytest
 import requests
-from PIL import Image
 
+from tests.bad_requests import b64, bad_requests, encoded
 from tests.conftest import ROOT
 from zoo.__main__ import main
 
 pytest.importorskip("fastapi", reason="the server needs its extra: pip install 'classic-zoo[serve]'")
-BODY_LIMIT = 2_000_000
+BODY_LIMIT = 2_000_000  # as the answers to tests.bad_requests have it
 
 
 @contextlib.contextmanager
@@ -76,16 +72,6 @@ def expected(models, digits):
     return answers["probabilities"].numpy(), [label.decode() for label in answers["label"].numpy()]
 
 
-def encoded(image, kind="PNG"):
-    file = io.BytesIO()
-    Image.fromarray(image[:, :, 0]).save(file, kind)
-    return file.getvalue()
-
-
-def b64(data):
-    return {"b64": base64.b64encode(data).decode()}
-
-
 def predict(server, body, place="lenet5-digits"):
     return requests.post(f"{server}/v1/models/{place}:predict", json=body, timeout=60)
 
@@ -130,45 +116,6 @@ def test_versions_status_and_metadata(server, digits, expected):
     image = told["metadata"]["signature_def"]["signature_def"]["serving_default"]["inputs"]["image"]
     assert image["dtype"] == "DT_FLOAT" and [dim["size"] for dim in image["tensor_shape"]["dim"]] == ["-1", "32", "32", "1"]
     assert requests.get(f"{server}/healthz").status_code == requests.get(f"{server}/health").status_code == 200
-
-
-def bomb():
-    """A PNG file of 30,000 x 30,000 pixels as far as its header tells."""
-    chunks = (b"IHDR" + struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0), b"IDAT" + zlib.compress(bytes(1000)))
-    packed = (struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks)
-    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
-
-
-def bad_requests(image):
-    files = {"signature_name": "from_bytes"}
-    jpeg = encoded(np.kron(image, np.ones((8, 8, 1), "uint8")), "JPEG")
-    blank = np.zeros((32, 32, 1)).tolist()
-    return {
-        "not JSON": (b"{instances", 400, "not JSON"),
-        "no object": ([1], 400, "Expected a JSON object"),
-        "deep": (b'{"instances": ' + b"[" * 100_000, 400, "not JSON"),
-        "wrong key": ({"instance": [blank]}, 400, "Did you mean 'instances'?"),
-        "both formats": ({"instances": [blank], "inputs": [blank]}, 400, "either"),
-        "nothing": ({"instances": []}, 400, "of shape (batch, 32, 32, 1). Received: (0,)"),
-        "no list": ({"instances": 3}, 400, "Expected a list of rows"),
-        "wrong shape": ({"instances": [[1, 2]]}, 400, "of shape (batch, 32, 32, 1). Received: (1, 2)"),
-        "rows differ": ({"instances": [blank, [1]]}, 400, "its rows differ"),
-        "strings": ({"instances": [np.full((32, 32, 1), "1").tolist()]}, 400, "float32 numbers only"),
-        "null": ({"instances": [None]}, 400, "float32 numbers only"),
-        "too large a number": ({"instances": np.full((1, 32, 32, 1), 1e300).tolist()}, 400, "finite"),
-        "NaN": (json.dumps({"instances": np.full((1, 32, 32, 1), np.nan).tolist()}).encode(), 400, "NaN"),
-        "wrong input": ({"instances": [{"imag": blank}]}, 400, "Did you mean 'image'?"),
-        "rows named otherwise": ({"instances": [{"image": blank}, {}]}, 400, "the same inputs"),
-        "wrong signature": ({"signature_name": "from_byte", "instances": [1]}, 400, "Did you mean 'from_bytes'?"),
-        "no signature": ({"signature_name": ["x"], "instances": [1]}, 400, "signature"),
-        "no Base64": ({**files, "instances": [{"b64": "!"}]}, 400, "not Base64"),
-        "a number for a file": ({**files, "instances": [1]}, 400, "bytes as"),
-        "no image": ({**files, "instances": [b64(b"hello")]}, 400, "Expected a JPEG, PNG, GIF, BMP or WebP image"),
-        "truncated JPEG": ({**files, "instances": [b64(jpeg[:len(jpeg) // 2])]}, 400, ""),
-        "bomb": ({**files, "instances": [b64(bomb())]}, 400, "at most 25,000,000 pixels. Received: 30,000 x 30,000"),
-        "long": (b" " * 100_000_000, 413, "at most 2,000,000 bytes"),
-        "long, unannounced": ((b" " * 100_000 for _ in range(100)), 413, "at most 2,000,000 bytes"),
-    }
 
 
 @pytest.mark.parametrize("name", bad_requests(np.zeros((32, 32, 1), "uint8")))

@@ -1,0 +1,65 @@
+"""What becomes of what `zoo doctor` finds: bad files are set aside, and classes it calls too small are refused by training."""
+import pytest
+
+from tests.bad_images import encoded, picture, put
+from training import data, doctor, sources
+from training.recipes import Recipe
+from zoo.errors import UserError
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """A folder without parts: in each of two classes of the same file names a sound file and two bad ones."""
+    root = tmp_path / "data set"
+    for label in "ab":
+        put(root / label / "1.jpg", b"")
+        put(root / label / "2.jpg", b"no image")
+        put(root / label / "3.jpg", encoded(picture(), "JPEG"))
+    return root
+
+
+def test_bad_files_are_set_aside_and_nothing_is_overwritten(broken, tmp_path):
+    aside = tmp_path / "aside"
+    for taken in ("1.jpg", "1-1.jpg"):
+        put(aside / "a" / taken, b"kept")
+    assert doctor.move_bad(doctor.examine_files(sources.files(broken)), aside) == 4
+    kept = {str(path.relative_to(aside)): path.read_bytes() for path in aside.rglob("*.jpg")}
+    assert kept == {"a/1.jpg": b"kept", "a/1-1.jpg": b"kept", "a/1-2.jpg": b"", "a/2.jpg": b"no image", "b/1.jpg": b"",
+                    "b/2.jpg": b"no image"}
+    assert [path.name for path, _, _ in sources.files(broken)] == ["3.jpg", "3.jpg"]
+    assert doctor.move_bad(doctor.examine_files(sources.files(broken)), aside) == 0
+
+
+def test_bad_files_keep_their_split(tmp_path):
+    put(tmp_path / "set/train/a/1.jpg", b""), put(tmp_path / "set/test/b/1.jpg", encoded(picture(), "JPEG"))
+    doctor.move_bad(doctor.examine_files(sources.files(tmp_path / "set")), tmp_path / "aside")
+    assert (tmp_path / "aside/train/a/1.jpg").is_file() and (tmp_path / "set/test/b/1.jpg").is_file()
+
+
+def test_bad_files_do_not_become_a_class(broken, tmp_path):
+    found = doctor.examine_files(sources.files(broken))
+    with pytest.raises(UserError, match="lies in the data set"):
+        doctor.move_bad(found, broken / "bad")
+    blocked = put(tmp_path / "file", b"")
+    with pytest.raises(UserError, match="Cannot move .*1.jpg to"):
+        doctor.move_bad(found, blocked)
+    assert len(sources.files(broken)) == 6 and not (broken / "bad").exists()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("part", [None, "test"])
+def test_classes_too_small_to_divide_are_those_that_training_refuses(tmp_path, count, part):
+    root = tmp_path / ("train" if part else "")
+    for label, n in (("many", 40), ("few", count)):
+        for i in range(n):
+            put(root / label / f"{i}.png", encoded(picture((4, 4)), "PNG"))
+            if part and i < 2:
+                put(tmp_path / part / label / f"{i}.png", encoded(picture((4, 4)), "PNG"))
+    small = [f for f in doctor.examine_files(sources.files(tmp_path)) if f.kind == "class too small"]
+    assert [f.severity for f in small] == ([] if count > 1 else ["note" if part else "error"])
+    try:
+        data.load(str(tmp_path), (4, 4, 3), validation=Recipe.validation)
+    except UserError:
+        assert small
+    else:
+        assert not small
