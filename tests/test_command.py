@@ -104,6 +104,17 @@ def test_tensorflows_start_up_lines_stay_out_of_the_answer(zoo_command):
     assert answer.stderr == "zoo: epochs must be a whole number. Received: 'abc'.\n" and answer.returncode == 2
 
 
+@pytest.mark.parametrize("command", ["train lenet5-digits", "evaluate lenet5-digits", "predict lenet5-digits digit.png",
+                                     "export lenet5-digits", "explain lenet5-digits", "tune lenet5-digits", "doctor .",
+                                     "info lenet5"])
+def test_another_backend_is_refused_before_anything_is_done(command, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    assert main(command.split()) == 1
+    assert capfd.readouterr().err == "zoo: The zoo command needs Keras on TensorFlow. Received: KERAS_BACKEND=torch.\n"
+    assert not list(tmp_path.iterdir())
+
+
 def test_tensorflow_still_needs_to_be_kept_quiet():
     """If this fails, `quiet_import` is no longer needed."""
     loud = subprocess.run([sys.executable, "-c", "import tensorflow"], capture_output=True, text=True,

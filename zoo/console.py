@@ -49,9 +49,15 @@ def refuse_unwritable(file):
 
 @contextlib.contextmanager
 def quiet_import():
-    """Keep TensorFlow's start-up lines, which it writes from C++ past every setting, out of the answer."""
+    """Keep TensorFlow's start-up lines, which it writes from C++ past every setting, out of the answer.
+
+    Raises:
+        zoo.errors.UserError: if Keras is told to run on something else.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if backend != "tensorflow":
+        raise UserError(f"The zoo command needs Keras on TensorFlow. Received: KERAS_BACKEND={backend}.")
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "w") as nowhere:
