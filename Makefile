@@ -1,4 +1,4 @@
-# The two commands: `make train` and `make test`. Both set up .venv first, with whatever python3 is at hand (3.10 to 3.13).
+# The two commands: `make train` and `make test`. Both set up .venv first, with whatever python3 is at hand (3.11 to 3.13).
 PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/lenet5-digits

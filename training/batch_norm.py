@@ -11,8 +11,7 @@ class Fused(keras.layers.BatchNormalization):
     """Keras's layer, computed by `FusedBatchNormV3` where that can; the numbers are the same."""
 
     def call(self, inputs, training=None, mask=None):
-        renorm = getattr(self, "renorm", False)  # of Keras since 3.13
-        fusible = len(inputs.shape) == 4 and self.axis in (-1, 3) and self.scale and self.center and not renorm
+        fusible = len(inputs.shape) == 4 and self.axis in (-1, 3) and self.scale and self.center and not self.renorm
         if not (fusible and training and self.trainable) or self.synchronized or mask is not None:
             return super().call(inputs, training=training, mask=mask)
         nothing = tf.zeros([0])
