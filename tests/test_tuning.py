@@ -112,12 +112,12 @@ def test_where_every_trial_fails_the_first_error_is_told(tmp_path):
 
 
 def test_the_command_writes_a_row_for_each_trial_and_a_recipe(zoo_command, tmp_path):
-    args = ["tune", "lenet5-digits", "--trials", 2, "--algorithm", "random", "--seed", 0, "--epochs", 1, "--set", "batch=256",
+    args = ["tune", "lenet5-digits", "--trials", 5, "--algorithm", "random", "--seed", 0, "--epochs", 1, "--set", "batch=256",
             "--fix", "batch=256", "--run", "R"]
     answer = zoo_command(*args)
     assert answer.returncode == 0 and not answer.stderr, answer.stderr
-    assert "rank" in answer.stdout and "2 trials" in answer.stdout
-    assert len((tmp_path / "R/trials.csv").read_text().splitlines()) == 3
+    assert "rank" in answer.stdout and "5 trials" in answer.stdout
+    assert len((tmp_path / "R/trials.csv").read_text().splitlines()) == 6
     assert recipes.read(tmp_path / "R/best.json").epochs == 1
 
 
