@@ -61,7 +61,7 @@ _EXIF_BYTES = 4096  # EXIF is the first or second segment of a JPEG, and the ori
 def _orientation(data):
     """EXIF's orientation, 1 (upright) to 8, of the encoded image; 1 where it has none."""
     head = tf.strings.substr(data, 0, _EXIF_BYTES)
-    # tf.strings.split makes a ragged tensor of this, which is most of the operations of an exported graph.
+    # tf.strings.split would make a ragged tensor, of more operations than all the rest of decoding.
     behind = [tf.raw_ops.StringSplitV2(input=[head], sep=tag, maxsplit=1).values[1:] for tag in _TAGS]
     value = tf.io.decode_raw(tf.strings.reduce_join(tf.concat([*behind, [b"\x01"]], 0)), tf.uint8)[0]
     return tf.where((value >= 1) & (value <= 8), tf.cast(value, tf.int32), 1)
@@ -74,6 +74,7 @@ _TURNS = ((False, False, False), (False, False, True), (False, True, True), (Fal
 
 def _upright(image, orientation):
     def turned():
+        # tf.reverse takes the numbers of axes, this whether to reverse each.
         swap, *reverse = tf.unstack(tf.constant(_TURNS)[orientation - 1])
         return tf.raw_ops.Reverse(tensor=tf.transpose(image, tf.where(swap, (1, 0, 2), (0, 1, 2))), dims=[*reverse, False])
     return tf.cond(orientation > 1, turned, lambda: image)

@@ -122,7 +122,7 @@ def _decoded(image_bytes, shape, resize):
         place, tf.squeeze(fit_to(tf.expand_dims(decode(data), 0), shape, resize), 0))).ignore_errors()
     end = tf.data.Dataset.from_tensors((tf.constant(-1, tf.int64), tf.zeros(shape, tf.uint8)))
     places, images = read.concatenate(end).batch(count + 1).get_single_element()
-    images = tf.math.unsorted_segment_sum(tf.cast(images, tf.float32), places, count)  # nothing is added, and -1 left out
+    images = tf.math.unsorted_segment_sum(tf.cast(images, tf.float32), places, count)  # one image a place; -1 is none
     good = tf.math.unsorted_segment_sum(tf.ones_like(places), places, count) > 0
     return tf.ensure_shape(images, (None, *shape)), good
 
