@@ -136,7 +136,7 @@ def test_train_evaluate_predict_and_export_from_an_empty_folder(tmp_path, monkey
     assert trained.splitlines()[-1] == "Next: zoo export runs/lenet5-digits"
     scores = json.loads(said("evaluate", "runs/lenet5-digits", "--json"))
     assert f"test accuracy {scores['accuracy']:.4f} on 360 examples" in trained
-    assert said("export", "runs/lenet5-digits").splitlines()[-1] == "Next: zoo predict saved_models/lenet5-digits IMAGE"
+    assert said("export", "runs/lenet5-digits").splitlines()[-1] == "Next: zoo predict saved_models/lenet5-digits FILE"
     told = [json.loads(said("predict", model, "runs/lenet5-digits/curves.png", "--json"))[0]
             for model in ("runs/lenet5-digits", "saved_models/lenet5-digits")]
     assert told[0]["label"] == told[1]["label"] and abs(told[0]["probability"] - told[1]["probability"]) < 1e-5

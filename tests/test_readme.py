@@ -90,7 +90,7 @@ def test_make_train_ends_with_the_accuracy_and_the_next_command(tmp_path):
     said = run(f"make train VENV={sys.prefix} RUN={tmp_path}/run TO={tmp_path}/model", ROOT)
     accuracy = float(re.search(r"test accuracy ([\d.]+)", said)[1])
     assert accuracy >= 0.97
-    assert said.splitlines()[-1] == f"Next: zoo predict {tmp_path}/model IMAGE"
+    assert said.splitlines()[-1] == f"Next: zoo predict {tmp_path}/model FILE"
 
 
 def test_make_knows_what_is_told_of_it():

@@ -232,6 +232,9 @@ def test_the_page_shows_probabilities_and_maps(server, browser, digits, expected
     page.select_option("#model", "reviews")
     page.fill("#sentence", "film 3 was fine")
     page.press("#sentence", "Enter")
-    page.wait_for_selector(".class")
-    assert page.locator(".class").count() == 2 and not page.locator("#stages img").count()
+    page.wait_for_selector("#stages img")
+    assert page.locator(".class").count() == 2
+    assert page.locator("#stages h2").all_inner_texts() == ["embedding 4 × 300", "fc1 100"]
+    assert page.locator("#stages img.lines").count() == 1
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert not faults and all(url.startswith((server, "data:")) for url in asked)

@@ -114,10 +114,24 @@ def test_a_stranger_asks_the_saved_model_in_sentences(run, tmp_path):
         {**answer, "probability": pytest.approx(answer["probability"], abs=1e-5)} for answer in told]
 
 
-def test_the_same_sentence_alone_or_in_a_long_batch_gets_the_same_answer(run, tmp_path):
-    export.export(run, tmp_path / "model")
-    loaded = tf.saved_model.load(tmp_path / "model")
+@pytest.fixture(scope="module")
+def loaded(run, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("export") / "model"
+    export.export(run, folder)
+    return tf.saved_model.load(folder)
 
+
+def test_stages_are_the_maps_of_each_window_and_their_maxima(loaded):
+    text = tf.constant(["a fine film"])
+    maps = {stage: values.numpy() for stage, values in loaded.signatures["stages"](text=text).items()}
+    assert {stage: values.shape for stage, values in maps.items()} == {
+        "embedding": (1, 3, 16), "window2": (1, 3 + 1, 8), "window3": (1, 3 + 2, 8), "max": (1, 16)}
+    best = [maps[stage][0].max(axis=0) for stage in ("window2", "window3")]
+    np.testing.assert_allclose(maps["max"][0], np.concatenate(best), atol=1e-6)
+    np.testing.assert_allclose(maps["max"], loaded.signatures["features"](text=text)["features"], atol=1e-6)
+
+
+def test_the_same_sentence_alone_or_in_a_long_batch_gets_the_same_answer(loaded):
     def ask(*texts):
         return loaded.signatures["serving_default"](text=tf.constant(texts))["probabilities"].numpy()[0]
     np.testing.assert_allclose(ask("a fine film"), ask("a fine film", "word " * 300), atol=1e-6)

@@ -3,6 +3,7 @@ import json
 import time
 from importlib.metadata import version
 
+import zoo
 from training.signatures import BEST
 from zoo.layer_table import total_multiply_adds
 from zoo.registry import spec
@@ -53,7 +54,7 @@ def describe(trained, files, name):
         "outputs": {"probabilities": f"float32 (batch, {len(trained.class_names)})", "class_id": "int64 (batch,)",
                     "label": "string (batch,)", "top_k": f"string (batch, {best})",
                     "top_k_probabilities": f"float32 (batch, {best})"},
-        "files": files, "licence": LICENCE,
+        "stages": list(zoo.stages(model)), "files": files, "licence": LICENCE,
         "versions": {package: version(package) for package in ("classic-zoo", "tensorflow", "keras")},
         "trained_with": metrics.get("versions"), "exported": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
@@ -66,13 +67,13 @@ def _image_input(trained):
             "serving_uint8": "image: the same as uint8",
             "from_bytes": "image_bytes: string (batch,), JPEG, PNG, GIF, BMP or WebP files of any size, resized as in "
                           "training; what is no image gets class_id -1 and an error",
-            "features": "image: as serving_default"}
+            "features": "image: as serving_default", "stages": "image_bytes: as from_bytes; the maps of each stage"}
 
 
 def _text_input(trained):
     return {"kind": "text", "max_tokens": trained.recipe.max_tokens, "words": len(trained.vocabulary),
             "serving_default": "text: string (batch,), UTF-8 sentences as they come",
-            "features": "text: as serving_default",
+            "features": "text: as serving_default", "stages": "text: as serving_default; the maps of each stage",
             "token_ids": "tokens, of LiteRT and ONNX files: int32 (batch, tokens), line numbers of vocab.txt from 0; 0 pads "
                          "at the end, 1 is any other word"}
 

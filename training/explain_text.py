@@ -15,6 +15,7 @@ from keras import ops
 from training.vocabulary import standardise
 
 _BATCH = 256
+_POOL = r"max_window\d+"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,15 +43,15 @@ class Matches:
 
 def has_windows(model):
     """Return whether `model` is a TextCNN."""
-    return any(re.fullmatch(r"window\d+_max", layer.name) for layer in model.layers)
+    return any(re.fullmatch(_POOL, layer.name) for layer in model.layers)
 
 
 def matches(model, ids):
     """Return the `Matches` of a TextCNN in token ids, int32 (n, tokens), padded with 0 at the end."""
-    pools = [layer.name for layer in model.layers if re.fullmatch(r"window\d+_max", layer.name)]
+    pools = [layer.name for layer in model.layers if re.fullmatch(_POOL, layer.name)]
     if len(pools) > 1:  # the filters' order is that of the concatenation
-        pools = [source._keras_history.operation.name for source in model.get_layer("maps").input]
-    names = [pool.removesuffix("_max") for pool in pools]
+        pools = [source._keras_history.operation.name for source in model.get_layer("max").input]
+    names = [pool.removeprefix("max_") for pool in pools]
     maps = [model.get_layer(f"{name}_masked").output for name in names]
     tapped = keras.Model(model.input, [ops.concatenate([ops.max(x, axis=1) for x in maps], axis=1),
                                        ops.concatenate([ops.argmax(x, axis=1) for x in maps], axis=1)])

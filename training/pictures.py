@@ -4,7 +4,8 @@ import io
 import numpy as np
 from PIL import Image
 
-MAPS = 16   # shown of a stage
+MAPS = 16   # shown of a stage, each in a picture
+LINES = 32  # of a sentence's maps, in one picture
 SIDE = 128  # pixels of a picture at most; a page enlarges smaller ones
 _ORANGE = np.array((255, 120, 0))
 _COVER = 0.75  # how much of the image the most heat hides
@@ -14,10 +15,12 @@ def feature_maps(values, most=MAPS):
     """Return pictures of a stage's output for one example, the maps that vary most, in order: uint8 (height, width) each.
 
     Args:
-        values: float array (height, width, maps), or (maps,), whose numbers are shown in one picture, folded to lines of as
-            many. Each picture's own range becomes black to white.
+        values: float array (height, width, maps); or, in one picture, (tokens, maps), a line for each of the `LINES` that vary
+            most, or (maps,), whose numbers are folded to lines of as many. A picture's own range becomes black to white.
         most: how many at most.
     """
+    if values.ndim == 2:
+        values = values.T[np.sort(np.argsort(-values.std(axis=0), kind="stable")[:LINES])][:, :, None]
     maps = values if values.ndim == 3 and values.shape[0] * values.shape[1] > 1 else _folded(values.ravel())
     order = np.argsort(-maps.std(axis=(0, 1)), kind="stable")[:most]
     low, high = maps.min(axis=(0, 1)), maps.max(axis=(0, 1))

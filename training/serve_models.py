@@ -18,12 +18,15 @@ class Model:
         signatures: {name: `Signature`}.
         metadata: its signatures as TensorFlow Serving tells them, a dict.
         labels: the classes' names, where the model card tells them; None elsewhere.
+        stages: the names of its stages, in the order of the model card, or of the alphabet; [] if it tells none.
     """
 
     def __init__(self, path, max_pixels):
         try:
             self._loaded = tf.saved_model.load(path)  # has to outlive its signatures
             graph = SavedModel.FromString((path / "saved_model.pb").read_bytes()).meta_graphs[0]
+            card = path / "assets" / "card.json"
+            card = json.loads(card.read_text()) if card.exists() else {}
         except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
             raise UserError(f"Cannot load the SavedModel {path}: {str(error).splitlines()[0]}") from None
         self.signatures = {name: Signature(function, max_pixels) for name, function in self._loaded.signatures.items()}
@@ -31,8 +34,9 @@ class Model:
             raise UserError(f"The SavedModel {path} has no signatures. `zoo export RUN` writes one that has.")
         self.metadata = {name: MessageToDict(told, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
                          for name, told in graph.signature_def.items() if name in self.signatures}
-        card = path / "assets" / "card.json"
-        self.labels = json.loads(card.read_text()).get("class_names") if card.exists() else None
+        self.labels = card.get("class_names")
+        told = self.signatures["stages"].gives if "stages" in self.signatures else {}
+        self.stages = [stage for stage in card.get("stages", sorted(told)) if stage in told]
 
     def parse(self, request):
         """Return (signature, inputs, whether in row format) of the JSON of a predict request; see `Signature.inputs`."""

@@ -2,11 +2,10 @@
 import base64
 from pathlib import Path
 
-import numpy as np
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
-from training.pictures import feature_maps, png
+from training.pictures import SIDE, feature_maps, png
 from training.serve_json import Refused
 
 
@@ -29,25 +28,21 @@ def add(api, service, answer):
         asked = await service.json(request)
         signature, inputs, _ = model.parse({**asked, "signature_name": "stages"} if isinstance(asked, dict) else asked)
         outputs = await service.batchers[signature].ask(inputs)
-        shrinking = sorted(outputs.items(), key=lambda item: -np.prod(item[1].shape[1:-1]) if item[1].ndim > 2 else 0)
-        return answer({stage: pictures(values[0]) for stage, values in shrinking})  # a SavedModel tells them by the alphabet
+        return answer({stage: pictures(outputs[stage][0]) for stage in model.stages})
 
 
 def describe(model):
     """Return what the page has to know of a model: the signatures for files and sentences, labels, and if it tells stages."""
     takes = {next(iter(signature.takes)): name for name, signature in model.signatures.items()
              if len(signature.takes) == 1 and "probabilities" in signature.gives}
-    return {"image": takes.get("image_bytes"), "text": takes.get("text"), "stages": "stages" in model.signatures,
+    return {"image": takes.get("image_bytes"), "text": takes.get("text"), "stages": bool(model.stages),
             "labels": model.labels}
 
 
 def pictures(values):
-    """Return {shape, maps} of a stage's output for one example: PNG files in Base64 of the maps that vary most.
-
-    Args:
-        values: float array (height, width, maps), or (maps,), whose numbers are shown in one picture. Each picture's own
-            range becomes black to white.
-    """
+    """Return {shape, maps} of a stage's output for one example: PNG files in Base64, see `training.pictures.feature_maps`."""
     if not values.size:
         raise Refused("This stage is empty.")
-    return {"shape": list(values.shape), "maps": [base64.b64encode(png(grey)).decode() for grey in feature_maps(values)]}
+    side = SIDE if values.ndim == 3 else max(SIDE, len(values))  # a column a place of the sentence
+    return {"shape": list(values.shape),
+            "maps": [base64.b64encode(png(grey, side)).decode() for grey in feature_maps(values)]}

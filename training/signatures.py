@@ -32,9 +32,10 @@ def write(trained, path):
       probabilities of 0, and its neighbours are answered;
     - features, `image` as of serving_default: `features`, float32, what the logits are computed from;
     - stages, `image_bytes` as of from_bytes: each stage's maps by name, float32 (batch, height, width, channels).
-    Of a text network they are serving_default and features, `text`: UTF-8 strings of shape (batch,).
-    All but features answer probabilities, float32 (batch, classes); class_id, int64 (batch,); label, string (batch,); and
-    the best k, 5 or all classes, the most likely first: top_k, their labels, string (batch, k), and top_k_probabilities.
+    Of a text network they are serving_default, features and stages, `text`: UTF-8 strings of shape (batch,). The maps of
+    stages are float32 (batch, tokens, maps) or, after the maximum over time, (batch, maps).
+    All others answer probabilities, float32 (batch, classes); class_id, int64 (batch,); label, string (batch,); and the best
+    k, 5 or all classes, the most likely first: top_k, their labels, string (batch, k), and top_k_probabilities.
 
     Returns:
         What each signature is to be asked for a comparison with the network on `trained.examples`: {name: array}.
@@ -77,7 +78,8 @@ def _text(trained, lookup):
     sentences = tf.TensorSpec((None,), tf.string, name="text")
     answers = _answers(trained, sentences, lambda text: token_ids(text, lookup, trained.recipe.max_tokens))
     return {"serving_default": _function(lambda text: answers(text)[0], sentences),
-            "features": _function(lambda text: {"features": answers(text)[1]}, sentences)}
+            "features": _function(lambda text: {"features": answers(text)[1]}, sentences),
+            "stages": _function(lambda text: answers(text)[2], sentences)}
 
 
 def _function(python_function, spec):

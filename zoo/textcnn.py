@@ -89,7 +89,7 @@ def best_match(x, mask, width, filters, padding):
         exists = ops.pad(ends[:, width:], ((0, 0), (1, 0), (0, 0)), constant_values=1.0)  # the first window always exists
     x = layers.Conv1D(filters, width, activation="relu", name=f"{name}_conv")(x)
     x = layers.Multiply(name=f"{name}_masked")([x, exists])
-    return layers.GlobalMaxPooling1D(name=f"{name}_max")(x)
+    return layers.GlobalMaxPooling1D(name=f"max_{name}")(x)
 
 
 @register("textcnn", params=6_360_902)
@@ -130,7 +130,7 @@ def textcnn(vocab_size=20_000, classes=2, *, embedding=300, windows=(3, 4, 5), f
     if embedding_dropout:
         x = layers.Dropout(embedding_dropout, name="embedding_dropout")(x)
     x = [best_match(x, mask, width, filters, padding) for width in windows]
-    x = layers.Concatenate(name="maps")(x) if len(x) > 1 else x[0]
+    x = layers.Concatenate(name="max")(x) if len(x) > 1 else x[0]
     bound = keras.constraints.MaxNorm(max_norm, axis=0) if max_norm else None
     return keras.Model(tokens, classifier(x, classes, dropout=dropout, kernel_constraint=bound))
 

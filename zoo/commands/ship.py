@@ -74,4 +74,4 @@ def export(run, to, force, formats, report, data_dir, as_json):
     if report:
         table(*deploy.cells(done["deploy"]), right=range(1, 9))
     if "saved_model" in done["formats"]:
-        click.echo(f"Next: zoo predict {done['path']} IMAGE")
+        click.echo(f"Next: zoo predict {done['path']} FILE")

@@ -78,7 +78,7 @@ def _end(run, answer):
         lines.append(f"{name}: test accuracy {runs['mean']:.4f}{spread}")
     lines.append(f"{told['verdict']} Difference {told['difference']:+.4f}; {told['noise']:.4f} would be chance, on "
                  f"{told['test_examples']:,} test examples.")
-    lines.append(f"Next: zoo predict {answer['export']['path']} IMAGE" if "export" in answer else
+    lines.append(f"Next: zoo predict {answer['export']['path']} FILE" if "export" in answer else
                  f"Next: zoo export {run}/refit")
     return "\n".join(lines)
 
