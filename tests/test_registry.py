@@ -1,13 +1,16 @@
 """Names: found, misspelt, doubled, and the user's own."""
 import json
+import subprocess
 import sys
 
 import keras
+import numpy as np
 import pytest
 
 import zoo
 from zoo import catalog
 from zoo.errors import UsageError
+from zoo.settings import builder_args
 
 
 def test_the_nearest_name_is_given():
@@ -20,7 +23,7 @@ def test_names_are_filtered_by_a_shell_pattern():
 
 
 def test_a_second_builder_of_one_name_is_refused():
-    with pytest.raises(ValueError, match="'lenet5' is already registered by zoo.lenet"):
+    with pytest.raises(UsageError, match="'lenet5' is already registered by zoo.lenet. Choose another name"):
         @zoo.register("lenet5")
         def impostor():
             """Would replace LeNet-5."""
@@ -69,6 +72,28 @@ def test_pixels_are_normalised_with_the_given_mean_and_deviation():
     assert got == pytest.approx([(1 - 0.1) / 0.5, (1 - 0.2) / 0.4, (1 - 0.3) / 0.25], rel=1e-5)
 
 
+def test_pixels_are_normalised_with_arrays_too():
+    given = {"mean": np.array([0.4, 0.5, 0.6]), "std": np.float32(0.25)}
+    layer = zoo.build("resnet20", **given).get_layer("rescale")
+    assert layer.scale == pytest.approx([1 / (255 * 0.25)] * 3) and layer.offset == pytest.approx([-1.6, -2, -2.4])
+
+
+@pytest.mark.parametrize("given, words", [
+    ({"std": 0}, "std positive. Received: 0.0 and 0"), ({"mean": [0.1, 0.2]}, "each of 3 channels. Received: .0.1, 0.2. and"),
+    ({"mean": [0.1] * 3, "std": [0.1] * 2}, "one for each of 3 channels"), ({"mean": float("nan")}, "mean must be finite")])
+def test_a_mean_or_deviation_that_will_not_do_is_explained(given, words):
+    with pytest.raises(UsageError, match=words):
+        zoo.build("resnet20", **given)
+
+
+def test_settings_are_typed_as_the_docstrings_write_them():
+    assert builder_args("resnet20", ["mean=0.485,0.456,0.406", "std=1/4"]) == {"mean": (0.485, 0.456, 0.406), "std": 0.25}
+    assert builder_args("mobilenet_v1", ["relu_max=None"]) == {"relu_max": None}
+    for setting in ("std=1/0", "std=0.1;0.2", "dropout=0.1,0.2"):
+        with pytest.raises(UsageError, match="must be a number"):
+            builder_args("resnet20", [setting])
+
+
 def test_a_builder_of_ones_own_is_found_by_module_and_name(tmp_path, monkeypatch):
     (tmp_path / "my_nets.py").write_text(
         "import keras\nfrom zoo import register\nfrom zoo.blocks import classifier, image_input\n"
@@ -82,6 +107,14 @@ def test_a_builder_of_ones_own_is_found_by_module_and_name(tmp_path, monkeypatch
         zoo.registry._specs.pop("linear"), sys.modules.pop("my_nets")
     with pytest.raises(UsageError, match="Cannot import 'my_nts'"):
         zoo.build("my_nts:linear")
+    with pytest.raises(UsageError, match="Expected a module .* my_nets:linear. Received: './my_nets.py'"):
+        zoo.build("./my_nets.py:linear")
+
+
+def test_a_name_of_the_zoo_cannot_be_taken_before_the_zoo_is_loaded():
+    program = "import zoo\ntry:\n    zoo.register('mlp')(lambda: None)\nexcept ValueError as error:\n    print(error)"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert said.stdout == "Model 'mlp' is already registered by zoo.mlp. Choose another name.\n", said.stderr
 
 
 def test_models_json_says_what_the_networks_are():

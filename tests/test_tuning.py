@@ -88,6 +88,7 @@ def test_a_finished_search_is_not_done_again(finished):
 @pytest.mark.parametrize("changed, words", [({"algorithm": "random"}, "algorithm is grid there, random here"),
                                             ({"max_params": 7}, "max_params is 1000 there, 7 here"),
                                             ({"space": space}, "space is "),
+                                            ({"space": lambda *hp: mishaps(*hp) | {"batch": 9}}, "the space has changed"),
                                             ({"recipe": dataclasses.replace(MISHAP, seed=5)}, "of another recipe")])
 def test_another_search_is_not_mixed_in(finished, changed, words):
     run, rows, plan = finished

@@ -10,8 +10,9 @@ import pytest
 import zoo
 from training import recipes
 from tuning import spaces
-from tuning.attempt import size
+from tuning.attempt import candidate, size
 from tuning.oracles import OBJECTIVE, oracle
+from tuning.search import Plan
 from zoo.errors import UsageError
 
 # keras-tuner 1.4.8 calls threading.currentThread().getName() at every step of an oracle; nothing a caller can do.
@@ -32,21 +33,24 @@ def two():
     return hp
 
 
-def answers(asked, count=100):
-    """What an oracle proposes when a trial's score is a smooth function of what was proposed."""
+def smooth(values):
+    return 1 - abs(np.log10(values["learning_rate"]) + 2) - values["batch"] / 1e4
+
+
+def answers(asked, count=100, score=smooth):
+    """What an oracle proposes when `score` is a trial's score, by default a smooth function of what was proposed."""
     found = []
     while len(found) < count and (trial := asked.create_trial("search")).status == "RUNNING":
         values = trial.hyperparameters.values
         found.append(dict(values))
-        score = 1 - abs(np.log10(values["learning_rate"]) + 2) - values["batch"] / 1e4
-        asked.update_trial(trial.trial_id, {OBJECTIVE: score})
+        asked.update_trial(trial.trial_id, {OBJECTIVE: score(values)})
         trial.status = "COMPLETED"
         asked.end_trial(trial)
     return found
 
 
-def ask(algorithm, seed=0, trials=8, feasible=lambda values: True, recorded=lambda number: None):
-    return oracle(algorithm, two(), feasible, recorded, trials=trials, seed=seed, epochs=6)
+def ask(algorithm, seed=0, trials=8, feasible=lambda values: True, recorded=lambda number: None, space=None):
+    return oracle(algorithm, space or two(), feasible, recorded, trials=trials, seed=seed, epochs=6)
 
 
 @pytest.mark.parametrize("name", zoo.names())
@@ -101,6 +105,20 @@ def test_a_bayesian_search_nears_the_best_and_goes_on_as_if_never_stopped():
     assert again == whole
 
 
+def test_a_bayesian_search_that_has_to_draw_goes_on_as_if_never_stopped():
+    """Where the process proposes what was tried already, a candidate is drawn in its place."""
+    def few():
+        hp = kt.HyperParameters()
+        hp.Choice("learning_rate", [10 ** (-n / 4) for n in range(4, 14)])
+        hp.Fixed("batch", 32)
+        return hp
+    whole = answers(ask("bayesian", trials=10, space=few()))
+    assert len({values["learning_rate"] for values in whole}) == len(whole) == 10
+    again = answers(ask("bayesian", trials=10, space=few(), recorded=lambda number: (
+        {"values": whole[number], "refused": []} if number < 7 else None)))
+    assert again == whole
+
+
 def test_what_failed_is_not_proposed_for_ever():
     asked = ask("bayesian", trials=14)
     proposed = []
@@ -143,6 +161,44 @@ def test_hyperparameters_are_pinned_and_wrong_ones_named():
         spaces.declared(spaces.default, DIGITS, ["batch=many"])
     with pytest.raises(UsageError, match="batch must be at least 1"):
         spaces.declared(spaces.default, DIGITS, ["batch=0"])
+    with pytest.raises(UsageError, match="--fix cannot pin momentum"):
+        spaces.declared(momentum_of_sgd, DIGITS, ["momentum=0.5"])
+
+
+def momentum_of_sgd(hp, recipe):
+    optimizer = hp.Choice("optimizer", ["adam", "sgd"])
+    with hp.conditional_scope("optimizer", ["sgd"]):
+        return {"optimizer": optimizer, "momentum": hp.Float("momentum", 0.0, 0.99) or 0.9}
+
+
+def units_of_each_layer(hp, recipe):
+    return {"hidden": tuple(hp.Choice(f"units{i}", [8, 16]) for i in range(hp.Int("layers", 1, 3)))}
+
+
+def test_what_is_asked_for_at_some_values_only_is_searched_too():
+    recipe = recipes.Recipe("r", "mlp", "digits")
+    declared = spaces.declared(units_of_each_layer, recipe)
+    assert {hp.name for hp in declared.space} == {"layers", "units0", "units1", "units2"}
+    plan = Plan(recipe, space=units_of_each_layer)
+    drawn = {candidate(plan, declared, values).model_args["hidden"]
+             for values in answers(oracle("grid", declared, lambda values: True, lambda number: None, trials=None, seed=0,
+                                          epochs=2), score=lambda values: 0.5)}
+    assert len(drawn) == 2 + 4 + 8
+
+    def seldom(hp, recipe):
+        return {"hidden": (8,), "dropout": hp.Float("rate", 0, 0.5) if hp.Int("number", 0, 10**9) == 10**9 - 1 else 0.0}
+    declared = spaces.declared(seldom, recipe)
+    with pytest.raises(UsageError, match="The space asks for rate at these values, and too seldom"):
+        candidate(Plan(recipe, space=seldom), declared, {"number": 10**9 - 1})
+
+
+@pytest.mark.parametrize("name, fields, left", [
+    ("resnet50", {"model_args": {"weights": "imagenet"}}, {"dropout"}), ("resnet50", {}, {"dropout", "width"}),
+    ("textcnn", {"vectors": "vectors.txt"}, {"dropout", "embedding_dropout", "filters", "first_window", "windows_count"})])
+def test_the_sizes_of_weights_that_come_ready_made_are_not_searched(name, fields, left):
+    hp = kt.HyperParameters()
+    spaces.network(hp, recipes.Recipe("r", name, "digits", **fields))
+    assert {found.name for found in hp.space} == left
 
 
 @pytest.mark.parametrize("text, words", [
@@ -150,6 +206,7 @@ def test_hyperparameters_are_pinned_and_wrong_ones_named():
     ("from tuning.spaces import default\ndef space(hp, recipe):\n    hp.Choice('batch', [8])\n    return default(hp, recipe)",
      None),
     ("def spcae(hp): return {}", "defines no function space"),
+    ("def space(hp): return {'epochs': hp.Int('epochs', 1, 9)}", "epochs are not searched: --epochs says"),
     ("def space(hp): return {'bacth': 3}", "Unknown field or argument of lenet5 in the space: 'bacth'. Did you mean 'batch'"),
     ("def space(hp): return 3", "must return a dict"),
     ("import nosuchmodule", "cannot be run: ModuleNotFoundError"),

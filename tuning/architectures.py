@@ -119,7 +119,8 @@ def textcnn(hp, args):
     first = choice(hp, "first_window", (1, 2, 3, 4), own[0])
     count = choice(hp, "windows_count", (1, 2, 3), len(own))
     windows = own if (first, count) == (own[0], len(own)) else tuple(range(first, first + count))
+    vectors = args["vectors"] is not None  # have the size that they have
     return {"windows": windows, "filters": choice(hp, "filters", (50, 100, 200), args["filters"]),
-            "embedding": choice(hp, "embedding", (50, 100, 300), args["embedding"]),
+            **({} if vectors else {"embedding": choice(hp, "embedding", (50, 100, 300), args["embedding"])}),
             "embedding_dropout": share(hp, "embedding_dropout", args["embedding_dropout"]),
             "dropout": share(hp, "dropout", args["dropout"])}

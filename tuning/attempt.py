@@ -10,10 +10,11 @@ import shutil
 import keras
 
 import zoo
+from training.recipe import read
 from training.run_dir import write
 from tuning import spaces
 from tuning.trial import told
-from zoo.errors import UserError
+from zoo.errors import UsageError, UserError
 from zoo.layer_table import total_multiply_adds
 
 _STARTS = 5  # times that a trial may end the search, without getting on, before it counts as failed
@@ -21,10 +22,18 @@ _WEIGHTS = ("best.npz", "checkpoint.npz")
 
 
 def candidate(plan, declared, values):
-    """Return the recipe of the hyperparameters `values`."""
+    """Return the recipe of the hyperparameters `values`.
+
+    Raises:
+        zoo.errors.UsageError: if the space asks for a hyperparameter here that it did not ask for anywhere before.
+    """
     hp = declared.copy()
     hp.values = dict(values)
-    return spaces.apply(plan.recipe, plan.space(hp, plan.recipe))
+    found = plan.space(hp, plan.recipe)
+    if len(hp.space) > len(declared.space):
+        raise UsageError(f"The space asks for {hp.space[-1].name} at these values, and too seldom to be searched: ask for it "
+                         "at all values, or in hp.conditional_scope.")
+    return spaces.apply(plan.recipe, found)
 
 
 def size(recipe, args):
@@ -68,7 +77,7 @@ def kept(run, number):
 def attempt(plan, run, declared, args, number, values, worker, refused=()):
     """Return the row of the trial `number` of the hyperparameters `values`, run now unless it has a result."""
     folder, before = folder_of(run, number), kept(run, number)
-    if before and shown(before["values"]) != shown(values):
+    if before and (shown(before["values"]) != shown(values) or _leads_elsewhere(plan, declared, values, folder)):
         raise UserError(f"{folder} holds other hyperparameters than this search proposes: keras-tuner, the recipe or the "
                         "space has changed. Choose another --run.")
     folder.mkdir(parents=True, exist_ok=True)
@@ -88,6 +97,12 @@ def attempt(plan, run, declared, args, number, values, worker, refused=()):
             raise
         write(folder / "result.json", json.dumps(answer, indent=2) + "\n")
     return row(run, number)
+
+
+def _leads_elsewhere(plan, declared, values, folder):
+    """Return whether the space makes another recipe of the same values than it did when the trial began."""
+    file = folder / "recipe.json"
+    return file.exists() and read(file).to_json() != candidate(plan, declared, values).to_json()
 
 
 def row(run, number):

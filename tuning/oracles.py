@@ -80,6 +80,8 @@ class Bayesian(_Kept, kt.oracles.BayesianOptimizationOracle):
             self.refused = known["refused"]
             return {"status": "RUNNING", "values": known["values"]}
         self._random_state = np.random.RandomState([self.seed, int(trial_id)])
+        if finished >= self.num_initial_points:  # those answered from the record have drawn nothing
+            self._seed_state = (self.seed + (1 + int(trial_id)) * 1_000_003) % (2**31 - 2)
         with warnings.catch_warnings():  # the process's length scales often end at their bounds, which does no harm
             warnings.simplefilter("ignore", ConvergenceWarning)
             response = super().populate_space(trial_id)

@@ -19,10 +19,7 @@ class _HyperModel(kt.HyperModel):
         return spaces.choice(hp, "batch", (32, 64, 128, 256), self.recipe.batch)
 
     def build(self, hp):
-        args = self.recipe.model_args
-        search = spaces.ARCHITECTURES.get(zoo.spec(self.recipe.model).builder.__name__)
-        found = search(hp, {**zoo.spec(self.recipe.model).defaults, **args}) if search else {}
-        recipe = spaces.apply(self.recipe, spaces.optimization(hp, self.recipe) | found)
+        recipe = spaces.apply(self.recipe, spaces.optimization(hp, self.recipe) | spaces.network(hp, self.recipe))
         model = zoo.build(recipe.model, **recipe.model_args)
         model.compile(optimize.optimizer(recipe, 1), keras.losses.SparseCategoricalCrossentropy(from_logits=True),
                       metrics=["accuracy"], jit_compile=False)
@@ -44,7 +41,8 @@ def hypermodel(model, **model_args):
 
     Args:
         model: a name of the zoo.
-        **model_args: arguments of its builder that are not searched, such as input_shape and classes.
+        **model_args: arguments of its builder, such as input_shape and classes; of one that is searched, the value to begin
+            with.
 
     Raises:
         zoo.errors.UsageError: if there is no such network.

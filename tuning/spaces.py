@@ -3,18 +3,21 @@
 A space is a function of keras-tuner's `hp` and of the recipe; it returns a dict of what it chose. The default of every
 hyperparameter is the recipe's own value, so the defaults together are the recipe.
 """
+import contextlib
 import dataclasses
 import inspect
+import random
 
 import keras_tuner as kt
 
 import zoo
 from training.recipes import Recipe
-from tuning.architectures import ARCHITECTURES, choice
+from tuning.architectures import ARCHITECTURES, choice, dropout_only
 from zoo.errors import UsageError, unknown
 from zoo.settings import convert, split_setting
 
 _ALIKE = (("adam", "adamw"), ("sgd", "nesterov"))  # optimisers that take rates of one order
+_EXPLORED = 100  # candidates that a space is asked for to learn all its hyperparameters
 _FIELDS = {f.name for f in dataclasses.fields(Recipe)} - {"name", "model", "data", "model_args"}
 
 
@@ -47,9 +50,19 @@ _SHARES = ("hue", "brightness", "contrast", "saturation", "erase", "mixup", "cut
 
 def default(hp, recipe):
     """The space of a recipe: its builder's, if that has one, and the training's. Return fields and arguments together."""
+    return training(hp, recipe) | network(hp, recipe)
+
+
+def network(hp, recipe):
+    """The space of a recipe's network. What comes with weights keeps their sizes, which leaves dropout to be searched."""
     spec = zoo.spec(recipe.model)
+    args = {**spec.defaults, **recipe.model_args}
+    if recipe.vectors:
+        args["vectors"] = recipe.vectors
     found = ARCHITECTURES.get(spec.builder.__name__)
-    return training(hp, recipe) | (found(hp, {**spec.defaults, **recipe.model_args}) if found else {})
+    if args.get("weights") is not None:
+        found = dropout_only if "dropout" in args else None
+    return found(hp, args) if found else {}
 
 
 def load(path):
@@ -87,6 +100,8 @@ def apply(recipe, found):
     """
     if not isinstance(found, dict):
         raise UsageError(f"space(hp) must return a dict of recipe fields and builder arguments. Received: {found!r}.")
+    if "epochs" in found:
+        raise UsageError("epochs are not searched: --epochs says how long a whole training is, and hyperband shortens it.")
     known = {*inspect.signature(zoo.spec(recipe.model).builder).parameters, "weights"}
     for name in found:
         if name not in _FIELDS | known:
@@ -104,9 +119,24 @@ def declared(space, recipe, fixed=()):
     """
     free, pinned = kt.HyperParameters(), kt.HyperParameters()
     space(free, recipe)
+    _explore(space, recipe, free)
+    known = {hp.name: hp for hp in free.space}
     for name, value in (split_setting(setting, "--fix") for setting in fixed):
-        if name not in free:
-            raise unknown("hyperparameter of --fix", name, [hp.name for hp in free.space])
-        pinned.Fixed(name, convert(name, value, type(free[name])))
+        if name not in known:
+            raise unknown("hyperparameter of --fix", name, known)
+        if known[name].conditions:
+            raise UsageError(f"--fix cannot pin {name}, which the space asks for under a condition: pin it in the space.")
+        pinned.Fixed(name, convert(name, value, type(known[name].default)))
     apply(recipe, space(pinned, recipe))
+    _explore(space, recipe, pinned)
     return pinned
+
+
+def _explore(space, recipe, hp):
+    """Add to `hp` what `space` asks for at some values only, such as the units of each of so many layers."""
+    asked, draw = hp.copy(), random.Random(0)
+    for _ in range(_EXPLORED):
+        asked.values = {found.name: found.random_sample(draw.randrange(2**31)) for found in asked.space}
+        with contextlib.suppress(UsageError):  # a trial of these values will tell
+            space(asked, recipe)
+    hp.merge(asked, overwrite=False)

@@ -21,13 +21,16 @@ def check(folder, data_dir, **_):
     import keras
 
     from training import fit
-    dataset, build = fit.prepare(read(folder / "recipe.json"), data_dir, cache_dir=folder)
+    recipe = read(folder / "recipe.json")
+    dataset, build = fit.prepare(recipe, data_dir, cache_dir=folder)
     if dataset.validation is None:
         raise UserError("Tuning needs a validation part to choose by. Set validation to a share of the training part, "
                         "such as 0.1.")
     with keras.StatelessScope(initialize_variables=False):  # shapes, no weights
         model = build()
     shape = {"vocab_size": len(dataset.vocabulary)} if dataset.vocabulary else {"input_shape": list(model.input.shape[1:])}
+    if recipe.vectors:
+        shape["embedding"] = model.get_layer("embedding_masked").output.shape[-1]
     return {"args": {**shape, "classes": len(dataset.class_names)}}
 
 

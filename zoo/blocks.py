@@ -1,5 +1,6 @@
 """What two or more architectures share: the way in, from pixels, and the way out, to logits."""
 import keras
+import numpy as np
 from keras import layers, ops
 
 from zoo.errors import UsageError
@@ -21,7 +22,7 @@ def image_input(input_shape, *, minimum=1, hint=None, mean=0.0, std=1.0):
         Two Keras tensors: the pixels in [0, 255], of shape (batch, *input_shape), and the normalised image.
 
     Raises:
-        zoo.errors.UsageError: if `input_shape` is no image shape or is smaller than `minimum`.
+        zoo.errors.UsageError: if `input_shape` is no image shape or is smaller than `minimum`, or `mean` and `std` do not fit.
     """
     shape = tuple(input_shape)
     if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
@@ -30,20 +31,22 @@ def image_input(input_shape, *, minimum=1, hint=None, mean=0.0, std=1.0):
         advice = f" For smaller images pass {hint}." if hint else ""
         raise UsageError(f"Images must be at least {minimum}x{minimum} here. Received: {shape[0]}x{shape[1]}.{advice}")
     image = keras.Input(shape, name="image")
-    scale, offset = _affine(mean, std)
+    scale, offset = _affine(mean, std, shape[2])
     x = image
     if shape[2] == 1 and isinstance(scale, list) and len(scale) > 1:
         x = layers.Concatenate(dtype="float32", name="repeat")([image] * len(scale))
     return image, layers.Rescaling(scale, offset, dtype="float32", name="rescale")(x)
 
 
-def _affine(mean, std):
-    """(x / 255 - mean) / std as the one multiplication and addition that Rescaling does."""
-    if isinstance(mean, (int, float)) and isinstance(std, (int, float)):
-        return 1 / (255 * std), -mean / std
-    means = mean if isinstance(mean, (list, tuple)) else [mean] * len(std)
-    stds = std if isinstance(std, (list, tuple)) else [std] * len(mean)
-    return [1 / (255 * s) for s in stds], [-m / s for m, s in zip(means, stds, strict=True)]
+def _affine(mean, std, channels):
+    """(x / 255 - mean) / std as the one multiplication and addition that Rescaling does: numbers, or lists of them."""
+    means, stds = (np.asarray(values, "float64") for values in (mean, std))
+    sizes = {values.size for values in (means, stds) if values.ndim}
+    if len(sizes) > 1 or max(means.ndim, stds.ndim) > 1 or (channels > 1 and not sizes <= {1, channels}):
+        raise UsageError(f"mean and std must be a number, or one for each of {channels} channels. Received: {mean} and {std}.")
+    if not (np.isfinite(means).all() and np.isfinite(stds).all() and stds.min() > 0):
+        raise UsageError(f"mean must be finite and std positive. Received: {mean} and {std}.")
+    return (1 / (255 * stds) + 0 * means).tolist(), (-means / stds).tolist()
 
 
 def positive(**counts):

@@ -175,7 +175,7 @@ SMALL_MODULE = (
 )
 
 
-@register("small_inception", params=97_298)
+@register("small_inception", params=97_298, source="courses of Kim, Dinh, Tan")
 def small_inception(input_shape=(28, 28, 1), classes=10, *, dropout=0.0, mean=0.0, std=1.0):
     """The lecture's net with two Inception modules: convolution, max pooling, relu and module, twice.
 

@@ -69,6 +69,9 @@ def _conv_pool(x, filters, pool, conv_name, pool_name, padding="valid"):
 def lenet(input_shape=(28, 28, 1), classes=10, *, pool="avg", padding="valid", dropout=0.0, mean=0.0, std=1.0):
     """The LeNet of today's courses: relu, and C5 as a fully connected layer.
 
+    C5 and F6 end in relu, as the course's table has it; its PyTorch listing (document 000) goes from one linear layer
+    to the next. Weights start from Keras' defaults, not PyTorch's.
+
     Args:
         input_shape: (height, width, channels) of images in [0, 255].
         classes: the number of logits; 0 gives the 84 features of F6.

@@ -22,12 +22,17 @@ _specs = {}
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """What the zoo knows of one name: its builder, the options that make the variant, and its published weight count."""
+    """What the zoo knows of one name.
+
+    builder: the function; options: the arguments that make the variant; params: its published weight count, or None.
+    source: where the network was published, if not where the `PAPER` line of the builder's module says.
+    """
 
     name: str
     builder: Callable
     options: Mapping
     params: int | None
+    source: str | None = None
 
     @property
     def defaults(self):
@@ -38,31 +43,61 @@ class Spec:
 
     @property
     def paper(self):
-        """Where the network was published: the `PAPER` line of the builder's module, or an empty string."""
-        return getattr(sys.modules[self.builder.__module__], "PAPER", "")
+        """Where the network was published: `source`, the `PAPER` line of the builder's module, or an empty string."""
+        return self.source or getattr(sys.modules[self.builder.__module__], "PAPER", "")
+
+    def build(self, overrides):
+        """Return the network with the arguments `overrides`, a dict, in place of the variant's own.
+
+        Raises:
+            zoo.errors.UsageError: if an argument has a value that it cannot have.
+            TypeError: if one is not an argument of the builder. A builder of your own raises what it raises: its traceback
+                finds the fault.
+        """
+        given = inspect.signature(self.builder).bind(**{**self.options, **overrides})
+        try:
+            return self.builder(*given.args, **given.kwargs)
+        except UserError:
+            raise
+        except (TypeError, ValueError, ArithmeticError) as error:  # Keras's, of a value that no layer can have
+            if not _ours(self.builder):
+                raise
+            raise UsageError(f"{self.name} cannot be built with {overrides}: {' '.join(str(error).split())}") from error
 
 
-def register(name, *, params=None, **options):
+def register(name, *, params=None, source=None, **options):
     """Register the decorated builder under `name`.
 
     Args:
         name: the name of the variant, unique in the zoo.
         params: the weight count its source publishes (trainable and not), at the variant's defaults; tests hold the
             builder to it.
+        source: where the network was published, as "Kim 2014"; by default what `PAPER` in the builder's module says.
         **options: keyword arguments of the builder that make this variant.
 
     Raises:
-        ValueError: if `name` is taken by another builder.
+        zoo.errors.UsageError: if `name` is taken by another builder.
         TypeError: if an option is not an argument of the builder.
     """
     def decorate(builder):
+        if not _ours(builder):
+            _import_ours()  # else the name could be taken from one of the zoo's
         taken = _specs.get(name)
         if taken and (taken.builder.__module__, taken.builder.__qualname__) != (builder.__module__, builder.__qualname__):
-            raise ValueError(f"Model {name!r} is already registered by {taken.builder.__module__}.")
+            raise UsageError(f"Model {name!r} is already registered by {taken.builder.__module__}. Choose another name.")
         inspect.signature(builder).bind_partial(**options)
-        _specs[name] = Spec(name, builder, MappingProxyType(options), params)
+        _specs[name] = Spec(name, builder, MappingProxyType(options), params, source)
         return builder
     return decorate
+
+
+def _ours(builder):
+    return builder.__module__.partition(".")[0] == "zoo"
+
+
+def _import_ours():
+    for architecture in ARCHITECTURES:
+        importlib.import_module(f"zoo.{architecture}")
 
 
 def spec(name):
@@ -72,8 +107,7 @@ def spec(name):
         zoo.errors.UsageError: if no such model is registered; the nearest name is given.
     """
     module, _, model = name.rpartition(":")
-    for architecture in ARCHITECTURES:
-        importlib.import_module(f"zoo.{architecture}")
+    _import_ours()
     if module:
         _import_users(module)
     if model not in _specs:
@@ -82,6 +116,8 @@ def spec(name):
 
 
 def _import_users(module):
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise UsageError(f"Expected a module as Python imports it, such as my_nets in my_nets:linear. Received: {module!r}.")
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
@@ -93,8 +129,7 @@ def _import_users(module):
 
 def names(pattern="*"):
     """Return the registered names matching a shell pattern, sorted: `names("resnet*")`."""
-    for architecture in ARCHITECTURES:
-        importlib.import_module(f"zoo.{architecture}")
+    _import_ours()
     return sorted(fnmatch.filter(_specs, pattern))
 
 
@@ -124,18 +159,6 @@ def build(name, **overrides):
     if weights is not None:
         from zoo.weights import pretrained  # imports Keras
         return pretrained(found, weights, overrides)
-    model = _built(found, overrides, users=":" in name)
+    model = found.build(overrides)
     model.name = found.name
     return model
-
-
-def _built(found, overrides, users):
-    given = inspect.signature(found.builder).bind(**{**found.options, **overrides})
-    try:
-        return found.builder(*given.args, **given.kwargs)
-    except UserError:
-        raise
-    except (TypeError, ValueError) as error:  # Keras's, of a value that no layer can have
-        if users:  # a fault in a builder of your own is found by its traceback
-            raise
-        raise UsageError(f"{found.name} cannot be built with {overrides}: {' '.join(str(error).split())}") from error

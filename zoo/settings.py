@@ -1,12 +1,14 @@
 """From "name=value", as it is typed, to a checked value."""
 import ast
 import inspect
+from fractions import Fraction
 
 from zoo.errors import UsageError, unknown
 from zoo.registry import spec
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", list: "a list",
           dict: """a dictionary such as {'shift': 2}""", tuple: "numbers separated by commas"}
+_PER_CHANNEL = ("mean", "std")  # a number, or one for each channel
 
 
 def builder_args(model, settings, also=()):
@@ -21,7 +23,8 @@ def builder_args(model, settings, also=()):
         if name not in known:
             raise unknown(f"setting of {model}", name, [*known, *also])
         default = found.defaults.get(name)
-        args[name] = convert(name, value, tuple if isinstance(default, tuple) else type(default))
+        kind = tuple if isinstance(default, tuple) or (name in _PER_CHANNEL and "," in value) else type(default)
+        args[name] = None if kind is float and value == "None" else convert(name, value, kind)
     return args
 
 
@@ -42,10 +45,10 @@ def convert(name, text, kind):
     if kind is bool and text.lower() in ("true", "false"):
         return text.lower() == "true"
     try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+        value = Fraction(text) if kind is float and "/" in text else ast.literal_eval(text)  # std=1/255
+    except (ValueError, SyntaxError, ZeroDivisionError):
         value = text
-    if kind is float and type(value) is int:
+    if kind is float and type(value) in (int, Fraction):
         value = float(value)
     if kind is tuple and isinstance(value, (list, int)):
         value = tuple(value) if isinstance(value, list) else (value,)

@@ -135,7 +135,7 @@ def textcnn(vocab_size=20_000, classes=2, *, embedding=300, windows=(3, 4, 5), f
     return keras.Model(tokens, classifier(x, classes, dropout=dropout, kernel_constraint=bound))
 
 
-@register("text_mlp")
+@register("text_mlp", source="Iyyer et al. 2015")
 def text_mlp(vocab_size=20_000, classes=2, *, embedding=300, hidden=(100,), tables=("nonstatic",), vectors=None, dropout=0.5):
     """The mean of a sentence's word vectors through a perceptron: the measure that TextCNN, which sees order, has to beat.
 

@@ -67,7 +67,7 @@ def pretrained(spec, weights, overrides):
     application, pixels = _origin(spec.name)
     args = {**spec.defaults, **overrides}
     _check(spec.name, args, overrides)
-    model = spec.builder(**{**spec.options, **overrides, "mean": pixels.mean, "std": pixels.std})
+    model = spec.build({**overrides, "mean": pixels.mean, "std": pixels.std})
     model.name = spec.name
     if not isinstance(weights, keras.Model):
         options = {"alpha": float(args["alpha"])} if spec.name in ALPHAS else {}

@@ -1,4 +1,5 @@
 """Training and its data: `zoo train`, `zoo doctor`, `zoo evaluate`."""
+import dataclasses
 import json
 
 import click
@@ -10,7 +11,7 @@ from zoo.errors import UsageError
 @click.command(epilog=example("zoo train lenet5-digits", "zoo train lenet5-mnist --data-dir ~/tensorflow_datasets",
                               "zoo train lenet --data fashion_mnist --epochs 5 --set dropout=0.2"))
 @click.argument("name", required=False, metavar="[RECIPE|MODEL]")
-@click.option("--data", metavar="DATASET", help="Train MODEL on this data.")
+@click.option("--data", metavar="DATASET", help="Train on this data.")
 @click.option("--recipe", "file", type=click.Path(), metavar="FILE", help="Repeat the run of a recipe.json.")
 @click.option("--run", type=click.Path(), metavar="DIR", help="The run directory; runs/RECIPE by default.")
 @data_dir_option
@@ -34,6 +35,8 @@ def train(name, data, file, run, data_dir, settings, strategy, deterministic, sk
     if (name is None) == (file is None):
         raise click.UsageError("Name a recipe, or a model and --data, or --recipe FILE. `zoo recipes` lists the recipes.")
     recipe = known.read(file) if file else known.recipe(name, data)
+    if file and data:
+        recipe = dataclasses.replace(recipe, data=known.recipe(recipe.model, data).data)
     with quiet_import():
         from training import fit
     given = [f"{key}={value}" for key, value in fields.items() if value is not None]
@@ -90,7 +93,7 @@ def doctor(dataset, data_dir, move_bad, as_json):
     else:
         table(work.HEAD, work.report(findings), right=(2,))
     if move_bad:
-        click.echo(f"{work.move_bad(findings, move_bad)} files moved to {move_bad}", err=as_json)
+        click.echo(f"{work.move_bad(findings, dataset, move_bad)} files moved to {move_bad}", err=as_json)
     return int(any(found.severity == "error" for found in findings))
 
 
