@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training import data
+from training import data, prepare, recipes
 from zoo.errors import UserError
 
 
@@ -39,9 +39,12 @@ def test_a_configuration_of_a_data_set_is_no_folder(tmp_path, monkeypatch):
     assert data.own_shape("emnist/letters", tmp_path) == (None, None, 3), "what is there goes before"
 
 
-def test_a_data_set_without_images_is_refused(tmp_path):
-    with pytest.raises(UserError, match="'wine_quality' has no images or texts with one label each; its features are "):
-        data.load("wine_quality", (8, 8, 1), data_dir=tmp_path)
+@pytest.mark.parametrize("name, feature", [("wine_quality", "quality (Tensor)"), ("lfw", "label (Text)"),
+                                           ("chexpert", "label (Sequence)")])
+def test_a_data_set_without_images_of_a_class_each_is_refused(tmp_path, name, feature):
+    with pytest.raises(UserError, match=f"'{name}' has no images or texts with one ClassLabel each; its features are ") as e:
+        data.load(name, (8, 8, 1), data_dir=tmp_path)
+    assert feature in str(e.value)
 
 
 def picture(path, size=(20, 10), colour=(200, 30, 30)):
@@ -52,7 +55,7 @@ def picture(path, size=(20, 10), colour=(200, 30, 30)):
 def test_a_folder_of_class_folders_is_read_and_divided(tmp_path):
     for n in range(20):
         picture(tmp_path / "10" / f"a {n}.jpg", colour=(10 * n, 0, 0))
-        picture(tmp_path / "9" / f"ß{n}.png", colour=(0, 10 * n, 0))
+        picture(tmp_path / "9" / ("deep" if n % 2 else "") / f"ß{n}.png", colour=(0, 10 * n, 0))
     (tmp_path / "9" / ".hidden").write_text("no picture")
     dataset = data.load(str(tmp_path), (4, 4, 3), validation=0.25)
     assert dataset.class_names == ["9", "10"]
@@ -70,6 +73,22 @@ def test_given_parts_are_kept(tmp_path):
                 picture(tmp_path / split / label / f"{n}.png")
     dataset = data.load(str(tmp_path), (4, 4, 3))
     assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [6, 4, 2]
+
+
+@pytest.mark.parametrize("kind", ["folder", "arrays"])
+def test_a_test_part_alone_is_for_scoring(tmp_path, kind):
+    name = tmp_path / ("set.npz" if kind == "arrays" else "set")
+    for n in range(6):
+        picture(tmp_path / "set/test" / str(n % 2) / f"{n}.png")
+    np.savez(tmp_path / "set.npz", x_test=np.zeros((6, 16, 16), "uint8"), y_test=np.arange(6) % 2)
+    dataset = data.load(str(name), (4, 4, 3))
+    assert (len(dataset.train), dataset.validation, len(dataset.test)) == (0, None, 6)
+    with pytest.raises(UserError, match=f"^{name} has no train part to learn from. `zoo evaluate RUN --data {name}`"):
+        prepare.prepare(recipes.Recipe("r", "lenet5", str(name), normalise=True))
+    (tmp_path / "set/test").rename(tmp_path / "set/val")
+    if kind == "folder":
+        with pytest.raises(UserError, match="set: expected a train or a test part. Received: validation."):
+            data.load(str(name), (4, 4, 3))
 
 
 def test_a_broken_file_ends_in_its_path_or_is_left_out(tmp_path):
@@ -118,6 +137,9 @@ def test_arrays_in_a_file_are_read(tmp_path):
     ({"x_train": np.zeros((4, 6)), "y_train": np.zeros(4, int)}, "must be .n, height, width"),
     ({"x_train": np.zeros((4, 6, 6)), "y_train": np.zeros(3, int)}, "must be 4 whole numbers"),
     ({"x_train": np.full((4, 6, 6), 0.5), "y_train": np.zeros(4, int)}, "must be pixels of 0 to 255. Received: 0.5 to 0.5"),
+    ({"x_train": np.full((4, 6, 6), np.nan), "y_train": np.zeros(4, int)}, "must be pixels of 0 to 255. Received: nan to nan"),
+    ({"x_train": np.zeros((4, 6, 6)), "y_train": np.zeros(4, int), "x_val": np.zeros((0, 6, 6)), "y_val": np.zeros(0, int)},
+     "x_val in .* n from 1 up. Received: .0, 6, 6, 1."),
     ({"foo": np.zeros(3)}, "needs the arrays x_train and y_train, or images and labels. It has: foo"),
 ])
 def test_arrays_that_will_not_do_are_explained(tmp_path, arrays, words):

@@ -1,4 +1,6 @@
 """What becomes of what `zoo doctor` finds: bad files are set aside, and classes it calls too small are refused by training."""
+import contextlib
+
 import pytest
 
 from tests.bad_images import encoded, picture, put
@@ -22,27 +24,29 @@ def test_bad_files_are_set_aside_and_nothing_is_overwritten(broken, tmp_path):
     aside = tmp_path / "aside"
     for taken in ("1.jpg", "1-1.jpg"):
         put(aside / "a" / taken, b"kept")
-    assert doctor.move_bad(doctor.examine_files(sources.files(broken)), aside) == 4
+    assert doctor.move_bad(doctor.examine_files(sources.files(broken)), broken, aside) == 4
     kept = {str(path.relative_to(aside)): path.read_bytes() for path in aside.rglob("*.jpg")}
     assert kept == {"a/1.jpg": b"kept", "a/1-1.jpg": b"kept", "a/1-2.jpg": b"", "a/2.jpg": b"no image", "b/1.jpg": b"",
                     "b/2.jpg": b"no image"}
     assert [path.name for path, _, _ in sources.files(broken)] == ["3.jpg", "3.jpg"]
-    assert doctor.move_bad(doctor.examine_files(sources.files(broken)), aside) == 0
+    assert doctor.move_bad(doctor.examine_files(sources.files(broken)), broken, aside) == 0
 
 
 def test_bad_files_keep_their_split(tmp_path):
     put(tmp_path / "set/train/a/1.jpg", b""), put(tmp_path / "set/test/b/1.jpg", encoded(picture(), "JPEG"))
-    doctor.move_bad(doctor.examine_files(sources.files(tmp_path / "set")), tmp_path / "aside")
+    put(tmp_path / "set/train/a/deep/2.jpg", b""), put(tmp_path / "set/train/a/.deep/3.jpg", b"")
+    doctor.move_bad(doctor.examine_files(sources.files(tmp_path / "set")), tmp_path / "set", tmp_path / "aside")
     assert (tmp_path / "aside/train/a/1.jpg").is_file() and (tmp_path / "set/test/b/1.jpg").is_file()
+    assert (tmp_path / "aside/train/a/deep/2.jpg").is_file() and (tmp_path / "set/train/a/.deep/3.jpg").is_file()
 
 
 def test_bad_files_do_not_become_a_class(broken, tmp_path):
     found = doctor.examine_files(sources.files(broken))
     with pytest.raises(UserError, match="lies in the data set"):
-        doctor.move_bad(found, broken / "bad")
+        doctor.move_bad(found, broken, broken / "bad")
     blocked = put(tmp_path / "file", b"")
     with pytest.raises(UserError, match="Cannot move .*1.jpg to"):
-        doctor.move_bad(found, blocked)
+        doctor.move_bad(found, broken, blocked)
     assert len(sources.files(broken)) == 6 and not (broken / "bad").exists()
 
 
@@ -63,3 +67,15 @@ def test_classes_too_small_to_divide_are_those_that_training_refuses(tmp_path, c
         assert small
     else:
         assert not small
+
+
+@pytest.mark.parametrize("each, severities, words", [
+    (4, ["error", "note"], "10 examples, one of each class, for the test part that is drawn, received 20% of 40.*zoo doctor"),
+    (5, ["note"], "Cannot set 10% of 40 examples aside by class"), (12, [], None)])
+def test_parts_too_small_for_every_class_are_those_that_training_refuses(tmp_path, each, severities, words):
+    for n in range(10 * each):
+        put(tmp_path / str(n % 10) / f"{n}.png", encoded(picture((4, 4)), "PNG"))
+    found = doctor.examine_files(sources.files(tmp_path))
+    assert [f.severity for f in found if f.kind == "too few examples"] == severities
+    with pytest.raises(UserError, match=words) if words else contextlib.nullcontext():
+        data.load(str(tmp_path), (4, 4, 3), validation=Recipe.validation)

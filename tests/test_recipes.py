@@ -6,6 +6,7 @@ import pytest
 
 import zoo
 from training import recipes
+from zoo.__main__ import main
 from zoo.errors import UsageError
 
 LENET = recipes.recipe("lenet5-mnist")
@@ -87,6 +88,14 @@ def test_a_missing_recipe_file_is_named(tmp_path):
 def test_class_weights_are_refused_with_mixed_labels():
     with pytest.raises(UsageError, match="balance='weights' needs one class an image.*'sampling' goes with them"):
         recipes.override(LENET, ["augment={'mixup': 0.2}", "balance=weights"])
+
+
+def test_a_recipe_file_runs_on_other_data(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.json").write_text(recipes.Recipe("small", "lenet5", "digits", epochs=1).to_json())
+    (tmp_path / "photos").mkdir()
+    for data, words in (("photos", f"{tmp_path}/photos holds no class folders"), ("mnst", "Did you mean 'mnist'?")):
+        assert main(["train", "--recipe", "recipe.json", "--data", data]) and words in capfd.readouterr().err
 
 
 def test_a_recipe_runs_on_other_data(tmp_path):

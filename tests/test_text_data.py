@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from training import doctor, evaluate, export, fit, folds, predict, recipes, text_data
+from training.vocabulary import Vocabulary
 from zoo.__main__ import main
 from zoo.errors import UserError
 
@@ -91,6 +92,18 @@ def test_one_class_is_too_few(tmp_path):
     (tmp_path / "t.csv").write_text("text,label\n" + "".join(f"{n} films,good\n" for n in range(20)))
     with pytest.raises(UserError, match="t.csv: expected at least 2 classes, received 1"):
         fit.train(recipes.recipe("textcnn", str(tmp_path / "t.csv")), tmp_path / "run", log=False)
+
+
+def test_a_test_part_alone_is_for_scoring(recipe, tmp_path):
+    for n in range(6):
+        path = tmp_path / "test" / ("bad", "good")[n % 2] / f"{n}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"film {n}")
+    recipe = dataclasses.replace(recipe, data=str(tmp_path))
+    with pytest.raises(UserError, match="has no train part to learn from"):
+        text_data.load(recipe)
+    dataset = text_data.load(recipe, vocabulary=Vocabulary.build(["a film"], 10, 1))
+    assert (len(dataset.train), dataset.validation, len(dataset.test)) == (0, None, 6)
 
 
 def test_it_learns_and_is_scored(run):

@@ -1,9 +1,11 @@
 """What a recipe can say about training does what it says."""
+import contextlib
 import dataclasses
 import json
 import re
 import subprocess
 import sys
+import types
 
 import keras
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 
 import zoo
 from tests.conftest import ROOT
-from training import data, fit, optimize, prepare, progress, recipes
+from training import checkpoint, data, distribute, fit, optimize, prepare, progress, recipes
 from training.fit import train
 from zoo.errors import UserError
 
@@ -44,6 +46,7 @@ def test_every_optimizer_goes_against_the_gradient(name):
     ({"schedule": "one_cycle"}, {0: 0.008, 45: 0.2, 90: 0.008, 100: 0.00008}),
     ({"schedule": "cosine"}, {0: 0.2, 50: 0.1, 100: 0}),
     ({"schedule": "cosine", "accumulate": 2}, {0: 0.2, 25: 0.1, 50: 0}),
+    ({"schedule": "cosine", "accumulate": 60, "warmup": 10.0}, {0: 0, 1: 0.2}),
 ])
 def test_schedules_go_through_their_points(fields, expected):
     rate = optimize.optimizer(options(epochs=10, learning_rate=0.2, **fields), 10)._learning_rate
@@ -129,6 +132,19 @@ def test_the_initializer_draws_every_kernel():
         fit.prepare(options(initializer="he_norml"))[1]()
 
 
+@pytest.mark.parametrize("fields, words", [
+    ({"initializer": "identity"}, r"'identity' cannot draw the kernels of lenet5. Received: the shape \(5, 5, 1, 6\)"),
+    ({"initializer": "get"}, "Unknown initializer 'get'"),
+    ({"patience": 2, "validation": 0.0}, "patience needs validation examples.* Received: patience=2, validation=0."),
+    ({"stage_rates": {"all": 0.1}}, "Unknown stage of lenet5 'all'"),
+    ({"accumulate": 13}, "accumulate must be at most 12, as many batches as all epochs have. Received: 13."),
+])
+def test_what_could_do_nothing_is_refused(tmp_path, fields, words):
+    with pytest.raises(UserError, match=words):
+        train(options(**fields), tmp_path / "run", log=False)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_limit_leaves_training_examples_out_and_no_others():
     whole, some = (fit.prepare(options(limit=limit))[0] for limit in (0, 200))
     assert len(some.train) == 200 and set(some.train.rows) < set(whole.train.rows)
@@ -169,6 +185,22 @@ def test_a_full_disk_loses_no_earlier_checkpoint(tmp_path):
     assert (tmp_path / "run/history.csv").read_bytes() == (tmp_path / "whole/history.csv").read_bytes()
 
 
+def test_a_slow_disk_is_written_to_for_a_tenth_of_the_time(tmp_path, monkeypatch):
+    """Seconds are counted, not waited for: one a step, and forty a checkpoint."""
+    seconds, begun = [0], []
+    monkeypatch.setattr(checkpoint, "time", types.SimpleNamespace(monotonic=lambda: seconds[0]))
+    monkeypatch.setattr(checkpoint, "write", lambda path, data: (begun.append(seconds[0]), seconds.append(seconds.pop() + 40)))
+    model = fit.prepare(DIGITS)[1]()
+    fit.compile_model(model, DIGITS, 10_000)
+    state = checkpoint.Checkpoint(tmp_path, 10_000)
+    state.set_model(model)
+    state.on_train_begin()
+    for step in range(1000):
+        seconds[0] += 1
+        state.on_train_batch_end(step, {"loss": 1.0})
+    assert begun == [31, 31 + 441, 31 + 2 * 441]
+
+
 def test_a_batch_beyond_the_memory_is_refused_with_one_that_fits(tmp_path):
     model = zoo.build("resnet20")
     with pytest.raises(UserError, match=r"batch of 1024 takes 2 GB .* has 1 GB\. Try --set batch=(\d+) ") as refused:
@@ -195,17 +227,37 @@ def test_a_run_does_not_go_on_with_other_data(tmp_path, monkeypatch):
         train(recipe, tmp_path / "run", log=False)
 
 
+# Trains as its first argument says, then in half precision; then the gradient of the second device alone is infinite.
+TWO_DEVICES = """
+import sys, keras, tensorflow as tf
+from training import distribute, optimize, recipes
+from training.fit import train
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0],
+                                           [tf.config.LogicalDeviceConfiguration()] * 2)
+train(recipes.read(sys.argv[1]), sys.argv[2], log=False, strategy="mirrored")
+half = recipes.Recipe("half", "mlp", "digits", {"input_shape": (8, 8, 1)}, epochs=1, batch=256, precision="mixed_float16")
+train(half, sys.argv[3], log=False, strategy="mirrored")
+two = distribute.make("mirrored", half)
+with two.scope():
+    kernel, scaled = keras.Variable(2.0), optimize.LossScale(keras.optimizers.SGD(1.0))
+    scaled.build([kernel])
+share = two.experimental_distribute_values_from_function(lambda device: tf.constant([1.0, float("inf")])[
+    device.replica_id_in_sync_group])
+tf.function(lambda: two.run(lambda gradient: scaled.apply([gradient]), (share,)))()
+print(keras.ops.convert_to_numpy(kernel), keras.ops.convert_to_numpy(scaled.dynamic_scale))
+"""
+
+
 def test_mirrored_devices_train_as_one_does(tmp_path):
     """Two logical CPUs, batch normalisation and all; the batches are even, so that both devices' shares weigh alike."""
-    script = ("import sys, tensorflow as tf; from training import recipes; from training.fit import train;"
-              "tf.config.set_logical_device_configuration(tf.config.list_physical_devices('CPU')[0],"
-              "    [tf.config.LogicalDeviceConfiguration()] * 2);"
-              "train(recipes.read(sys.argv[1]), sys.argv[2], log=False, strategy='mirrored')")
     recipe = options(RESNET, limit=1280, optimizer="nesterov", learning_rate=0.01, ema=0.9)
     (tmp_path / "recipe.json").write_text(recipe.to_json())
     one = train(recipe, tmp_path / "one", log=False)
-    subprocess.run([sys.executable, "-c", script, tmp_path / "recipe.json", tmp_path / "two"], cwd=ROOT, check=True,
-                   capture_output=True)
+    said = subprocess.run([sys.executable, "-c", TWO_DEVICES, tmp_path / "recipe.json", tmp_path / "two", tmp_path / "half"],
+                          cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert said.split() == ["2.0", "16384.0"], "the overflow reached the weights"
+    half = json.loads((tmp_path / "half/metrics.json").read_text())
+    assert half["precision"] == "mixed_float16" and half["best_epoch"]["loss_scale"] == 2.0 ** 15
     two = json.loads((tmp_path / "two/metrics.json").read_text())
     assert two["strategy"] == "mirrored" and not two["deterministic"]
     for key in ("loss", "val_loss"):
@@ -216,8 +268,20 @@ def test_mirrored_devices_train_as_one_does(tmp_path):
     ("miror", {}, "Unknown strategy 'miror'. Did you mean 'mirrored'"),
     ("multi_worker", {}, "needs TF_CONFIG in the environment.*--strategy mirrored is for one machine"),
     ("mirrored", {"accumulate": 2}, "accumulate does not work with --strategy mirrored"),
+    ("mirrored", {"clip": 1.0}, "clip does not work with --strategy mirrored"),
 ])
 def test_a_strategy_that_cannot_work_is_refused(tmp_path, strategy, fields, words):
     with pytest.raises(UserError, match=words):
         train(options(**fields), tmp_path / "run", log=False, strategy=strategy)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("examples, devices, words", [
+    (1293, 4, None), (64, 4, None), (71, 4, None), (65, 2, "would have 1 of 65 .* 2 devices. Choose --set batch=62"),
+    (69, 4, "5 of 69 examples, which do not go round 4 devices. Choose --set batch=56"), (5, 4, "Choose fewer devices"),
+])
+def test_a_last_batch_without_an_example_for_every_device_is_refused(examples, devices, words):
+    """tf.data cuts 5 examples for 4 devices into 2, 2, 1 and none."""
+    strategy = types.SimpleNamespace(num_replicas_in_sync=devices)
+    with pytest.raises(UserError, match=words) if words else contextlib.nullcontext():
+        distribute.refuse_empty_share(examples, options(batch=64), strategy)

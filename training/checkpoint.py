@@ -16,6 +16,7 @@ from training.run_dir import write
 from zoo.errors import UserError
 
 _SECONDS = 30  # between two checkpoints inside an epoch; a kill costs at most this much work
+_SLOW = 3      # seconds to write one; where it takes more, the time between two grows with it, and stays ten times that
 
 
 class Checkpoint(keras.callbacks.Callback):
@@ -33,6 +34,7 @@ class Checkpoint(keras.callbacks.Callback):
         self.path, self.best_path = run / "checkpoint.npz", run / "best.npz"
         self.steps_per_epoch, self.patience, self.writes = steps_per_epoch, patience, writes
         self.step, self.history, self.seconds, self._metrics, self._saved_step = 0, [], 0.0, None, 0
+        self._write_seconds = 0.0
 
     def restore(self, model):
         """Load the state of an interrupted training into the compiled `model`, if there is one."""
@@ -79,13 +81,14 @@ class Checkpoint(keras.callbacks.Callback):
         self.step += 1
         if not math.isfinite(logs["loss"]) and not self._skips_overflows():
             raise self._diverged()
-        if time.monotonic() - self._saved_at > _SECONDS and self.step % self.steps_per_epoch:
+        wait = _SECONDS * max(1, self._write_seconds / _SLOW)
+        if time.monotonic() - self._saved_at > wait and self.step % self.steps_per_epoch:
             self.save()
 
     def on_epoch_end(self, epoch, logs=None):
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        rate = _number(self.model.optimizer.learning_rate)
         scores = {name.replace("logits_accuracy", "accuracy"): float(value) for name, value in logs.items()}
-        scale = {"loss_scale": float(self.model.optimizer.dynamic_scale)} if self._scales_loss() else {}
+        scale = {"loss_scale": _number(self.model.optimizer.dynamic_scale)} if self._scales_loss() else {}
         self.history.append({"epoch": epoch + 1, **scores, "learning_rate": rate, **scale})
         if not self._finite():
             raise self._diverged()
@@ -114,10 +117,11 @@ class Checkpoint(keras.callbacks.Callback):
         return all(np.isfinite(keras.ops.convert_to_numpy(v)).all() for v in self.model.trainable_variables)
 
     def _diverged(self):
-        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        rate = _number(self.model.optimizer.learning_rate)
         kept = f"The last good checkpoint is of step {self._saved_step}" if self._saved_step else "No checkpoint was written"
         return UserError(f"The loss is no longer a finite number at step {self.step} (epoch {len(self.history) + 1}), with a "
-                         f"learning rate of {rate:.3g}. {kept}. A lower rate or --set clip=1 may help, with a new --run.")
+                         f"learning rate of {rate:.3g}. {kept}. A lower rate or, on one device, --set clip=1 may help, with a "
+                         "new --run.")
 
     def save(self):
         """Write the state now, atomically.
@@ -130,13 +134,18 @@ class Checkpoint(keras.callbacks.Callback):
         if not self.writes:
             return
         now = time.monotonic()
-        self.seconds, self._resumed_at, self._saved_at = self.seconds + now - self._resumed_at, now, now
+        self.seconds, self._resumed_at = self.seconds + now - self._resumed_at, now
         metrics = self.model.metrics_variables if self.step % self.steps_per_epoch else []
         meta = {"step": self.step, "history": self.history, "seconds": self.seconds, "metrics": len(metrics)}
         groups = {**_groups(self.model), "metrics": metrics}
         arrays = {key: value for group in groups for key, value in _numbered(group, groups[group]).items()}
         write(self.path, packed(**arrays, meta=json.dumps(meta)))
-        self._saved_step = self.step
+        self._saved_step, self._saved_at = self.step, time.monotonic()
+        self._write_seconds = self._saved_at - now
+
+
+def _number(variable):
+    return float(keras.ops.convert_to_numpy(variable))  # of several devices too
 
 
 def _inner(optimizer):

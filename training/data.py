@@ -17,8 +17,7 @@ from training.images import decode
 from training.store import Reader, Split
 from zoo.errors import UserError
 
-TEST_SHARE = 0.2  # of a data set that comes without a test part
-_BATCH = 256       # images counted at a time
+_BATCH = 256  # images counted at a time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,8 +45,7 @@ class Dataset:
 def load(name, shape, *, validation=0.1, seed=0, data_dir=None, resize="stretch", skip_bad=False, cache_dir=None, say=None):
     """Load the data set `name`, its images resized to `shape`.
 
-    Given parts are kept. A missing test part is a fifth of the rest, the same whatever the seed; a missing validation part
-    is then drawn from the training part. Both are stratified by class.
+    Given parts are kept, missing ones drawn as `complete` draws them.
 
     Args:
         name: "digits"; the path of a folder of class folders (with train, validation and test above them or without) or
@@ -72,10 +70,7 @@ def load(name, shape, *, validation=0.1, seed=0, data_dir=None, resize="stretch"
         parts, class_names = _npz(name, reader) if Path(name).suffix == ".npz" else _folder(name, reader)
     else:
         parts, class_names = _tfds(name, reader, data_dir)
-    if "test" not in parts:
-        parts["train"], parts["test"] = divide(parts["train"], TEST_SHARE, seed=0)
-    if "validation" not in parts and validation:
-        parts["train"], parts["validation"] = divide(parts["train"], validation, seed)
+    parts = complete(parts, name, validation, seed)
     return Dataset(parts["train"], parts.get("validation"), parts["test"], class_names)
 
 
@@ -90,7 +85,7 @@ def own_shape(name, data_dir=None):
     if name == "digits":
         return 8, 8, 1
     if is_path(name):
-        return sources.arrays(name)["train"][0].shape[1:] if Path(name).suffix == ".npz" else (None, None, 3)
+        return next(iter(sources.arrays(name).values()))[0].shape[1:] if Path(name).suffix == ".npz" else (None, None, 3)
     return sources.tfds_builder(name, data_dir).info.features["image"].shape
 
 
@@ -153,6 +148,34 @@ def _tfds(name, reader, data_dir):
         parts[part] = reader.read_all(rows.map(lambda place, row: (place, row["image"], row["label"])),
                                       builder.info.splits[part].num_examples, f"{name}/{part}")
     return parts, list(builder.info.features["label"].names)
+
+
+def complete(parts, name, validation, seed):
+    """Return the `parts` of the data set `name`, {part: Split}, and those that are missing.
+
+    A missing test part is a fifth of the training part, the same whatever the seed; a missing validation part is then drawn by
+    `seed`, that share of the rest. Both are stratified by class. A missing training part is empty: on a test part alone a
+    trained network can be scored.
+
+    Raises:
+        zoo.errors.UserError: if there is neither a training nor a test part, or too little to draw one from.
+    """
+    if not parts.keys() & {"train", "test"}:
+        raise UserError(f"{name}: expected a train or a test part. Received: {', '.join(parts) or 'neither'}.")
+    if "train" not in parts:
+        return {**parts, "train": dataclasses.replace(parts["test"], rows=parts["test"].rows[:0])}
+    parts = dict(parts)
+    if "test" not in parts:
+        parts["train"], parts["test"] = divide(parts["train"], sources.TEST_SHARE, seed=0)
+    if "validation" not in parts and validation:
+        parts["train"], parts["validation"] = divide(parts["train"], validation, seed)
+    return parts
+
+
+def refuse_untrained(train, name):
+    """Raise UserError if `train`, the training part of the data set `name`, is empty."""
+    if not len(train):
+        raise UserError(f"{name} has no train part to learn from. `zoo evaluate RUN --data {name}` scores a run on it.")
 
 
 def limited(dataset, recipe):

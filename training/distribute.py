@@ -1,5 +1,7 @@
 """Several devices or machines that share each batch, by tf.distribute."""
+import functools
 import json
+import math
 import os
 
 import keras
@@ -30,6 +32,9 @@ def make(name, recipe, deterministic=False):
     if recipe.accumulate > 1:
         raise UsageError(f"accumulate does not work with --strategy {name}: Keras adds gradients up on one device only. "
                          "Several devices hold larger batches.")
+    if recipe.clip:
+        raise UsageError(f"clip does not work with --strategy {name}: Keras bounds the gradient of each device before it adds "
+                         "them up. A lower learning_rate does.")
     if deterministic:
         raise UsageError(f"--deterministic does not work with --strategy {name}: TensorFlow cannot run such a graph so. On "
                          "CPUs it is not needed.")
@@ -37,11 +42,17 @@ def make(name, recipe, deterministic=False):
         made = _multi_worker()
     else:
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-        made = tf.distribute.MirroredStrategy([device.name for device in devices])
+        made = _mirrored(*(device.name for device in devices))
     if recipe.batch % made.num_replicas_in_sync:
         raise UsageError(f"With --strategy {name} a batch is shared by {made.num_replicas_in_sync} devices and must be a "
                          f"multiple of that. Received: batch={recipe.batch}.")
     return made
+
+
+@functools.cache
+def _mirrored(*devices):
+    """The one strategy of a process: a second would number the sums over devices anew, and TensorFlow mix them up."""
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def _multi_worker():
@@ -113,7 +124,14 @@ def shared(batches, strategy, divide):
 
 def refuse_empty_share(examples, recipe, strategy):
     """Refuse a training part whose last batch is too small for every device to get an example of it."""
-    last = examples % recipe.batch
-    if 0 < last < strategy.num_replicas_in_sync:
-        raise UsageError(f"The last batch of an epoch would have {last} of {examples:,} examples, fewer than the "
-                         f"{strategy.num_replicas_in_sync} devices. Choose another batch, or --set limit={examples - last}.")
+    devices = strategy.num_replicas_in_sync
+    if _leaves_none(examples, recipe.batch, devices):
+        fits = [batch for batch in range(devices, recipe.batch, devices) if not _leaves_none(examples, batch, devices)]
+        raise UsageError(f"The last batch of an epoch would have {examples % recipe.batch} of {examples:,} examples, which do "
+                         f"not go round {devices} devices. Choose {f'--set batch={fits[-1]}' if fits else 'fewer devices'}.")
+
+
+def _leaves_none(examples, batch, devices):
+    """Whether the last batch leaves a device without an example: all but the last device that gets any take alike many."""
+    last = examples % batch
+    return 0 < last <= (devices - 1) * math.ceil(last / devices)

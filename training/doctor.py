@@ -36,8 +36,11 @@ def examine(name, data_dir=None, progress=None):
         return examine_files(sources.files(name), progress=progress, classes=sources.class_names(name))
     shape = tuple(side or _THUMBNAIL for side in data.own_shape(name, data_dir))
     loaded = data.load(name, shape, validation=0, data_dir=data_dir)
-    return examine_arrays({split: (part.images, part.labels) for split, part in
-                           (("train", loaded.train), ("validation", loaded.validation), ("test", loaded.test)) if part})
+    parts = {"train": loaded.train, "validation": loaded.validation, "test": loaded.test}
+    if loaded.train and loaded.train.store is loaded.test.store:  # the test part was drawn from it
+        parts = {None: loaded.train}
+    # The stores, which are whole: a part's own images would be a copy, in memory, of what may be on disk for want of it.
+    return examine_arrays({split: (part.store, part.classes) for split, part in parts.items() if part})
 
 
 def examine_files(items, quick=False, progress=None, classes=()):
@@ -127,11 +130,12 @@ def to_json(findings, dataset):
             "findings": [dataclasses.asdict(found) for found in findings]}
 
 
-def move_bad(findings, folder):
+def move_bad(findings, dataset, folder):
     """Move the image files that training cannot use into `folder`, under their split and class; overwrite nothing.
 
     Args:
         findings: of `examine_files`.
+        dataset: path of the data set.
         folder: path; made if it is not there. It may not lie in the data set, where it would be a class.
 
     Returns:
@@ -142,24 +146,16 @@ def move_bad(findings, folder):
     """
     from training.doctor_images import PROBLEMS
     bad = [Path(path) for found in findings if found.kind in PROBLEMS for path in found.files]
-    moves = [(path, _root(path)) for path in bad]
-    for root in {root for _, root in moves}:
-        if Path(folder).resolve().is_relative_to(root.resolve()):
-            raise UserError(f"{folder} lies in the data set {root}, where it would pass for a class. Choose another folder.")
-    for path, root in moves:
-        target = Path(folder) / path.relative_to(root)
+    if bad and Path(folder).resolve().is_relative_to(Path(dataset).resolve()):
+        raise UserError(f"{folder} lies in the data set {dataset}, where it would pass for a class. Choose another folder.")
+    for path in bad:
+        target = Path(folder) / path.relative_to(dataset)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(path, _free(target))
         except OSError as error:
             raise UserError(f"Cannot move {path} to {target}: {error.strerror or error}.") from None
-    return len(moves)
-
-
-def _root(path):
-    """The data set's folder: above the class, and above the split if there is one."""
-    above = path.parent.parent
-    return above.parent if above.name.lower() in sources.SPLITS else above
+    return len(bad)
 
 
 def _free(target):

@@ -5,7 +5,7 @@ import numpy as np
 
 from training.doctor_labels import Finding, class_findings, digest, errors_first, repeated
 
-_IMAGE_SHAPES = "(n, height, width) or (n, height, width, 1 or 3)"
+_IMAGE_SHAPES = "(n, height, width) or (n, height, width, 1 or 3), n from 1 up"
 
 
 def examine_arrays(parts):
@@ -41,7 +41,8 @@ def _wrong_labels(images, labels):
 
 def _wrong_images(images):
     """(kind, words, places of the images concerned) of the first thing that is wrong; kind is None if nothing is."""
-    if images.dtype.kind not in "buif" or images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,)):
+    numbers, sizes = images.dtype.kind in "buif", images.ndim in (3, 4) and images.shape[3:] in ((), (1,), (3,))
+    if not (numbers and sizes and len(images)):
         return "wrong shape", f"expected numbers of shape {_IMAGE_SHAPES}, received {images.dtype} {images.shape}", ()
     low, high = images.min(initial=0), images.max(initial=0)
     if not np.isfinite([low, high]).all():

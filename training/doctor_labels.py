@@ -5,7 +5,11 @@ Examples are (name, label, split) triples; split is None where the data set has 
 import collections
 import dataclasses
 import hashlib
+import math
 import unicodedata
+
+from training.recipe import Recipe
+from training.sources import TEST_SHARE
 
 _SHOWN = 20   # up to so many classes are counted one by one
 _UNEVEN = 3   # from this ratio of the largest class to the smallest on, the counts are called uneven
@@ -108,11 +112,18 @@ def _gaps(counts, splits, labels):
 
 
 def _too_small(counts, splits):
-    """One example cannot be divided by class: a missing test part is always drawn, a validation part unless told otherwise."""
-    single = [label for (split, label), count in counts.items() if split in (None, "train") and count == 1]
+    """A missing part is drawn by class, at least one of each: a test part always, a validation part unless told otherwise."""
+    own = {label: count for (split, label), count in counts.items() if split in (None, "train")}
+    single, left = [label for label, count in own.items() if count == 1], sum(own.values())
     if single and not {"validation", "test"} <= set(splits):
         yield Finding("class too small", "note" if "test" in splits else "error", "expected at least 2 examples of each class "
                       f"to draw the missing parts from, received 1 of {', '.join(map(repr, single[:_SHOWN]))}", ())
+    for part, share, severity in (("test", TEST_SHARE, "error"), ("validation", Recipe.validation, "note")):
+        drawn = 0 if part in splits else math.ceil(share * left)
+        left -= drawn
+        if 0 < drawn < len(own):
+            yield Finding("too few examples", severity, f"expected at least {len(own)} examples, one of each class, for the "
+                          f"{part} part that is drawn, received {share:.0%} of {left + drawn:,}", ())
 
 
 def _counted(split, counts):

@@ -13,7 +13,7 @@ def frozen_stages(model, recipe, epoch):
         zoo.errors.UsageError: if the recipe names a stage that the network has not; the nearest one is given.
     """
     known = list(stages(model))
-    for name in {*recipe.frozen, *recipe.stage_rates} - {"all"}:
+    for name in {*recipe.frozen} - {"all"} | {*recipe.stage_rates}:
         if name not in known:
             raise unknown(f"stage of {recipe.model}", name, known)
     frozen = [name for name in known if name in recipe.frozen or "all" in recipe.frozen]

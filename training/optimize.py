@@ -1,8 +1,9 @@
 """From a recipe to Keras's own optimisers, and to the rates they follow."""
 import keras
+import tensorflow as tf
 from keras import ops
 
-from zoo.errors import unknown
+from zoo.errors import UsageError, unknown
 
 _ADAM_SHARE = 0.2  # of Muon's rate goes to what Adam updates: a step of Muon has a root mean square of 0.2 rates
 
@@ -22,6 +23,14 @@ class ConvMuon(keras.optimizers.Muon):
 
     def lr_adjust(self, x):
         return ops.reshape(super().lr_adjust(ops.reshape(x, (-1, x.shape[-1]))), x.shape)
+
+
+class LossScale(keras.optimizers.LossScaleOptimizer):
+    """Keras's loss scaling, which leaves a step out whose gradients overflow; Keras asks the first device alone if they do."""
+
+    def check_finite(self, grads):
+        finite = ops.cast(super().check_finite(grads), "float32")
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, finite) == 1
 
 
 OPTIMIZERS = {
@@ -48,10 +57,14 @@ def optimizer(recipe, steps_per_epoch, stage_of=None):
         stage_of: for `recipe.stage_rates`, the stage of each trainable variable, a list in the model's order.
 
     Raises:
-        zoo.errors.UsageError: if the optimiser or the schedule is unknown.
+        zoo.errors.UsageError: if the optimiser or the schedule is unknown, or the gradients of more batches than there are
+            would be accumulated.
     """
     if recipe.optimizer not in OPTIMIZERS:
         raise unknown("optimizer", recipe.optimizer, OPTIMIZERS)
+    if recipe.accumulate > recipe.epochs * steps_per_epoch:
+        raise UsageError(f"accumulate must be at most {recipe.epochs * steps_per_epoch}, as many batches as all epochs have. "
+                         f"Received: {recipe.accumulate}.")
     made = OPTIMIZERS[recipe.optimizer](
         recipe, _rate(recipe, steps_per_epoch), weight_decay=recipe.weight_decay or None, global_clipnorm=recipe.clip or None,
         use_ema=recipe.ema > 0, ema_momentum=recipe.ema,
@@ -82,7 +95,7 @@ def _rate(recipe, steps_per_epoch):
     warmup = round(min(recipe.warmup, recipe.epochs / 2) * steps_per_epoch / recipe.accumulate)
     if recipe.schedule == "cosine":
         start = {"warmup_target": peak, "warmup_steps": warmup} if warmup else {}
-        return keras.optimizers.schedules.CosineDecay(0.0 if warmup else peak, total - warmup, **start)
+        return keras.optimizers.schedules.CosineDecay(0.0 if warmup else peak, max(total - warmup, 1), **start)
     rise = [(0, 0.0), (warmup, peak)] if warmup else [(0, peak)]
     if recipe.schedule == "one_cycle":
         rise = [(0, peak / 25), (0.45 * total, peak), (0.9 * total, peak / 25), (total, peak / 2500)]

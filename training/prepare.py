@@ -31,6 +31,9 @@ def arguments(recipe, data_dir=None, *, say=lambda line: None, **told):
     count = len(dataset.class_names)
     if count < 2:
         raise UserError(f"{recipe.data}: expected at least 2 classes, received {count}.")
+    if recipe.patience and not dataset.validation:
+        raise UsageError("patience needs validation examples to go by, such as --set validation=0.1. Received: "
+                         f"patience={recipe.patience}, validation={recipe.validation:g}.")
     if args.get("classes", count) != count:
         raise UserError(f"classes must be {count}, as {recipe.data} has, or be left out. Received: {args['classes']}.")
     return dataset, args | {"classes": count}
@@ -57,6 +60,7 @@ def _images(recipe, spec, args, data_dir, say, **told):
     check(recipe.augment, shape[2])
     dataset = data.load(recipe.data, shape, validation=recipe.validation, seed=recipe.seed,
                         data_dir=data_dir, resize=recipe.resize, skip_bad=recipe.skip_bad, say=say, **told)
+    data.refuse_untrained(dataset.train, recipe.data)
     dataset = data.limited(dataset, recipe)
     if recipe.normalise:
         args["mean"], args["std"] = dataset.statistics
@@ -82,13 +86,23 @@ def _build(recipe, args):
     model = zoo.build(recipe.model, **args)
     frozen_stages(model, recipe, 0)  # refuses stages that are not there
     if recipe.initializer:
-        known = [name for name in dir(keras.initializers) if name.islower() and not name.startswith("_")]
-        if recipe.initializer not in known:
-            raise unknown("initializer", recipe.initializer, known)
-        for variable in model.trainable_variables:
-            if "kernel" in variable.name:
-                variable.assign(keras.initializers.get(recipe.initializer)(variable.shape))
+        _draw(model, recipe)
     return model
+
+
+def _draw(model, recipe):
+    """Draw all kernels of `model` anew."""
+    known = {name: made for name, made in vars(keras.initializers).items()
+             if name.islower() and isinstance(made, type) and issubclass(made, keras.initializers.Initializer)}
+    if recipe.initializer not in known:
+        raise unknown("initializer", recipe.initializer, known)
+    for variable in model.trainable_variables:
+        if "kernel" in variable.name:
+            try:
+                variable.assign(known[recipe.initializer]()(variable.shape))
+            except ValueError:  # identity of a convolution's, for one
+                raise UserError(f"The initializer {recipe.initializer!r} cannot draw the kernels of {recipe.model}. Received: "
+                                f"the shape {variable.shape}.") from None
 
 
 def _refuse_mismatch(spec, argument, recipe, kind):
@@ -108,7 +122,10 @@ def compile_model(model, recipe, steps):
         weights = {head: 1.0 if head == "logits" else AUX_WEIGHT for head in model.output}
         loss = dict.fromkeys(model.output, loss)
     stages = [stage_of(variable.path) for variable in model.trainable_variables]
-    model.compile(optimize.optimizer(recipe, steps, stages), loss, loss_weights=weights, jit_compile=False,
+    made = optimize.optimizer(recipe, steps, stages)
+    if model.dtype_policy.name == "mixed_float16":
+        made = optimize.LossScale(made)
+    model.compile(made, loss, loss_weights=weights, jit_compile=False,
                   metrics={"logits": ["accuracy"]} if weights else ["accuracy"])
     # What is left to the first step to make, the variables of the optimiser and the metrics, has that step traced twice.
     model.optimizer.build(model.trainable_variables)

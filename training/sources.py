@@ -12,6 +12,7 @@ from zoo.errors import UsageError, UserError, unknown
 
 SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
           "test": "test"}
+TEST_SHARE = 0.2  # of a data set that comes without a test part
 _NPZ_NAMES = {"train": (("x_train", "y_train"), ("images", "labels"), ("x", "y")),
               "validation": (("x_val", "y_val"), ("x_validation", "y_validation")), "test": (("x_test", "y_test"),)}
 
@@ -20,7 +21,8 @@ def files(folder):
     """List the files of a folder of class folders, with or without train, validation and test above them.
 
     Args:
-        folder: path; its class folders are named by their labels. Hidden files and folders do not count.
+        folder: path; its class folders are named by their labels, and may hold folders of their own. Hidden files and folders
+            do not count.
 
     Returns:
         A list of (path, label, split), sorted by split, label and file name; split is "train", "validation", "test", or
@@ -36,10 +38,14 @@ def files(folder):
         raise UserError(f"{folder} has both parts ({', '.join(given)}) and {odd!r}; expected parts alone, or classes alone.")
     roots = [(Path(folder) / name, split) for name, split in given.items()] or [(Path(folder), None)]
     found = [(path, label, split) for root, split in roots for label in _folders(root)
-             for path in sorted((root / label).iterdir()) if path.is_file() and not path.name.startswith(".")]
+             for path in sorted((root / label).rglob("*")) if path.is_file() and not _hidden(path.relative_to(root))]
     if not found:
         raise UserError(f"{folder} holds no class folders with files; expected {folder}/[train|validation|test/]CLASS/IMAGE.")
     return found
+
+
+def _hidden(path):
+    return any(name.startswith(".") for name in path.parts)
 
 
 def class_names(folder):
@@ -54,7 +60,8 @@ def arrays(path, check=True):
 
     Args:
         path: of a file with x_train and y_train, and, if it has them, x_val, y_val, x_test and y_test; or with images and
-            labels. Images are (n, height, width) or (n, height, width, 1 or 3) in [0, 255]; labels integers of shape (n,).
+            labels; or with x_test and y_test alone. Images are (n, height, width) or (n, height, width, 1 or 3) in [0, 255];
+            labels integers of shape (n,).
         check: whether to refuse other arrays; if not, they are returned as they are.
 
     Returns:
@@ -75,21 +82,22 @@ def arrays(path, check=True):
         for x, y in pairs:
             if x in held and y in held:
                 parts[split] = _checked(path, x, held[x], y, held[y]) if check else (held[x], held[y])
-    if "train" not in parts:
+    if not parts.keys() & {"train", "test"}:
         raise UserError(f"{path} needs the arrays x_train and y_train, or images and labels. It has: {', '.join(held)}.")
     return parts
 
 
 def _checked(path, x_name, x, y_name, y):
     x = x[..., None] if x.ndim == 3 else x
-    if x.ndim != 4 or x.shape[-1] not in (1, 3):
-        raise UserError(f"{x_name} in {path} must be (n, height, width) or (n, height, width, 1 or 3). Received: {x.shape}.")
-    y = y.reshape(len(y), -1)
-    if y.shape != (len(x), 1) or not np.issubdtype(y.dtype, np.integer) or y.min(initial=0) < 0:
+    if x.ndim != 4 or x.shape[-1] not in (1, 3) or not len(x):
+        raise UserError(f"{x_name} in {path} must be (n, height, width) or (n, height, width, 1 or 3), n from 1 up. Received: "
+                        f"{x.shape}.")
+    if y.shape not in ((len(x),), (len(x), 1)) or not np.issubdtype(y.dtype, np.integer) or y.min() < 0:
         raise UserError(f"{y_name} in {path} must be {len(x)} whole numbers from 0 up. Received: {y.dtype} {y.shape}.")
-    if x.min(initial=0) < 0 or x.max(initial=0) > 255 or (x.dtype.kind == "f" and 0 < x.max(initial=0) <= 1):
-        raise UserError(f"{x_name} in {path} must be pixels of 0 to 255. Received: {x.min():g} to {x.max():g}.")
-    return np.round(x).astype("uint8"), y[:, 0].astype("int32")
+    low, high = x.min(), x.max()
+    if not 0 <= low <= high <= 255 or (x.dtype.kind == "f" and 0 < high <= 1):  # not so if one is no number
+        raise UserError(f"{x_name} in {path} must be pixels of 0 to 255. Received: {low:g} to {high:g}.")
+    return np.round(x).astype("uint8"), y.ravel().astype("int32")
 
 
 def _folders(folder):
@@ -130,10 +138,10 @@ def tfds_builder(name, data_dir):
         raise _not_found(tfds, name) from None
     except AssertionError as error:  # of the version; TFDS puts the call before what is wrong
         raise UserError(str(error).rpartition('": ')[2]) from None
-    features = set(builder.info.features or ())
-    if "label" not in features or not features & {"image", "text"}:
-        raise UserError(f"The data set {name!r} has no images or texts with one label each; its features are "
-                        f"{', '.join(builder.info.features)}.")
+    features = dict((builder.info.features or {}).items())
+    if not isinstance(features.get("label"), tfds.features.ClassLabel) or not features.keys() & {"image", "text"}:
+        kinds = ", ".join(f"{key} ({type(feature).__name__})" for key, feature in features.items())
+        raise UserError(f"The data set {name!r} has no images or texts with one ClassLabel each; its features are {kinds}.")
     return builder
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
 from training import sources, text
-from training.data import TEST_SHARE, Dataset, divide, is_path
+from training.data import Dataset, complete, is_path, refuse_untrained
 from training.store import Split
 from training.vocabulary import Vocabulary
 from zoo.errors import UserError
@@ -30,7 +30,7 @@ def is_text(name, data_dir=None):
 def load(recipe, data_dir=None, vocabulary=None):
     """Load the sentences of `recipe.data`.
 
-    Given parts are kept, missing ones drawn as `training.data.load` draws them. With `recipe.folds` all parts are put
+    Given parts are kept, missing ones drawn as `training.data.complete` draws them. With `recipe.folds` all parts are put
     together, and the fold number `recipe.fold` of a stratified division into so many is the test part (Kim 2014, section 3).
 
     Args:
@@ -49,8 +49,9 @@ def load(recipe, data_dir=None, vocabulary=None):
     labels = np.array([class_names.index(label) for _, labels in given.values() for label in labels], "int32")
     whole = Split(texts, labels, np.arange(len(texts)))
     parts = _parts(whole, {part: len(texts) for part, (texts, _) in given.items()}, recipe)
-    if "validation" not in parts and recipe.validation:
-        parts["train"], parts["validation"] = divide(parts["train"], recipe.validation, recipe.seed)
+    parts = complete(parts, recipe.data, recipe.validation, recipe.seed)
+    if vocabulary is None:
+        refuse_untrained(parts["train"], recipe.data)
     vocabulary = vocabulary or Vocabulary.build(parts["train"].images.tolist(), recipe.vocabulary, recipe.minimum_count)
     ids = vocabulary.encode(texts.tolist(), recipe.max_tokens)
     held = {part: dataclasses.replace(split, store=ids, texts=texts) for part, split in parts.items()}
@@ -88,8 +89,5 @@ def _parts(whole, counts, recipe):
         train, test = divided[recipe.fold]
         return {"train": dataclasses.replace(whole, rows=train), "test": dataclasses.replace(whole, rows=test)}
     ends = np.cumsum(list(counts.values()))
-    parts = {part: dataclasses.replace(whole, rows=np.arange(end - count, end))
-             for (part, count), end in zip(counts.items(), ends, strict=True)}
-    if "test" not in parts:
-        parts["train"], parts["test"] = divide(parts["train"], TEST_SHARE, seed=0)
-    return parts
+    return {part: dataclasses.replace(whole, rows=np.arange(end - count, end))
+            for (part, count), end in zip(counts.items(), ends, strict=True)}
