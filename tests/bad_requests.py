@@ -19,18 +19,24 @@ def b64(data):
     return {"b64": base64.b64encode(data).decode()}
 
 
-def bomb():
-    """A PNG file of 30,000 x 30,000 pixels as far as its header tells."""
-    chunks = (b"IHDR" + struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0), b"IDAT" + zlib.compress(bytes(1000)))
+def bomb(width, height):
+    """A PNG file of that many pixels as far as its header tells."""
+    chunks = (b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0), b"IDAT" + zlib.compress(bytes(1000)))
     packed = (struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks)
     return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+
+
+def gif(*sides):
+    """A GIF file of a square frame for each of `sides` as far as their heads tell, with a comment between them."""
+    frames = (b"," + struct.pack("<4HB", 0, 0, side, side, 0) + b"\2\3\1\2\3\0" for side in sides)
+    return b"GIF89a" + struct.pack("<HHBBB", sides[0], sides[0], 128, 0, 0) + bytes(6) + b"!\xfe\2so\0".join(frames) + b";"
 
 
 def bad_requests(image):
     """{name: (body, status, words of the reason)} for a network of images like `image`, uint8 (32, 32, 1)."""
     files = {"signature_name": "from_bytes"}
     jpeg = encoded(np.kron(image, np.ones((8, 8, 1), "uint8")), "JPEG")
-    blank = np.zeros((32, 32, 1)).tolist()
+    blank, small = np.zeros((32, 32, 1)).tolist(), b64(encoded(image[:1, :1]))
     return {
         "not JSON": (b"{instances", 400, "not JSON"),
         "no object": ([1], 400, "Expected a JSON object"),
@@ -53,7 +59,17 @@ def bad_requests(image):
         "a number for a file": ({**files, "instances": [1]}, 400, "bytes as"),
         "no image": ({**files, "instances": [b64(b"hello")]}, 400, "Expected a JPEG, PNG, GIF, BMP or WebP image"),
         "truncated JPEG": ({**files, "instances": [b64(jpeg[:len(jpeg) // 2])]}, 400, ""),
-        "bomb": ({**files, "instances": [b64(bomb())]}, 400, "at most 25,000,000 pixels. Received: 30,000 x 30,000"),
+        "strings of several shapes": ({**files, "instances": [["a", "b"], ["c"]]}, 400, "its rows differ"),
+        "deep strings": (b'{"signature_name": "from_bytes", "inputs": ' + b"[" * 1000 + b'"a"' + b"]" * 1000 + b"}", 400,
+                         "its rows differ"),
+        "no maps": ({"signature_name": "stages", "instances": [b64(jpeg[:len(jpeg) // 2])]}, 400, "or damaged"),
+        "bomb": ({**files, "instances": [b64(bomb(30_000, 30_000))]}, 400,
+                 "at most 25,000,000 pixels. Received: 30,000 x 30,000"),
+        "thin bomb": ({**files, "instances": [b64(bomb(1_000_000, 1))]}, 400, "65,535 pixels a side. Received: 1,000,000 x 1"),
+        "second frame": ({**files, "instances": [b64(gif(8, 12_000))]}, 400, "Received: 12,000 x 12,000, in all frames"),
+        "many frames": ({**files, "instances": [b64(gif(*[4_000] * 9))]}, 400, "4,000 x 4,000, in all frames 144,000,000"),
+        "many rows": ({**files, "instances": [small] * 5_000}, 413, "at most 4,096 rows"),
+        "a large answer": ({"signature_name": "stages", "instances": [small] * 3_000}, 413, "Received: 3,000"),
         "long": (b" " * 100_000_000, 413, "at most 2,000,000 bytes"),
         "long, unannounced": ((b" " * 100_000 for _ in range(100)), 413, "at most 2,000,000 bytes"),
     }

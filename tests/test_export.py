@@ -1,5 +1,6 @@
 """The SavedModel: what it takes, what it answers, and that nothing half-made is left behind."""
 import csv
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -11,7 +12,8 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from training import convert, data, export, predict, signatures
+from training import convert, data, export, predict, signatures, trained
+from training.images import fit_to
 from zoo.__main__ import main
 from zoo.errors import UserError
 
@@ -158,6 +160,30 @@ def test_a_file_that_is_no_image_is_named(exported, tmp_path):
         predict.predict(exported[0], [tmp_path / "gone.png"])
 
 
+def test_an_export_cut_short_is_told(exported, tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes((exported[0] / "saved_model.pb").read_bytes()[:1_000])
+    with pytest.raises(UserError, match="^Cannot open .*, is it damaged"):
+        predict.predict(tmp_path, ["digit.png"])
+
+
+def test_no_stage_is_called_as_an_answer_is(finished_run, tmp_path):
+    image = keras.Input((32, 32, 1))
+    network = keras.Model(image, keras.layers.Dense(10, name="logits")(keras.layers.Flatten(name="error")(image)))
+    source = dataclasses.replace(trained.load(finished_run), model=network)
+    with pytest.raises(UserError, match="Expected stages with names of their own. Received: error"):
+        signatures.write(source, tmp_path)
+
+
+@pytest.mark.parametrize("size", [(40, 70), (70, 40), (5, 9)])
+def test_a_crop_is_what_resizing_and_cutting_gives(size):
+    image = tf.random.stateless_uniform((1, *size, 3), (1, 2), 0, 256, tf.int32)
+    scale = max(24 / size[0], 32 / size[1])
+    whole = tf.image.resize(image, [round(side * scale) for side in size], antialias=True)
+    top, left = (whole.shape[1] - 24) // 2, (whole.shape[2] - 32) // 2
+    np.testing.assert_allclose(fit_to(tf.cast(image, tf.uint8), (24, 32, 3), "crop"),
+                               np.round(whole[:, top:top + 24, left:left + 32]), atol=1)
+
+
 def test_a_folder_is_labelled_and_one_bad_file_is_told(exported, finished_run, test_images, tmp_path, zoo_command):
     (tmp_path / "scans/deep").mkdir(parents=True)
     for number, image in enumerate(test_images[:3]):
@@ -187,6 +213,9 @@ def test_other_formats_label_files_too(finished_run, test_images, tmp_path, file
     assert found["label"] == expected["label"] and found["probability"] == pytest.approx(expected["probability"], abs=1e-4)
     with pytest.raises(UserError, match="is an export without a SavedModel. Name one of its files: model"):
         predict.predict(tmp_path / "model", [tmp_path / "digit.png"])
+    (tmp_path / "model" / file).write_bytes((tmp_path / "model" / file).read_bytes()[:3_000])
+    with pytest.raises(UserError, match=f"^Cannot open .*/{file}, is it damaged"):
+        predict.predict(tmp_path / "model" / file, [tmp_path / "digit.png"])
 
 
 def test_a_network_too_large_for_onnx_is_refused_before_anything_is_written():

@@ -92,6 +92,8 @@ def test_only_an_export_is_replaced_and_by_one_process(tmp_path):
     with pytest.raises(UserError, match="home is no export, and --force replaces nothing else"):
         with publish.replacing(tmp_path / "home", force=True):
             pass
+    with pytest.raises(UserError, match="^/ exists. Choose another --to"), publish.replacing("/"):
+        pass
     with publish.replacing(tmp_path / "model") as scratch:
         (scratch / "new").mkdir()
         with pytest.raises(UserError, match="Another process is writing"), publish.replacing(tmp_path / "model"):

@@ -1,4 +1,5 @@
 """The server, started as a person starts it, over real SavedModels, asked over HTTP."""
+import asyncio
 import concurrent.futures
 import contextlib
 import json
@@ -6,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,6 +19,7 @@ import requests
 from tests.bad_requests import b64, bad_requests, encoded
 from tests.conftest import ROOT
 from zoo.__main__ import main
+from zoo.errors import UserError
 
 pytest.importorskip("fastapi", reason="the server needs its extra: pip install 'classic-zoo[serve]'")
 BODY_LIMIT = 2_000_000  # as the answers to tests.bad_requests have it
@@ -105,7 +108,7 @@ def test_sentences_are_answered(server):
     np.testing.assert_allclose(as_bytes[0]["probabilities"], told[1]["probabilities"], atol=1e-6)
 
 
-def test_versions_status_and_metadata(server, digits, expected):
+def test_versions_status_and_metadata(server, models, digits, expected):
     for version in (1, 2):
         told = predict(server, {"instances": digits[:1].tolist()}, f"lenet5-digits/versions/{version}").json()
         assert told["predictions"][0]["label"] == expected[1][0]
@@ -114,6 +117,8 @@ def test_versions_status_and_metadata(server, digits, expected):
     told = requests.get(f"{server}/v1/models/lenet5-digits/versions/1/metadata").json()
     assert told["model_spec"] == {"name": "lenet5-digits", "signature_name": "", "version": "1"}
     image = told["metadata"]["signature_def"]["signature_def"]["serving_default"]["inputs"]["image"]
+    card = json.loads((models / "lenet5-digits/1/assets/card.json").read_text())
+    assert card["name"] == "lenet5-digits", "that of the folder of versions"
     assert image["dtype"] == "DT_FLOAT" and [dim["size"] for dim in image["tensor_shape"]["dim"]] == ["-1", "32", "32", "1"]
     assert requests.get(f"{server}/healthz").status_code == requests.get(f"{server}/health").status_code == 200
 
@@ -151,6 +156,53 @@ def test_a_damaged_image_leaves_its_neighbours_alone(server, digits, expected):
     assert all(answer.json()["predictions"][0]["label"] == expected[1][n % 32] for n, answer in enumerate(answers) if n % 4)
 
 
+def test_the_maps_of_a_damaged_image_have_an_error_and_are_not_shown(server, digits):
+    damaged, good = encoded(digits[0])[:60], encoded(digits[0])
+    told = predict(server, {"signature_name": "stages", "instances": [b64(damaged), b64(good)]}).json()["predictions"]
+    assert [bool(row["error"]) for row in told] == [True, False] and np.shape(told[1]["s2"]) == np.shape(told[0]["s2"])
+    refused = predict(server, {"signature_name": "from_bytes", "instances": [b64(damaged)]}).json()
+    said = requests.post(f"{server}/maps/lenet5-digits", json={"instances": [b64(damaged)]})
+    assert said.status_code == 400 and said.json() == refused
+
+
+def test_maps_as_long_as_the_longest_sentence_are_those_of_one_request(server, models):
+    from training.serve_batching import Batcher
+    from training.serve_models import Model
+    signature = Model(models / "reviews", 1).signatures["stages"]
+
+    async def ask(*sentences):
+        batcher = Batcher(signature, pool, 8)
+        return await asyncio.gather(*(batcher.ask({"text": np.array([text], object)}) for text in sentences))
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        told = asyncio.run(ask(b"film", b"film", b"film 3 was fine"))
+    assert [answer["embedding"].shape[1] for answer in told] == [1, 1, 4]
+    many = predict(server, {"signature_name": "stages", "instances": ["film"] * 8 + ["film 3 was fine"]}, "reviews")
+    assert many.status_code == 413 and "at most 8 rows" in many.json()["error"]
+
+
+def test_what_cannot_be_warmed_up_is_served(tmp_path):
+    import tensorflow as tf
+
+    from training.serve_batching import Batcher
+    from training.serve_models import Model
+    lengths = tf.function(lambda jpeg: {"pixels": tf.map_fn(lambda data: tf.size(tf.io.decode_jpeg(data)), jpeg,
+                                                            fn_output_signature=tf.int32)},
+                          input_signature=[tf.TensorSpec((None,), tf.string, name="jpeg")])
+    tf.saved_model.save(tf.Module(), tmp_path, signatures={"serving_default": lengths})
+    signature = Model(tmp_path, 1).signatures["serving_default"]
+    Batcher(signature, None, 8).warm_up()
+    picture = encoded(np.zeros((4, 5, 1), "uint8"), "JPEG")
+    assert signature(signature.inputs([b64(picture)], True))["pixels"].tolist() == [20]
+
+
+def test_of_two_that_start_on_a_port_the_later_is_told():
+    from training import serve_places
+    with serve_places.listen("127.0.0.1", 0) as first, serve_places.listen(*first.getsockname()) as second:
+        serve_places.accept(first)
+        with pytest.raises(UserError, match="another process is there; choose another --port"):
+            serve_places.accept(second)
+
+
 def counted(server, name):
     """The sum of a metric over its labels."""
     told = requests.get(f"{server}/metrics").text
@@ -165,6 +217,18 @@ def test_metrics_count_what_was_asked(server, digits):
     assert [counted(server, name) - was for name, was in zip(names, before, strict=True)] == [2, 2, 3]
     assert counted(server, "zoo_queue_rows") == 0 and counted(server, "process_resident_memory_bytes") > 0
     assert 'zoo_requests_total{code="400",model="lenet5-digits"}' in requests.get(f"{server}/metrics").text
+
+
+def test_a_request_broken_off_is_no_failure_of_the_server(server):
+    before, failed = counted(server, "zoo_requests_total"), 'zoo_requests_total{code="500"'
+    assert failed not in requests.get(f"{server}/metrics").text
+    with socket.create_connection(server.removeprefix("http://").split(":")) as client:
+        client.sendall(b"POST /v1/models/reviews:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+    until = time.monotonic() + 60
+    while counted(server, "zoo_requests_total") == before and time.monotonic() < until:
+        time.sleep(0.01)
+    told = requests.get(f"{server}/metrics").text
+    assert 'zoo_requests_total{code="499",model="reviews"} 1.0' in told and failed not in told
 
 
 @pytest.mark.parametrize("options", [(), ("--no-batching",)])
@@ -193,6 +257,7 @@ def test_mistakes_of_the_command_are_one_line(server, tmp_path, monkeypatch, cap
     port = server.rsplit(":", 1)[1]
     for args, words in ((["gone"], "gone holds no SavedModel"), (["empty"], "`zoo export RUN` writes one"),
                         (["broken", "--port", "0"], "Cannot load the SavedModel"),
+                        (["broken", "--host", "a..b"], "Cannot serve on a..b port 8501: this is no host's name"),
                         (["broken", "--port", port], "another process is there; choose another --port")):
         assert main(["serve", *args]) == 1
         said = capfd.readouterr()

@@ -67,7 +67,8 @@ def _image_input(trained):
             "serving_uint8": "image: the same as uint8",
             "from_bytes": "image_bytes: string (batch,), JPEG, PNG, GIF, BMP or WebP files of any size, resized as in "
                           "training; what is no image gets class_id -1 and an error",
-            "features": "image: as serving_default", "stages": "image_bytes: as from_bytes; the maps of each stage"}
+            "features": "image: as serving_default",
+            "stages": "image_bytes: as from_bytes; the maps of each stage, and an error"}
 
 
 def _text_input(trained):

@@ -3,6 +3,7 @@
 Each has one input, `image` or `tokens`, and one output, `probabilities`. Strings stay outside: token ids are the line numbers
 of vocab.txt, from 0, in as many columns as a sentence has tokens.
 """
+import dataclasses
 import importlib.util
 
 import numpy as np
@@ -43,7 +44,8 @@ def refuse_too_large(model, formats, memory=None):
 def calibration(trained, data_dir=None):
     """Return training examples, spread over the training part, as the network takes them."""
     split = trained.dataset(data_dir).train
-    return trained.inputs(questions(split)[np.linspace(0, len(split) - 1, min(_CALIBRATION, len(split))).astype(int)])
+    places = np.linspace(0, len(split) - 1, min(_CALIBRATION, len(split))).astype(int)
+    return trained.inputs(questions(dataclasses.replace(split, rows=split.rows[places])))
 
 
 def write(trained, formats, folder, samples):

@@ -116,7 +116,7 @@ def evaluate(run, name=None, data_dir=None):
     model, class_names, recipe, words = network(run)
     found = dataset(model, dataclasses.replace(recipe, data=name or recipe.data), words, data_dir)
     if found.class_names != class_names:
-        raise UserError(f"{run} knows the classes {_few(class_names)}; {name} has {_few(found.class_names)}.")
+        raise UserError(f"{run} knows the classes {_few(class_names)}; {name or recipe.data} has {_few(found.class_names)}.")
     return {"run": str(run), "data": name or recipe.data, **score(model, found.test, found.class_names)}
 
 

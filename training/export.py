@@ -46,7 +46,7 @@ def export(run, to=None, force=False, formats=("saved_model",), report=False, da
     with publish.replacing(to, force) as scratch:
         written = scratch / "new"
         try:
-            files = _write(source, formats, written, data_dir, name=to.name)
+            files = _write(source, formats, written, data_dir, _served_name(to))
         except tf.errors.OpError as error:  # TensorFlow's name for a full disk
             raise UserError(f"Cannot write {to}: {error.message}") from None
         answers = {"path": str(to), "bytes": _bytes(written), "examples": len(source.examples), "examples_of": source.of,
@@ -57,6 +57,11 @@ def export(run, to=None, force=False, formats=("saved_model",), report=False, da
             write(written / "deploy.json", json.dumps({"machine": machine(), "formats": answers["deploy"]}, indent=2) + "\n")
             write(written / "deploy.md", deploy.markdown(answers["deploy"], machine()))
     return answers
+
+
+def _served_name(to):
+    """What TensorFlow Serving and `zoo serve` call it: of a version, MODEL/1, the model's name."""
+    return to.resolve().parent.name if to.name.isdecimal() else to.name
 
 
 def _known(formats):

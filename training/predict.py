@@ -118,7 +118,7 @@ def _asking(path):
 
 
 def _saved_model(path):
-    signatures = runtimes.load(path)
+    signatures = _loaded(path)
     for name, takes in (("from_bytes", "image_bytes"), ("serving_default", "text")):
         if name in signatures and signatures[name].takes == takes:
             def answers(data):
@@ -135,16 +135,22 @@ def _converted(path):
     if not card.is_file():
         raise UserError(f"{path} cannot be used by itself: its model card, {card}, is missing.")
     card = json.loads(card.read_text(encoding="utf-8"))
-    try:
-        ask = runtimes.load(path)["serving_default"].ask
-    except ImportError as error:
-        raise UserError(f"{path} needs {error.name}: pip install 'classic-zoo[{path.suffix[1:].replace('tflite', 'litert')}]'."
-                        ) from None
+    ask = _loaded(path)["serving_default"].ask
     vocabulary, given = None, card["input"]
     if given["kind"] == "text":
         vocabulary = Vocabulary.parse((path.parent / "vocab.txt").read_text(encoding="utf-8"))
     return _labelled(lambda inputs: ask(inputs)["probabilities"], card["class_names"], vocabulary, given.get("max_tokens"),
                      given.get("shape"), given.get("resize"))
+
+
+def _loaded(path):
+    try:
+        return runtimes.load(path)
+    except ImportError as error:
+        raise UserError(f"{path} needs {error.name}: pip install 'classic-zoo[{path.suffix[1:].replace('tflite', 'litert')}]'."
+                        ) from None
+    except Exception as error:  # each runtime has errors of its own
+        raise UserError(f"Cannot open {path}, is it damaged? {' '.join(str(error).split())}") from None
 
 
 def _labelled(probabilities, class_names, vocabulary, max_tokens, shape, resize):

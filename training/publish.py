@@ -27,7 +27,7 @@ def replacing(to, force=False, marks=EXPORT):
             be written.
     """
     to = Path(to).absolute()
-    scratch, missing = to.with_name(f".{to.name}.tmp"), [folder for folder in to.parents if not folder.exists()]
+    scratch, missing = to.parent / f".{to.name}.tmp", [folder for folder in to.parents if not folder.exists()]
     try:
         if not scratch.exists():
             _refuse_existing(to, force, marks)  # before a folder is made

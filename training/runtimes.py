@@ -27,7 +27,7 @@ def load(path):
 
     Raises:
         ImportError: if its runtime is not installed.
-        ValueError, RuntimeError, OSError: of the runtime's own, if the file is damaged.
+        Exception: of the runtime's own, if the file is damaged.
     """
     return {".tflite": _litert, ".onnx": _onnx}.get(Path(path).suffix, _saved_model)(str(path))
 

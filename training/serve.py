@@ -3,6 +3,7 @@ import gc
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import orjson
 import uvicorn
 from fastapi import FastAPI, Request
@@ -12,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from training import serve_json, serve_models, serve_page
+from training import serve_json, serve_models, serve_page, serve_places
 from training.serve_batching import Batcher
 from training.serve_json import Refused
 from zoo.errors import UserError, unknown
@@ -79,6 +80,18 @@ class Service:
         except orjson.JSONDecodeError as error:
             raise Refused(f"The body is not JSON, which knows neither NaN nor Infinity: {error}.") from None
 
+    async def ask(self, signature, inputs):
+        """Return {output name: array} for {input name: array}.
+
+        Raises:
+            Refused: as `Batcher.ask` does, or if the signature tells an error for each of the rows.
+        """
+        outputs = await self.batchers[signature].ask(inputs)
+        errors = outputs.get("error", np.zeros(1))
+        if errors.dtype == object and all(errors.ravel()):
+            raise Refused(errors.ravel()[0].decode(errors="replace"))
+        return outputs
+
     async def predict(self, request, name, version=None):
         """Answer a predict request in its own format, row or column."""
         code, began = 500, time.monotonic()
@@ -86,14 +99,15 @@ class Service:
         try:
             signature, inputs, by_row = model.parse(await self.json(request))
             began = time.monotonic()
-            outputs = await self.batchers[signature].ask(inputs)
-            if "error" in outputs and all(outputs["error"].ravel()):  # nothing of what was asked could be computed
-                raise Refused(outputs["error"].ravel()[0].decode(errors="replace"))
+            outputs = await self.ask(signature, inputs)
             answer = _json(serve_json.by_row(outputs) if by_row else serve_json.by_column(outputs))
             code = 200
             return answer
         except UserError as error:
             code = getattr(error, "status", 400)
+            raise
+        except ClientDisconnect:
+            code = 499
             raise
         finally:
             self.requests.labels(name, code).inc()
@@ -175,6 +189,9 @@ def serve(places, bound, say=print, **limits):
         places, limits: see `Service`.
         bound: of `training.serve_places.listen`.
         say: is told a line once requests are answered.
+
+    Raises:
+        zoo.errors.UserError: if a SavedModel cannot be loaded, or another process listens there by then.
     """
     Image.MAX_IMAGE_PIXELS = None  # the limit here is lower, and told as every other one
     service = Service(places, **limits)
@@ -184,6 +201,7 @@ def serve(places, bound, say=print, **limits):
                             timeout_graceful_shutdown=_DRAIN, server_header=False)
     place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     config.ready = lambda: say(f"Serving {', '.join(service.models)} on http://{place}")
+    serve_places.accept(bound)
     try:
         _Server(config).run(sockets=[bound])
     except KeyboardInterrupt:

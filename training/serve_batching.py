@@ -1,6 +1,7 @@
 """Micro-batching: the requests that wait while the network computes are its next batch. Nobody waits for a batch to fill."""
 import asyncio
 import collections
+import contextlib
 
 import numpy as np
 import tensorflow as tf
@@ -8,6 +9,7 @@ import tensorflow as tf
 from training.serve_json import Refused
 
 _WAITING = 4096  # rows; beyond, the server says that it is busy instead of piling up bodies
+_NUMBERS = 10_000_000  # in an answer of several rows, a tenth of a gigabyte as JSON
 
 
 class Batcher:
@@ -18,14 +20,15 @@ class Batcher:
     Args:
         signature: a `training.serve_json.Signature`.
         pool: a concurrent.futures.ThreadPoolExecutor of one thread, shared by all signatures.
-        max_batch: rows in a call; a request with more is cut.
+        max_batch: rows in a call; a request with more is cut or, if the signature is not mergeable, refused.
         merge: False gives each request calls of its own.
         seen: a function that is told the rows of each call.
     """
 
     def __init__(self, signature, pool, max_batch, merge=True, seen=lambda rows: None):
         self.signature, self.pool, self.max_batch, self.seen = signature, pool, max_batch, seen
-        self.merge = merge and signature.batched
+        self.merge = merge and signature.mergeable
+        self.most = min(_WAITING, max(1, _NUMBERS // max(1, signature.numbers))) if signature.mergeable else max_batch
         self.waiting = collections.deque()
         self._task = None
 
@@ -35,22 +38,25 @@ class Batcher:
         return sum(rows for _, rows, _ in self.waiting)
 
     def warm_up(self):
-        """Call the signature once at each size."""
+        """Call the signature once at each size, if it takes blank inputs: another's strings may be of any format."""
         rows = 1
-        while rows <= self.max_batch and self.signature.batched:
-            self.signature(self.signature.blank(rows))
-            rows *= 2
+        with contextlib.suppress(tf.errors.OpError):
+            while rows <= self.max_batch and self.signature.batched:
+                self.signature(self.signature.blank(rows))
+                rows *= 2
 
     async def ask(self, inputs):
         """Return {output name: array} for {input name: array}.
 
         Raises:
-            Refused: if the network cannot compute it, as with a damaged image, or too much waits.
+            Refused: if the network cannot compute it, as with a damaged image, it has too many rows, or too much waits.
         """
         if not self.signature.batched:
             return await self._submit(inputs, 1)
         rows = len(next(iter(inputs.values())))
-        if self.waiting and self.queued + rows > _WAITING:
+        if rows > self.most:
+            raise Refused(f"Expected at most {self.most:,} rows in a request to this signature. Received: {rows:,}.", 413)
+        if self.queued + rows > _WAITING:
             raise Refused("The server is busy. Ask again later.", 503)
         parts = [{name: array[i:i + self.max_batch] for name, array in inputs.items()} for i in range(0, rows, self.max_batch)]
         answers = await asyncio.gather(*(self._submit(part, len(next(iter(part.values())))) for part in parts))

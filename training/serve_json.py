@@ -9,9 +9,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from training.serve_images import look_at
 from zoo.errors import UserError, unknown
-
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 
 
 class Refused(UserError):
@@ -27,7 +26,10 @@ class Signature:
 
     Attributes:
         takes, gives: {input or output name: tf.TensorSpec}.
-        batched: whether all that goes in and comes out has one row per example, so that requests can share a call.
+        batched: whether all that goes in and comes out has one row per example.
+        mergeable: whether besides no answer's shape depends on the rows beside it, as that of sentences padded to the longest
+            does, so that requests can share a call, and be cut.
+        numbers: in each row of a mergeable signature's answer.
     """
 
     def __init__(self, function, max_pixels):
@@ -35,6 +37,9 @@ class Signature:
         self.takes, self.gives = function.structured_input_signature[1], function.structured_outputs
         shapes = [spec.shape for spec in (*self.takes.values(), *self.gives.values())]
         self.batched = bool(self.takes) and all(shape.rank and shape[0] is None for shape in shapes)
+        rows = [spec.shape[1:] for spec in self.gives.values()] if self.batched else []
+        self.mergeable = self.batched and all(row.is_fully_defined() for row in rows)
+        self.numbers = sum(row.num_elements() for row in rows) if self.mergeable else None
 
     def __call__(self, inputs):
         """Return {output name: array} of {input name: array}."""
@@ -103,14 +108,19 @@ def _is_b64(value):
     return isinstance(value, dict) and value.keys() == {"b64"}
 
 
+def _leaves(name, value):
+    """The array of what the nested lists `value` hold, as it came: NumPy would make strings as wide as the longest."""
+    array = np.array(value, dtype=object)
+    if list in set(map(type, array.ravel())):
+        raise Refused(f"Expected {name} of one shape throughout; its rows differ.")
+    return array
+
+
 def _numbers(name, spec, value):
     kind = np.dtype(spec.dtype.as_numpy_dtype)
-    try:
-        array = np.array(value)
-    except ValueError:
-        raise Refused(f"Expected {name} of one shape throughout; its rows differ.") from None
-    allowed = {"f": "fiu", "i": "iu", "u": "iu", "b": "b"}.get(kind.kind, "")
-    if array.dtype.kind not in allowed and array.size:
+    array = _leaves(name, value)
+    allowed = {"f": {float, int}, "i": {int}, "u": {int}, "b": {bool}}.get(kind.kind, set())
+    if not set(map(type, array.ravel())) <= allowed:
         raise Refused(f"Expected {name} to hold {kind.name} numbers only.")
     if kind.kind in "iu" and array.size and not np.iinfo(kind).min <= array.min() <= array.max() <= np.iinfo(kind).max:
         raise Refused(f"Expected {name} to hold {kind.name} numbers, {np.iinfo(kind).min} to {np.iinfo(kind).max}.")
@@ -123,28 +133,20 @@ def _numbers(name, spec, value):
 
 def _strings(name, value):
     def read(item):
-        if isinstance(item, list):
-            return [read(part) for part in item]
         if isinstance(item, str):
             return item.encode()
         if _is_b64(item) and isinstance(item["b64"], str):
-            return base64.b64decode(item["b64"], validate=True)
+            return _bytes(name, item["b64"])
         raise Refused(f"Expected {name} to hold strings, or bytes as {{\"b64\": \"...\"}}.")
+    array = _leaves(name, value)
+    return np.array([read(item) for item in array.ravel()], dtype=object).reshape(array.shape)
+
+
+def _bytes(name, text):
     try:
-        return np.array(read(value), dtype=object)
+        return base64.b64decode(text, validate=True)
     except ValueError as error:
         raise Refused(f"{name} holds \"b64\" that is not Base64: {error}.") from None
-
-
-def look_at(data, max_pixels):
-    """Refuse bytes whose header is not that of an image, or of one of more than `max_pixels` pixels."""
-    try:
-        width, height = Image.open(io.BytesIO(data), formats=_FORMATS).size
-    except (OSError, ValueError, SyntaxError) as error:
-        known = "a JPEG, PNG, GIF, BMP or WebP image"
-        raise Refused(f"Expected {known}." if isinstance(error, OSError) else f"Expected {known}: {error}.") from None
-    if width * height > max_pixels:
-        raise Refused(f"Expected an image of at most {max_pixels:,} pixels. Received: {width:,} x {height:,}.")
 
 
 def by_row(outputs):

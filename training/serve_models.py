@@ -36,7 +36,7 @@ class Model:
                          for name, told in graph.signature_def.items() if name in self.signatures}
         self.labels = card.get("class_names")
         told = self.signatures["stages"].gives if "stages" in self.signatures else {}
-        self.stages = [stage for stage in card.get("stages", sorted(told)) if stage in told]
+        self.stages = [stage for stage in card.get("stages", sorted(told)) if stage in told and stage != "error"]
 
     def parse(self, request):
         """Return (signature, inputs, whether in row format) of the JSON of a predict request; see `Signature.inputs`."""

@@ -27,7 +27,7 @@ def add(api, service, answer):
         _, model = service.model(name)
         asked = await service.json(request)
         signature, inputs, _ = model.parse({**asked, "signature_name": "stages"} if isinstance(asked, dict) else asked)
-        outputs = await service.batchers[signature].ask(inputs)
+        outputs = await service.ask(signature, {name: array[:1] for name, array in inputs.items()})
         return answer({stage: pictures(outputs[stage][0]) for stage in model.stages})
 
 

@@ -42,9 +42,23 @@ def listen(host, port):
         bound = socket.socket(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0])
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((host, port))
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         if bound:
             bound.close()
-        why = "another process is there; choose another --port" if error.errno == errno.EADDRINUSE else error.strerror
-        raise UserError(f"Cannot serve on {host} port {port}: {why}.") from None
+        raise _cannot_serve(host, port, error) from None
     return bound
+
+
+def accept(bound):
+    """Let clients connect to the socket `bound`; a UserError says that another process, bound there too, was first."""
+    try:
+        bound.listen()
+    except OSError as error:
+        raise _cannot_serve(*bound.getsockname()[:2], error) from None
+
+
+def _cannot_serve(host, port, error):
+    why = getattr(error, "strerror", "this is no host's name")
+    if getattr(error, "errno", None) == errno.EADDRINUSE:
+        why = "another process is there; choose another --port"
+    return UserError(f"Cannot serve on {host} port {port}: {why}.")

@@ -12,6 +12,7 @@ import tensorflow as tf
 import zoo
 from training.images import decode, fit_to
 from training.vocabulary import token_ids
+from zoo.errors import UserError
 
 BEST = 5  # classes in top_k
 # Bytes up to which a weight is a constant of the graph, not a variable. TensorFlow then works out ahead what depends on it
@@ -31,7 +32,8 @@ def write(trained, path):
       `error` too, string (batch,): empty, or what is wrong with an image; that image has the class_id -1, the label "" and
       probabilities of 0, and its neighbours are answered;
     - features, `image` as of serving_default: `features`, float32, what the logits are computed from;
-    - stages, `image_bytes` as of from_bytes: each stage's maps by name, float32 (batch, height, width, channels).
+    - stages, `image_bytes` as of from_bytes: each stage's maps by name, float32 (batch, height, width, channels), and
+      `error`; the maps of what is no image are those of a black one.
     Of a text network they are serving_default, features and stages, `text`: UTF-8 strings of shape (batch,). The maps of
     stages are float32 (batch, tokens, maps) or, after the maximum over time, (batch, maps).
     All others answer probabilities, float32 (batch, classes); class_id, int64 (batch,); label, string (batch,); and the best
@@ -39,6 +41,9 @@ def write(trained, path):
 
     Returns:
         What each signature is to be asked for a comparison with the network on `trained.examples`: {name: array}.
+
+    Raises:
+        zoo.errors.UserError: if a stage of an image network is called "error".
     """
     used = tf.Module()
     used.weights = [weight.value for weight in trained.model.weights if not _constant(weight)]
@@ -61,16 +66,22 @@ def _images(trained):
     decoded = _function(lambda image_bytes: _decoded(image_bytes, shape, trained.recipe.resize), encoded)
 
     def from_bytes(image_bytes):
-        images, good = decoded(image_bytes)
-        return _without_bad(answers(images)[0], good)
+        images, error = decoded(image_bytes)
+        return _without_bad(answers(images)[0], error)
+
+    def stages(image_bytes):
+        images, error = decoded(image_bytes)
+        return answers(images)[2] | {"error": error}
 
     signatures = {
         "serving_default": _function(lambda image: answers(image)[0], pixels),
         "serving_uint8": _function(lambda image: answers(tf.cast(image, tf.float32))[0], whole),
         "from_bytes": _function(from_bytes, encoded),
         "features": _function(lambda image: {"features": answers(image)[1]}, pixels)}
+    if "error" in zoo.stages(trained.model):
+        raise UserError("Expected stages with names of their own. Received: error, which the signature stages answers too.")
     if zoo.stages(trained.model):
-        signatures["stages"] = _function(lambda image_bytes: answers(decoded(image_bytes)[0])[2], encoded)
+        signatures["stages"] = _function(stages, encoded)
     return signatures
 
 
@@ -114,7 +125,7 @@ def _constant(weight):
 
 
 def _decoded(image_bytes, shape, resize):
-    """(images, whether each is one): float32 (n, *shape), black where the bytes are no image; bool (n,).
+    """(images, errors): float32 (n, *shape), black where the bytes are no image; string (n,), empty where they are one.
 
     An operation that fails takes the whole graph with it, but in a dataset only its element: what cannot be decoded drops
     out, and the rest go where they belong. An element at the end keeps the batch from being empty.
@@ -126,12 +137,13 @@ def _decoded(image_bytes, shape, resize):
     places, images = read.concatenate(end).batch(count + 1).get_single_element()
     images = tf.math.unsorted_segment_sum(tf.cast(images, tf.float32), places, count)  # one image a place; -1 is none
     good = tf.math.unsorted_segment_sum(tf.ones_like(places), places, count) > 0
-    return tf.ensure_shape(images, (None, *shape)), good
+    return tf.ensure_shape(images, (None, *shape)), tf.where(good, "", BAD_IMAGE)
 
 
-def _without_bad(answers, good):
+def _without_bad(answers, error):
+    good = error == ""
     nothing, column, kept = {"class_id": tf.constant(-1, tf.int64)}, good[:, None], {}
     for name, answer in answers.items():
         kept[name] = tf.where(good if answer.shape.rank == 1 else column, answer,
                               nothing.get(name, "" if answer.dtype == tf.string else 0.0))
-    return kept | {"error": tf.where(good, "", BAD_IMAGE)}
+    return kept | {"error": error}

@@ -1,7 +1,8 @@
 """How a user's mistake is told: one line naming what was expected, what came, and the nearest valid choice."""
 import difflib
 
-_SHOWN = 12  # choices that an error lists when none is near
+_SHOWN = 12     # choices that an error lists when none is near
+_LONGEST = 100  # characters of a name that are told, and compared
 
 
 class UserError(ValueError):
@@ -18,7 +19,7 @@ class UsageError(UserError):
 
 def unknown(kind, name, choices):
     """Return the UsageError for a `name` that is none of `choices`, with the nearest one if any is near."""
-    choices = sorted(choices)
+    choices, name = sorted(choices), name if len(str(name)) <= _LONGEST else f"{str(name)[:_LONGEST]}..."
     longer = [choice for choice in choices if str(name) and str(name) in choice]  # 'float16' means 'mixed_float16'
     near = difflib.get_close_matches(str(name), longer or choices, n=1, cutoff=0.5)
     if near:
