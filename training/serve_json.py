@@ -109,18 +109,19 @@ def _is_b64(value):
 
 
 def _leaves(name, value):
-    """The array of what the nested lists `value` hold, as it came: NumPy would make strings as wide as the longest."""
+    """(array, types) of what the nested lists `value` hold, as it came: NumPy would make strings as wide as the longest."""
     array = np.array(value, dtype=object)
-    if list in set(map(type, array.ravel())):
+    types = set(map(type, array.ravel().tolist()))
+    if list in types:
         raise Refused(f"Expected {name} of one shape throughout; its rows differ.")
-    return array
+    return array, types
 
 
 def _numbers(name, spec, value):
     kind = np.dtype(spec.dtype.as_numpy_dtype)
-    array = _leaves(name, value)
+    array, types = _leaves(name, value)
     allowed = {"f": {float, int}, "i": {int}, "u": {int}, "b": {bool}}.get(kind.kind, set())
-    if not set(map(type, array.ravel())) <= allowed:
+    if not types <= allowed:
         raise Refused(f"Expected {name} to hold {kind.name} numbers only.")
     if kind.kind in "iu" and array.size and not np.iinfo(kind).min <= array.min() <= array.max() <= np.iinfo(kind).max:
         raise Refused(f"Expected {name} to hold {kind.name} numbers, {np.iinfo(kind).min} to {np.iinfo(kind).max}.")
@@ -138,7 +139,7 @@ def _strings(name, value):
         if _is_b64(item) and isinstance(item["b64"], str):
             return _bytes(name, item["b64"])
         raise Refused(f"Expected {name} to hold strings, or bytes as {{\"b64\": \"...\"}}.")
-    array = _leaves(name, value)
+    array, _ = _leaves(name, value)
     return np.array([read(item) for item in array.ravel()], dtype=object).reshape(array.shape)
 
 
