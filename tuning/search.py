@@ -120,9 +120,7 @@ def settled(plan, run, declared, worker, engine="keras-tuner"):
             "space": [f"{hp['class_name']} {json.dumps(hp['config'])}" for hp in declared.get_config()["space"]]}
     if file.exists():
         there = json.loads(file.read_text())
-        changed = [f"{key} is {there[key]} there, {here[key]} here" for key in here if there[key] != here[key]]
-        if changed:
-            raise UserError(f"{run} holds another search ({changed[0][:200]}). Choose another --run, or delete it.")
+        _refuse_another(run, there, here)
         return there["args"]
     with tempfile.TemporaryDirectory(prefix=".check-", dir=run) as folder:
         write(Path(folder) / "recipe.json", plan.recipe.to_json())
@@ -132,6 +130,19 @@ def settled(plan, run, declared, worker, engine="keras-tuner"):
     write(run / "recipe.json", plan.recipe.to_json())
     write(file, json.dumps({**here, "args": found["args"]}, indent=2) + "\n")
     return found["args"]
+
+
+def _refuse_another(run, there, here):
+    """Raise UserError with the first thing in which the search `there`, in the directory `run`, differs from this one."""
+    for key, now in here.items():
+        if there[key] != now:
+            was, now = _first_other(there[key], now) if isinstance(now, list) else (there[key], now)
+            raise UserError(f"{run} holds another search ({key} is {str(was)[:200]} there, {str(now)[:200]} here). Choose "
+                            "another --run, or delete it.")
+
+
+def _first_other(there, here):
+    return next((was, now) for was, now in itertools.zip_longest(there, here) if was != now)
 
 
 def _tell(asked, trial, tried):
