@@ -45,6 +45,8 @@ def write(trained, path):
     Raises:
         zoo.errors.UserError: if a stage of an image network is called "error".
     """
+    if not trained.vocabulary and "error" in zoo.stages(trained.model):
+        raise UserError("Expected stages with names of their own. Received: error, which the signature stages answers too.")
     used = tf.Module()
     used.weights = [weight.value for weight in trained.model.weights if not _constant(weight)]
     used.lookup = trained.vocabulary and trained.vocabulary.lookup(trained.run / "vocab.txt")
@@ -78,8 +80,6 @@ def _images(trained):
         "serving_uint8": _function(lambda image: answers(tf.cast(image, tf.float32))[0], whole),
         "from_bytes": _function(from_bytes, encoded),
         "features": _function(lambda image: {"features": answers(image)[1]}, pixels)}
-    if "error" in zoo.stages(trained.model):
-        raise UserError("Expected stages with names of their own. Received: error, which the signature stages answers too.")
     if zoo.stages(trained.model):
         signatures["stages"] = _function(stages, encoded)
     return signatures
