@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import tuning
-from tests.test_tuning_spaces import DIGITS, space
+from tests.test_tuning_oracles import space
+from tests.test_tuning_spaces import DIGITS
 from training import recipes
 from tuning import figures, refit, report
 from tuning.search import Plan, search
