@@ -1,4 +1,5 @@
 """What the tests share: quiet TensorFlow, one small finished run, and MNIST where it lies on this machine."""
+import gc
 import os
 import shutil
 import signal
@@ -11,10 +12,18 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import pytest  # noqa: E402
 
+gc.disable()  # until the tests are collected: what they import stays
+
 ROOT = Path(__file__).parents[1]
 
 # A shell has its background jobs ignore interrupts, and processes pass that on: those that tests interrupt would not notice.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish():
+    """Never look for garbage in TensorFlow's modules: that takes a quarter of many a test."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

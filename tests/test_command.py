@@ -116,10 +116,18 @@ def test_another_backend_is_refused_before_anything_is_done(command, tmp_path, m
 
 
 def test_tensorflow_still_needs_to_be_kept_quiet():
-    """If this fails, `quiet_import` is no longer needed."""
+    """If this fails, `quiet` is no longer needed."""
     loud = subprocess.run([sys.executable, "-c", "import tensorflow"], capture_output=True, text=True,
                           env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
     assert loud.stderr
+
+
+def test_tensorflow_is_imported_quietly_and_garbage_is_collected_afterwards():
+    program = ("import gc\nfrom zoo.console import quiet_import\nwith quiet_import():\n    import tensorflow\n"
+               "print(gc.isenabled(), gc.get_freeze_count())")
+    said = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    enabled, frozen = said.stdout.split()
+    assert enabled == "True" and int(frozen) > 100_000 and not said.stderr
 
 
 def test_train_evaluate_predict_and_export_from_an_empty_folder(tmp_path, monkeypatch, capfd):

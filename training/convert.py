@@ -11,7 +11,7 @@ import psutil
 import tensorflow as tf
 
 from training.trained import questions
-from zoo.console import quiet_import
+from zoo.console import quiet
 from zoo.errors import UserError
 
 FILES = {"litert": "model.tflite", "litert-fp16": "model-fp16.tflite", "litert-int8": "model-int8.tflite",
@@ -56,7 +56,7 @@ def write(trained, formats, folder, samples):
         samples: what `calibration` returns; None if no format is int8.
     """
     function, spec = _function(trained)
-    with quiet_import():  # the converters write to the terminal from C++ and by logging
+    with quiet():  # the converters write to the terminal from C++ and by logging
         for name in formats:
             if name.startswith("litert"):
                 (folder / FILES[name]).write_bytes(_litert(trained.model, function, name, samples))

