@@ -22,6 +22,19 @@ def in_place(model, prefix):
     return [layer for layer in model.layers if layer.name.startswith(prefix)]
 
 
+def drawn(model, name):
+    """A module as the figures draw it, branches from left to right: "max/2 | 192 @ 1x1, 320 @ 3x3/2"."""
+    branches = {}
+    for layer in sorted(in_place(model, f"{name}_b"), key=lambda layer: layer.name):
+        halved = "/2" if getattr(layer, "strides", 1) in (2, (2, 2)) else ""
+        kind = {"MaxPooling2D": "max", "AveragePooling2D": "avg"}.get(type(layer).__name__)
+        if hasattr(layer, "filters"):
+            kind = f"{layer.filters} @ {'x'.join(map(str, layer.kernel_size))}"
+        if kind:
+            branches.setdefault(layer.name[len(name):len(name) + 3], []).append(kind + halved)
+    return " | ".join(", ".join(steps) for steps in branches.values())
+
+
 def trainable(model):
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
@@ -69,6 +82,17 @@ def test_googlenet_is_its_table_1(place, shape, kilo_params, mega_ops):
 def test_googlenet_modules_have_the_weights_of_their_columns(place, seen, n1, r3, n3, r5, n5, proj):
     weights = ((seen + 1) * (n1 + r3 + r5 + proj) + (9 * r3 + 1) * n3 + (25 * r5 + 1) * n5)
     assert sum(layer.count_params() for layer in in_place(full("googlenet"), place)) == weights
+
+
+def test_googlenet_is_figure_3_where_its_table_is_silent():
+    model = full("googlenet")
+    assert drawn(model, "stage3_a") == "64 @ 1x1 | 96 @ 1x1, 128 @ 3x3 | 16 @ 1x1, 32 @ 5x5 | max, 32 @ 1x1"
+    assert drawn(model, "stage5_b") == "384 @ 1x1 | 192 @ 1x1, 384 @ 3x3 | 48 @ 1x1, 128 @ 5x5 | max, 128 @ 1x1"
+    assert [layer.activation.__name__ for layer in model.layers if hasattr(layer, "filters")] == ["relu"] * 57
+    assert {type(layer).__name__ for layer in in_place(model, "stage") if "pool" in layer.name} == {"MaxPooling2D"}
+    for before, place in (("stem_1b_pool", "stem_1_lrn"), ("stem_2b_conv", "stem_2_lrn")):
+        assert model.get_layer(place).input[0] is model.get_layer(before).output
+    assert googlenet_aux().get_layer("aux1_fc").activation.__name__ == "relu"
 
 
 def test_googlenet_with_auxiliary_heads():
@@ -163,6 +187,31 @@ INCEPTION_V4_FIGURES = {
 @pytest.mark.parametrize("layer, shape", INCEPTION_V4_FIGURES.items())
 def test_inception_v4_map_sizes(layer, shape):
     assert size(full("inception_v4"), layer) == shape
+
+
+@pytest.mark.parametrize("module, branches", {
+    "stem_block1": "max/2 | 96 @ 3x3/2",
+    "stem_block2": "64 @ 1x1, 96 @ 3x3 | 64 @ 1x1, 64 @ 7x1, 64 @ 1x7, 96 @ 3x3",
+    "stem_block3": "192 @ 3x3/2 | max/2",
+    "stage1_block4": "avg, 96 @ 1x1 | 96 @ 1x1 | 64 @ 1x1, 96 @ 3x3 | 64 @ 1x1, 96 @ 3x3, 96 @ 3x3",
+    "stage2_reduction": "max/2 | 384 @ 3x3/2 | 192 @ 1x1, 224 @ 3x3, 256 @ 3x3/2",
+    "stage2_block7": "avg, 128 @ 1x1 | 384 @ 1x1 | 192 @ 1x1, 224 @ 1x7, 256 @ 7x1 | "
+                     "192 @ 1x1, 192 @ 1x7, 224 @ 7x1, 224 @ 1x7, 256 @ 7x1",
+    "stage3_reduction": "max/2 | 192 @ 1x1, 192 @ 3x3/2 | 256 @ 1x1, 256 @ 1x7, 320 @ 7x1, 320 @ 3x3/2",
+    "stage3_block3": "avg, 256 @ 1x1 | 256 @ 1x1 | 384 @ 1x1, 256 @ 1x3, 256 @ 3x1 | "
+                     "384 @ 1x1, 448 @ 1x3, 512 @ 3x1, 256 @ 3x1, 256 @ 1x3"}.items())
+def test_inception_v4_modules_are_figures_3_to_8(module, branches):
+    assert drawn(full("inception_v4"), module) == branches
+
+
+def test_inception_v4_normalises_and_rectifies_every_convolution():
+    model = full("inception_v4")
+    convolutions = [layer.name for layer in model.layers if hasattr(layer, "filters")]
+    assert len(convolutions) == 149
+    for name in (name.removesuffix("_conv") for name in convolutions):
+        norm, relu = model.get_layer(f"{name}_bn"), model.get_layer(f"{name}_relu")
+        assert norm.input is model.get_layer(f"{name}_conv").output and relu.input is norm.output
+        assert isinstance(relu, keras.layers.ReLU) and norm.scale and norm.center
 
 
 def test_inception_v4_keeps_eight_tenths_before_its_output():

@@ -76,6 +76,15 @@ def test_the_mnist_commands_run(folder, mnist_dir):
              TFDS_DATA_DIR=mnist_dir)
 
 
+def test_a_builder_is_found_beside_files_of_our_names(tmp_path):
+    (tmp_path / "my_nets.py").write_text(next(block for block in PYTHON if "my_nets.py" in block))
+    (tmp_path / "zoo").mkdir()
+    for ours in ("training", "tuning"):
+        (tmp_path / f"{ours}.py").write_text("raise ImportError('not this one')")
+    run("zoo tune my_nets:linear --data digits --trials 1 --epochs 1 --run search", tmp_path)
+    assert (tmp_path / "search/best.json").exists()
+
+
 @pytest.mark.parametrize("number", [i for i, block in enumerate(PYTHON) if "my_nets.py" not in block])
 def test_the_python_runs(folder, number):
     if "saved_models/lenet5-digits" in PYTHON[number] and not (folder / "saved_models/lenet5-digits").exists():

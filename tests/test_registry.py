@@ -10,16 +10,20 @@ import pytest
 import zoo
 from zoo import catalog
 from zoo.errors import UsageError
+from zoo.layer_table import total_multiply_adds
 from zoo.settings import builder_args
 
 
 def test_the_nearest_name_is_given():
     with pytest.raises(UsageError, match=r"Unknown model 'lenet55'\. Did you mean 'lenet5'\?"):
         zoo.build("lenet55")
+    for typed, name in (("VGG16", "vgg16"), ("VGG-16", "vgg16"), ("TextCNN", "textcnn"), ("MLP", "mlp")):
+        with pytest.raises(UsageError, match=f"Unknown model '{typed}'. Did you mean '{name}'"):
+            zoo.build(typed)
 
 
 def test_names_are_filtered_by_a_shell_pattern():
-    assert zoo.names("lenet5*") == ["lenet5", "lenet5_relu"]
+    assert zoo.names("lenet5*") == zoo.names("LeNet5*") == ["lenet5", "lenet5_relu"]
 
 
 def test_a_second_builder_of_one_name_is_refused():
@@ -86,7 +90,38 @@ def test_a_mean_or_deviation_that_will_not_do_is_explained(given, words):
         zoo.build("resnet20", **given)
 
 
+@pytest.mark.parametrize("name, given, words", [
+    ("alexnet", {"width": -3}, "width must be above 0. Received: -3"), ("inception_v4", {"width": 0}, "width must be above 0"),
+    ("googlenet", {"width": 0.0}, "width must be above 0"), ("mobilenet_v2", {"alpha": 0}, "alpha must be above 0"),
+    ("textcnn", {"max_norm": -1.0}, "max_norm must be 0 or more"), ("textcnn", {"tables": ()}, "at least one of static, nons"),
+    ("mlp", {"hidden": (10**9, 10**9)}, "mlp cannot be built with {'hidden'")])
+def test_a_size_that_no_network_can_have_is_explained(name, given, words):
+    with pytest.raises(UsageError, match=words):
+        zoo.build(name, **given)
+
+
+def test_images_with_their_channels_first_are_refused():
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(UsageError, match="have their channels last"):
+            zoo.build("mobilenet_v1")
+    finally:
+        keras.config.set_image_data_format("channels_last")
+
+
+def test_layers_that_the_zoo_has_not_are_counted_too():
+    image = keras.Input((8, 8, 3))
+    body = keras.Sequential([image, keras.layers.SeparableConv2D(4, 3, padding="same"),  # 64 * (9 * 3 + 3 * 4)
+                             keras.layers.Conv2DTranspose(2, 3, strides=2, padding="same")])  # 64 * 4 * 9 * 2
+    assert total_multiply_adds(keras.Model(image, keras.layers.Dense(5)(body(image)))) == 2496 + 4608 + 256 * 2 * 5
+
+
 def test_settings_are_typed_as_the_docstrings_write_them():
+    for typed in ("static,nonstatic", "('static', 'nonstatic')"):
+        assert builder_args("textcnn", [f"tables={typed}"]) == {"tables": ("static", "nonstatic")}
+    assert builder_args("textcnn", ["tables=static"]) == {"tables": ("static",)}
+    with pytest.raises(UsageError, match="input_shape must be numbers separated by commas"):
+        builder_args("lenet5", ["input_shape={[1]:2}"])
     assert builder_args("resnet20", ["mean=0.485,0.456,0.406", "std=1/4"]) == {"mean": (0.485, 0.456, 0.406), "std": 0.25}
     assert builder_args("mobilenet_v1", ["relu_max=None"]) == {"relu_max": None}
     for setting in ("std=1/0", "std=0.1;0.2", "dropout=0.1,0.2"):
@@ -105,10 +140,20 @@ def test_a_builder_of_ones_own_is_found_by_module_and_name(tmp_path, monkeypatch
         assert zoo.build("my_nets:linear").count_params() == 650
     finally:
         zoo.registry._specs.pop("linear"), sys.modules.pop("my_nets")
-    with pytest.raises(UsageError, match="Cannot import 'my_nts'"):
-        zoo.build("my_nts:linear")
+    for module in ("my_nts", "json.nts.more"):
+        with pytest.raises(UsageError, match=f"Cannot import '{module}'"):
+            zoo.build(f"{module}:linear")
     with pytest.raises(UsageError, match="Expected a module .* my_nets:linear. Received: './my_nets.py'"):
         zoo.build("./my_nets.py:linear")
+
+
+def test_a_builder_that_returns_nothing_is_told():
+    try:
+        zoo.register("nothing")(lambda: None)
+        with pytest.raises(UsageError, match="Expected a keras.Model from the builder of nothing. Received: None"):
+            zoo.build("nothing")
+    finally:
+        zoo.registry._specs.pop("nothing")
 
 
 def test_a_name_of_the_zoo_cannot_be_taken_before_the_zoo_is_loaded():

@@ -11,6 +11,7 @@ import zoo
 from tests.test_tuning_oracles import answers
 from training import recipes
 from tuning import spaces
+from tuning.architectures import architecture
 from tuning.attempt import candidate, size
 from tuning.oracles import oracle
 from tuning.search import Plan
@@ -33,6 +34,24 @@ def test_the_defaults_of_every_space_are_the_recipe(name):
     assert defaults == dict(zoo.spec(name).defaults)
     assert dataclasses.replace(chosen, model_args={}) == recipe
     assert len(hp.space) >= 8, "a builder without a space of its own"
+
+
+def test_a_perceptron_without_hidden_layers_is_where_its_search_begins():
+    recipe = recipes.Recipe("r", "mlp", "digits", {"hidden": ()})
+    assert spaces.apply(recipe, spaces.default(kt.HyperParameters(), recipe)).model_args["hidden"] == ()
+
+
+def test_a_builder_of_ones_own_has_no_space_of_the_zoos():
+    def resnet(input_shape=(8, 8, 1), classes=10):
+        """Has the name of one of the zoo's builders."""
+    try:
+        zoo.register("my_resnet")(resnet)
+        assert spaces.network(kt.HyperParameters(), recipes.Recipe("r", "my_resnet", "digits")) == {}
+        architecture("resnet")(lambda hp, args: {"classes": 7})
+        assert spaces.network(kt.HyperParameters(), recipes.Recipe("r", "my_resnet", "digits")) == {"classes": 7}
+        assert "width" in spaces.network(kt.HyperParameters(), recipes.Recipe("r", "resnet18", "digits"))
+    finally:
+        zoo.registry._specs.pop("my_resnet")
 
 
 @pytest.mark.parametrize("name", ["lenet5", "lenet", "mlp", "conv_only", "simple_cnn", "fashion_cnn", "textcnn", "text_mlp",

@@ -119,6 +119,17 @@ def test_a_source_without_its_classifier_will_do():
     assert zoo.build("mobilenet_v1", weights=source, input_shape=SMALL, classes=3).output.shape == (None, 3)
 
 
+def test_a_new_head_on_an_old_body_moves_in_too():
+    body = published("mobilenet_v1", include_top=False, alpha=0.33)
+    x = images(SMALL)
+    pooled = keras.layers.GlobalAveragePooling2D()(body(body.input))
+    source = keras.Model(body.input, keras.layers.Dense(5)(pooled))
+    ours = zoo.build("mobilenet_v1", weights=source, input_shape=SMALL, classes=5, alpha=0.33)
+    assert_same(logits(ours, x), logits(source, prepared("mobilenet_v1", x)))
+    with pytest.raises(UsageError, match="has no layers with weights"):
+        zoo.build("mobilenet_v1", weights=keras.Sequential(), input_shape=SMALL)
+
+
 @pytest.mark.parametrize("name", ["vgg19", "densenet121", "mobilenet_v2"])
 def test_a_grey_image_is_taken_as_one_of_three_equal_channels(name, tmp_path):
     """To the border: a padding of zeros stands for the mean colour, which a sum of kernels would forget."""

@@ -3,7 +3,16 @@
 Lists, which keras-tuner cannot choose from, follow from a number that is chosen.
 """
 
-ARCHITECTURES = {}  # the name of a builder: its space
+_SPACES = {}  # whether a builder is of the zoo, and its name: its space
+
+
+def _key(module, name):
+    return module.partition(".")[0] in ("zoo", "tuning"), name
+
+
+def space_of(builder):
+    """Return the space of a builder, a function (hp, arguments) -> arguments, or None."""
+    return _SPACES.get(_key(builder.__module__, builder.__name__))
 
 
 def architecture(*builders):
@@ -12,7 +21,7 @@ def architecture(*builders):
     A builder of your own gets its space with the same decorator, in a file that `--space` names or beside the builder.
     """
     def decorate(function):
-        ARCHITECTURES.update(dict.fromkeys(builders, function))
+        _SPACES.update({_key(function.__module__, name): function for name in builders})
         return function
     return decorate
 
@@ -41,10 +50,11 @@ def lenet(hp, args):
 
 @architecture("mlp", "text_mlp")
 def mlp(hp, args):
-    own = args["hidden"] or (128,)
+    own = tuple(args["hidden"])
+    first = own[0] if own else 128
     depth = choice(hp, "depth", (1, 2, 3), len(own))
-    width = choice(hp, "width", (64, 128, 256, 512), own[0])
-    hidden = own if (depth, width) == (len(own), own[0]) else (width,) * depth
+    width = choice(hp, "width", (64, 128, 256, 512), first)
+    hidden = own if (depth, width) == (len(own), first) else (width,) * depth
     found = {"hidden": hidden, "dropout": share(hp, "dropout", args["dropout"])}
     return found | _activation(hp, args) if "activation" in args else found
 

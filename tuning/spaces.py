@@ -12,7 +12,7 @@ import keras_tuner as kt
 
 import zoo
 from training.recipes import Recipe
-from tuning.architectures import ARCHITECTURES, choice, dropout_only
+from tuning.architectures import choice, dropout_only, space_of
 from zoo.errors import UsageError, unknown
 from zoo.settings import convert, split_setting
 
@@ -59,7 +59,7 @@ def network(hp, recipe):
     args = {**spec.defaults, **recipe.model_args}
     if recipe.vectors:
         args["vectors"] = recipe.vectors
-    found = ARCHITECTURES.get(spec.builder.__name__)
+    found = space_of(spec.builder)
     if args.get("weights") is not None:
         found = dropout_only if "dropout" in args else None
     return found(hp, args) if found else {}

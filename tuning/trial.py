@@ -12,7 +12,7 @@ from pathlib import Path
 
 from training.recipes import read
 from training.run_dir import claim, write
-from zoo.console import quiet_import
+from zoo.console import look_here, quiet_import
 from zoo.errors import UserError
 
 
@@ -65,6 +65,7 @@ JOBS = {"check": check, "search": search, "train": train}
 def main():
     """Do the job that standard input names."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the search, which ends this process
+    look_here()
     with quiet_import():
         from training import fit  # noqa: F401 - while the trial before this one still trains
     line = sys.stdin.readline()

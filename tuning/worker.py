@@ -1,8 +1,12 @@
 """Starts the process of each trial, one ahead of need: it imports TensorFlow while the trial before it trains."""
 import json
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
+
+_OURS = str(Path(__file__).parents[1])  # before the current folder, where another tuning may lie
 
 
 class Worker:
@@ -54,8 +58,9 @@ class Worker:
 
     def _start(self):
         out = None if self.log else subprocess.DEVNULL
-        return subprocess.Popen([sys.executable, "-m", "tuning.trial"], stdin=subprocess.PIPE, stdout=out,
-                                stderr=subprocess.DEVNULL, text=True)
+        path = os.pathsep.join(filter(None, (_OURS, os.environ.get("PYTHONPATH"))))
+        return subprocess.Popen([sys.executable, "-P", "-m", "tuning.trial"], stdin=subprocess.PIPE, stdout=out,
+                                stderr=subprocess.DEVNULL, text=True, env={**os.environ, "PYTHONPATH": path})
 
 
 def _end(process):

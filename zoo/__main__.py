@@ -1,13 +1,11 @@
 """The `zoo` command."""
-import os
 import sys
-from pathlib import Path
 
 import click
 
 from zoo import __version__
 from zoo.commands import explain, look, serve, ship, train, tune
-from zoo.console import INTERRUPTED, Group, example, interrupts_seen
+from zoo.console import INTERRUPTED, Group, example, interrupts_seen, look_here
 from zoo.errors import UserError
 
 
@@ -25,8 +23,7 @@ for _command in (look.list_models, look.info, look.recipes, train.train, train.d
 
 def main(args=None):
     """Run the command; a user's mistake is one line on stderr and the exit code 1 (failure) or 2 (usage)."""
-    if (Path.cwd() / "zoo").is_dir() is False and "" not in sys.path:
-        sys.path.insert(0, os.getcwd())  # a builder of the user's own, `module:model`, is looked for here
+    look_here()
     interrupts = interrupts_seen()
     try:
         return cli.main(args, prog_name="zoo", standalone_mode=False) or 0

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import keras
 from keras import layers
 
-from zoo.blocks import classifier, image_input, local_response_norm, positive
+from zoo.blocks import above_zero, classifier, image_input, local_response_norm, positive
 from zoo.errors import UsageError, unknown
 from zoo.registry import register
 
@@ -85,13 +85,14 @@ def alexnet(input_shape=(227, 227, 3), classes=1000, *, groups=1, lrn=False, ste
         A `keras.Model` to float32 logits of shape (batch, classes).
 
     Raises:
-        zoo.errors.UsageError: if the images are too small, or `stem`, `groups` or `units` is none of the above.
+        zoo.errors.UsageError: if the images are too small, or `stem`, `groups`, `units` or `width` is none of the above.
     """
     if stem not in STEMS:
         raise unknown("stem", stem, STEMS)
     if groups not in (1, 2):
         raise UsageError(f"groups must be 1 or 2. Received: {groups!r}.")
     positive(units=units)
+    above_zero(width=width)
     first, minimum = STEMS[stem]
     image, x = image_input(input_shape, minimum=minimum, hint="stem='small'" if stem == "paper" else None, mean=mean, std=std)
     for number, stage in enumerate(STAGES, start=1):

@@ -22,8 +22,12 @@ def image_input(input_shape, *, minimum=1, hint=None, mean=0.0, std=1.0):
         Two Keras tensors: the pixels in [0, 255], of shape (batch, *input_shape), and the normalised image.
 
     Raises:
-        zoo.errors.UsageError: if `input_shape` is no image shape or is smaller than `minimum`, or `mean` and `std` do not fit.
+        zoo.errors.UsageError: if `input_shape` is no image shape or is smaller than `minimum`, `mean` and `std` do not fit, or
+            Keras is set to images with their channels first.
     """
+    if keras.config.image_data_format() != "channels_last":
+        raise UsageError("The zoo's images have their channels last: keras.config.set_image_data_format('channels_last'). "
+                         "Received: 'channels_first'.")
     shape = tuple(input_shape)
     if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
         raise UsageError(f"input_shape must be (height, width, channels), three positive integers. Received: {shape}.")
@@ -55,6 +59,13 @@ def positive(**counts):
         values = count if isinstance(count, (list, tuple)) else [count]
         if not values or not all(isinstance(n, int) and n > 0 for n in values):
             raise UsageError(f"{name} must be positive whole numbers. Received: {count!r}.")
+
+
+def above_zero(**factors):
+    """Raise UsageError unless each argument, a factor on counts of filters, is above 0."""
+    for name, factor in factors.items():
+        if not factor > 0:
+            raise UsageError(f"{name} must be above 0. Received: {factor!r}.")
 
 
 def smallest(halvings):

@@ -1,6 +1,7 @@
 """What the zoo command's subcommands share: help, tables, and a quiet TensorFlow."""
 import contextlib
 import gc
+import importlib
 import os
 import signal
 import sys
@@ -46,6 +47,17 @@ def refuse_unwritable(file):
     """Raise UserError if `file` is a folder or would lie in none; a command tells it before the work, not after it."""
     if Path(file).is_dir() or not Path(file).absolute().parent.is_dir():
         raise UserError(f"Cannot write {file}: {'it is a folder' if Path(file).is_dir() else 'there is no such folder'}.")
+
+
+def look_here():
+    """Have a builder of the user's own, `module:model`, looked for in the current folder, whatever else lies there.
+
+    A folder called training would else be taken for the package that an editable install finds last.
+    """
+    for package in ("training", "tuning"):
+        importlib.import_module(package)
+    if not {"", os.getcwd()} & set(sys.path):
+        sys.path.insert(0, os.getcwd())
 
 
 @contextlib.contextmanager

@@ -20,9 +20,10 @@ class UsageError(UserError):
 def unknown(kind, name, choices):
     """Return the UsageError for a `name` that is none of `choices`, with the nearest one if any is near."""
     choices, name = sorted(choices), name if len(str(name)) <= _LONGEST else f"{str(name)[:_LONGEST]}..."
-    longer = [choice for choice in choices if str(name) and str(name) in choice]  # 'float16' means 'mixed_float16'
-    near = difflib.get_close_matches(str(name), longer or choices, n=1, cutoff=0.5)
+    meant, lower = {choice.lower(): choice for choice in choices}, str(name).lower()
+    longer = [choice for choice in meant if lower and lower in choice]  # 'float16' means 'mixed_float16'
+    near = difflib.get_close_matches(lower, longer or meant, n=1, cutoff=0.5)
     if near:
-        return UsageError(f"Unknown {kind} {name!r}. Did you mean {near[0]!r}?")
+        return UsageError(f"Unknown {kind} {name!r}. Did you mean {meant[near[0]]!r}?")
     more = f" and {len(choices) - _SHOWN} more" if len(choices) > _SHOWN else ""
     return UsageError(f"Unknown {kind} {name!r}. Known: {', '.join(choices[:_SHOWN])}{more}.")

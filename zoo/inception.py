@@ -19,7 +19,7 @@ import string
 import keras
 from keras import layers
 
-from zoo.blocks import classifier, image_input, local_response_norm
+from zoo.blocks import above_zero, classifier, image_input, local_response_norm
 from zoo.errors import UsageError, unknown
 from zoo.registry import register
 
@@ -126,10 +126,12 @@ def googlenet(input_shape=(224, 224, 3), classes=1000, *, aux=False, depths=(2, 
         "aux1" and "aux2".
 
     Raises:
-        zoo.errors.UsageError: if the images are too small, `stem` is unknown, or `depths` do not fit table 1 or `aux`.
+        zoo.errors.UsageError: if the images are too small, `stem` is unknown, `depths` do not fit table 1 or `aux`, or
+            `width` is not above 0.
     """
     if stem not in STEM_STRIDE:
         raise unknown("stem", stem, STEM_STRIDE)
+    above_zero(width=width)
     image, x = image_input(input_shape, minimum=MINIMUM[stem, bool(aux and classes)], mean=mean, std=std,
                            hint="stem='small'" if stem == "paper" else None)
     conv = functools.partial(convolution, width=width, activation="relu")

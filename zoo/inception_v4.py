@@ -15,7 +15,7 @@ import functools
 import keras
 from keras import layers
 
-from zoo.blocks import classifier, image_input
+from zoo.blocks import above_zero, classifier, image_input
 from zoo.errors import unknown
 from zoo.inception import STEM_STRIDE, chain, module
 from zoo.inception_v3 import MINIMUM, conv_bn, stages
@@ -93,10 +93,12 @@ def inception_v4(input_shape=(299, 299, 3), classes=1000, *, depths=(4, 7, 3), w
         A `keras.Model` to float32 logits of shape (batch, classes).
 
     Raises:
-        zoo.errors.UsageError: if the images are too small, `stem` is unknown or `depths` are not three integers from 0 up.
+        zoo.errors.UsageError: if the images are too small, `stem` is unknown, `depths` are not three integers from 0 up, or
+            `width` is not above 0.
     """
     if stem not in STEM_STRIDE:
         raise unknown("stem", stem, STEM_STRIDE)
+    above_zero(width=width)
     image, x = image_input(input_shape, minimum=MINIMUM[stem], mean=mean, std=std,
                            hint="stem='small'" if stem == "paper" else None)
     conv = functools.partial(conv_bn, width=width, scale=True)

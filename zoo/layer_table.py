@@ -11,6 +11,10 @@ from keras import layers
 
 _FOLDED = (layers.BatchNormalization, layers.Activation, layers.ReLU, layers.Dropout)
 _POOLS = (layers.MaxPooling1D, layers.MaxPooling2D, layers.AveragePooling1D, layers.AveragePooling2D)
+_DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+_SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
+_TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+_CONVOLUTIONS = (layers.Conv1D, layers.Conv2D, layers.Conv3D)
 _KINDS = {"InputLayer": "Input", "Conv1D": "Convolution", "Conv2D": "Convolution", "Dense": "Fully connected",
           "DepthwiseConv2D": "Depthwise convolution", "MaxPooling2D": "Max pooling", "Add": "Sum",
           "AveragePooling2D": "Average pooling", "GlobalAveragePooling2D": "Global average pooling",
@@ -49,23 +53,30 @@ def layer_table(model):
 
 
 def multiply_adds(layer):
-    """Return the multiplications (each with its addition) that one example costs in `layer`; 0 without a product.
+    """Return the multiplications (each with its addition) that one example costs in `layer`, or in a network inside another.
 
-    Only matrix products and convolutions count, as in He et al. 2016, table 1; in a sentence, those of one position.
+    Only dense layers and convolutions count, as in He et al. 2016, table 1; in a sentence, those of one position. A layer
+    that is called several times counts once.
     """
+    if isinstance(layer, keras.Model):
+        return total_multiply_adds(layer)
     if isinstance(layer, layers.Dense):
-        return _positions(layer) * layer.input.shape[-1]
-    if isinstance(layer, layers.DepthwiseConv2D):
-        return _positions(layer) * math.prod(layer.kernel_size)
-    if isinstance(layer, (layers.Conv1D, layers.Conv2D)):
-        taps = math.prod(layer.kernel_size) * layer.input.shape[-1] // layer.groups
-        return _positions(layer) * taps
+        return _numbers(layer.output) * layer.input.shape[-1]
+    if isinstance(layer, _DEPTHWISE):
+        return _numbers(layer.output) * math.prod(layer.kernel_size)
+    if isinstance(layer, _SEPARABLE):
+        maps = layer.input.shape[-1] * layer.depth_multiplier
+        return _numbers(layer.output) // layer.filters * maps * (math.prod(layer.kernel_size) + layer.filters)
+    if isinstance(layer, _TRANSPOSED):
+        return _numbers(layer.input) * math.prod(layer.kernel_size) * layer.filters
+    if isinstance(layer, _CONVOLUTIONS):
+        return _numbers(layer.output) * math.prod(layer.kernel_size) * layer.input.shape[-1] // layer.groups
     return 0
 
 
-def _positions(layer):
-    """The numbers in the output of `layer` for one example, or for one token where their number is open."""
-    return math.prod(n or 1 for n in layer.output.shape[1:])
+def _numbers(tensor):
+    """The numbers in `tensor` for one example, or for one token where their number is open."""
+    return math.prod(n or 1 for n in tensor.shape[1:])
 
 
 def total_multiply_adds(model):

@@ -6,7 +6,9 @@ IEEE 86(11), 1998, section II.B; http://yann.lecun.com/exdb/publis/pdf/lecun-98.
 Differs from the paper, as all courses do:
 - S2 and S4 average without a trainable coefficient and bias;
 - C3 sees all six maps of S2, not the subsets of the paper's table I, which broke symmetry and spared arithmetic;
-- tanh stands for the scaled 1.7159 tanh(2x/3); the output is a linear layer for cross-entropy, not radial basis functions.
+- tanh stands for the scaled 1.7159 tanh(2x/3); the output is a linear layer for cross-entropy, not radial basis functions;
+- pixels come in from 0 to 1. The paper has -0.1 for the background and 1.175 for ink, which are mean=0.0784, std=0.7843;
+- weights start as Glorot's, not uniform within 2.4 over the inputs of a unit (appendix A).
 """
 import keras
 from keras import layers

@@ -14,8 +14,8 @@ in the same way, this one on all sides; maps are odd only in images whose sides 
 import keras
 from keras import layers
 
-from zoo.blocks import classifier, image_input, positive, smallest
-from zoo.errors import UsageError, unknown
+from zoo.blocks import above_zero, classifier, image_input, positive, smallest
+from zoo.errors import unknown
 from zoo.registry import register
 
 PAPER = "Howard et al. 2017"
@@ -79,8 +79,7 @@ def mobilenet_v1(input_shape=(224, 224, 3), classes=1000, *, alpha=1.0, rows=TAB
 
 def mobile_input(input_shape, alpha, strides, stem, mean, std):
     """`image_input` for a network whose stages have these `strides`, after the options that both MobileNets share."""
-    if alpha <= 0:
-        raise UsageError(f"alpha must be above 0. Received: {alpha}.")
+    above_zero(alpha=alpha)
     if stem not in STEM_STRIDE:
         raise unknown("stem", stem, STEM_STRIDE)
     halvings = [STEM_STRIDE[stem], *strides].count(2)

@@ -8,6 +8,7 @@ import dataclasses
 import fnmatch
 import importlib
 import inspect
+import os
 import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -50,19 +51,22 @@ class Spec:
         """Return the network with the arguments `overrides`, a dict, in place of the variant's own.
 
         Raises:
-            zoo.errors.UsageError: if an argument has a value that it cannot have.
+            zoo.errors.UsageError: if an argument has a value that it cannot have, or the builder returns no network.
             TypeError: if one is not an argument of the builder. A builder of your own raises what it raises: its traceback
                 finds the fault.
         """
         given = inspect.signature(self.builder).bind(**{**self.options, **overrides})
         try:
-            return self.builder(*given.args, **given.kwargs)
+            model = self.builder(*given.args, **given.kwargs)
         except UserError:
             raise
-        except (TypeError, ValueError, ArithmeticError) as error:  # Keras's, of a value that no layer can have
+        except Exception as error:  # Keras's or its backend's, of a value that no layer can have
             if not _ours(self.builder):
                 raise
             raise UsageError(f"{self.name} cannot be built with {overrides}: {' '.join(str(error).split())}") from error
+        if not hasattr(model, "layers"):
+            raise UsageError(f"Expected a keras.Model from the builder of {self.name}. Received: {model!r}.")
+        return model
 
 
 def register(name, *, params=None, source=None, **options):
@@ -121,16 +125,16 @@ def _import_users(module):
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != module.split(".")[0] and error.name != module:
+        if not f"{module}.".startswith(f"{error.name}."):
             raise
-        raise UsageError(f"Cannot import {module!r}: no such module in {sys.path[0] or '.'} or among "
+        raise UsageError(f"Cannot import {module!r}: no such module in {os.getcwd()} or among "
                          "the installed packages.") from None
 
 
 def names(pattern="*"):
-    """Return the registered names matching a shell pattern, sorted: `names("resnet*")`."""
+    """Return the registered names matching a shell pattern, in whatever case, sorted: `names("ResNet*")`."""
     _import_ours()
-    return sorted(fnmatch.filter(_specs, pattern))
+    return sorted(name for name in _specs if fnmatch.fnmatchcase(name.lower(), pattern.lower()))
 
 
 def build(name, **overrides):

@@ -24,7 +24,10 @@ def builder_args(model, settings, also=()):
             raise unknown(f"setting of {model}", name, [*known, *also])
         default = found.defaults.get(name)
         kind = tuple if isinstance(default, tuple) or (name in _PER_CHANNEL and "," in value) else type(default)
-        args[name] = None if kind is float and value == "None" else convert(name, value, kind)
+        if default and kind is tuple and isinstance(default[0], str):
+            args[name] = tuple(part.strip("()[]'\" ") for part in value.split(","))
+        else:
+            args[name] = None if kind is float and value == "None" else convert(name, value, kind)
     return args
 
 
@@ -46,7 +49,7 @@ def convert(name, text, kind):
         return text.lower() == "true"
     try:
         value = Fraction(text) if kind is float and "/" in text else ast.literal_eval(text)  # std=1/255
-    except (ValueError, SyntaxError, ZeroDivisionError):
+    except (ValueError, TypeError, SyntaxError, ZeroDivisionError, MemoryError, RecursionError):
         value = text
     if kind is float and type(value) in (int, Fraction):
         value = float(value)

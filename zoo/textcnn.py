@@ -3,8 +3,8 @@
 Y. Kim, "Convolutional Neural Networks for Sentence Classification", EMNLP 2014; https://arxiv.org/abs/1408.5882
 
 Padding never changes an answer. A sentence of n tokens has, for the filters of width w,
-- padding "full" (Kim's own code pads a sentence with w - 1 zeros on either side): the n + w - 1 windows that hold at least
-  one of its tokens, with zeros in the other places;
+- padding "full": the n + w - 1 windows that hold at least one of its tokens, with zeros in the other places (Kim's own code
+  puts zeros on either side, one less than its widest window has places);
 - padding "valid" (seen in courses; section 2 of the paper is no other): the n - w + 1 windows inside the sentence; if it is
   shorter than w, the one that starts with it, filled up with zeros.
 Windows further out, which exist because another sentence of the batch is longer, are set to 0 before the maximum over time;
@@ -12,7 +12,8 @@ as relu leaves nothing below 0, they never win it. A sentence without tokens has
 of zeros ("valid").
 
 Differs from the paper:
-- index 0 is padding and stands for zeros; in the paper's code it is a row of the table, which padding windows then share;
+- no window is of padding alone. Kim's own code fills all sentences with zeros to one length, and a filter's answer to zeros,
+  relu of its bias, can be the maximum there;
 - the two channels of the multichannel network are added before the convolution. Each filter is applied to both channels and
   the results are added (section 2.1), and a sum of convolutions with one filter is the convolution of the sum;
 - Glorot's initialisation of the filters, which the paper leaves open.
@@ -50,12 +51,14 @@ def word_vectors(tokens, mask, vocab_size, embedding, tables=("nonstatic",), vec
         scale: random vectors are uniform in [-scale, scale].
 
     Raises:
-        zoo.errors.UsageError: if a table is unknown or `vectors` has another shape.
+        zoo.errors.UsageError: if there is no table, one is unknown, or `vectors` has another shape.
     """
     if vectors is not None and np.shape(vectors) != (vocab_size, embedding):
         raise UsageError(f"vectors must have the shape (vocab_size, embedding), {(vocab_size, embedding)}. "
                          f"Received: {np.shape(vectors)}.")
     start = keras.initializers.RandomUniform(-scale, scale)  # draws the same numbers each time it is asked
+    if not tables:
+        raise UsageError(f"tables must name at least one of {', '.join(TABLES)}. Received: {tables!r}.")
     found = []
     for table in tables:
         if table not in TABLES:
@@ -120,11 +123,14 @@ def textcnn(vocab_size=20_000, classes=2, *, embedding=300, windows=(3, 4, 5), f
         has the same logits however much padding follows it.
 
     Raises:
-        zoo.errors.UsageError: if a size is no positive integer, a table or padding is unknown, or `vectors` has another shape.
+        zoo.errors.UsageError: if a size is no positive integer, a table or padding is unknown, `vectors` has another shape, or
+            `max_norm` is negative.
     """
     positive(vocab_size=vocab_size, embedding=embedding, windows=windows, filters=filters)
     if padding not in ("full", "valid"):
         raise unknown("padding", padding, ("full", "valid"))
+    if max_norm < 0:
+        raise UsageError(f"max_norm must be 0 or more. Received: {max_norm!r}.")
     tokens, mask = token_input()
     x = word_vectors(tokens, mask, vocab_size, embedding, tables, vectors, scale)
     if embedding_dropout:

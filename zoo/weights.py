@@ -66,7 +66,7 @@ def pretrained(spec, weights, overrides):
         raise unknown("weights", weights, ["imagenet"])
     application, pixels = _origin(spec.name)
     args = {**spec.defaults, **overrides}
-    _check(spec.name, args, overrides)
+    _check(spec.name, args, overrides, weights == "imagenet")
     model = spec.build({**overrides, "mean": pixels.mean, "std": pixels.std})
     model.name = spec.name
     if not isinstance(weights, keras.Model):
@@ -103,14 +103,14 @@ def _origin(name):
     raise UsageError(f"No ImageNet weights for {name!r}. There are for: {', '.join(sorted(ORIGINS))}.")
 
 
-def _check(name, args, overrides):
+def _check(name, args, overrides, downloaded):
     """Refuse the options that would spoil the weights or that they were never published for."""
     for option in ("mean", "std"):
         if option in overrides:
             raise UsageError(f"Published weights bring their own mean and std. Received: {option}={overrides[option]!r}.")
     if len(args["input_shape"]) == 3 and args["input_shape"][2] not in (1, 3):
-        raise UsageError(f"ImageNet weights take images of 3 channels, or of 1. Received: {args['input_shape'][2]}.")
-    if name in ALPHAS and args["alpha"] not in ALPHAS[name]:
+        raise UsageError(f"Published weights take images of 3 channels, or of 1. Received: {args['input_shape'][2]}.")
+    if downloaded and name in ALPHAS and args["alpha"] not in ALPHAS[name]:
         known = ", ".join(map(str, ALPHAS[name]))
         raise UsageError(f"The ImageNet weights of {name} are for alpha {known}. Received: {args['alpha']}.")
 
@@ -128,21 +128,31 @@ def _published(application, weights, options):
 
 def _pairs(source, model):
     """Return [(layer of source, layer of model)] of all layers to copy, or raise UsageError at the first that do not fit."""
-    theirs = [layer for layer in source.layers if layer.weights]
-    ours = [layer for layer in model.layers if layer.weights]
+    theirs, ours = list(_with_weights(source)), list(_with_weights(model))
+    if not theirs:
+        raise UsageError(f"{source.name} has no layers with weights. Expected a network of keras.applications.")
     pairs = []
     for their, our in zip(theirs, ours):
         if _fits(their, our):
             pairs.append((their, our))
         elif not (their is theirs[-1] and our.name == "logits"):
             raise UsageError(f"Layer {their.name!r} of {source.name} ({_describe(their)}) does not fit {our.name!r} "
-                             f"({_describe(our)}). The weights are for input_shape={source.input.shape[1:]} and for the "
+                             f"({_describe(our)}). The weights are for input_shape={source.inputs[0].shape[1:]} and for the "
                              "options that make the variant.")
     body = sum(layer.name != "logits" for layer in ours)
     if len(theirs) - body not in (0, 1):
         raise UsageError(f"{source.name} has {len(theirs)} layers with weights, {theirs[-1].name!r} the last; {model.name} "
                          f"has {len(ours)}, {ours[-1].name!r} the last.")
     return pairs
+
+
+def _with_weights(model):
+    """Yield the layers that have weights, those of networks inside `model` too, as a new head on an old body makes them."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _with_weights(layer)
+        elif layer.weights:
+            yield layer
 
 
 def _fits(their, our):
