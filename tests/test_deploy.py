@@ -166,7 +166,7 @@ def test_the_card_says_what_it_is(exports, name):
     assert card["architecture"] == name and card["multiply_adds"] > 0 and card["class_names"] == metrics["class_names"]
     assert all((exported / file).exists() for file in card["files"].values()) and len(card["files"]) == len(export.FORMATS)
     page = (exported / "assets/README.md").read_text()
-    assert f"{card['weights']:,} weights" in page and "curl" in page and "vocab.txt" in page or name == "lenet5"
+    assert f"{card['weights']:,} weights" in page and "curl" in page and ("vocab.txt" in page or name == "lenet5")
 
 
 def test_the_report_scores_and_times_every_format(finished_run, tmp_path, zoo_command):

@@ -1,6 +1,7 @@
 """The model card of an export, for programs and people: what it is, what it learnt from, what goes in, what comes out."""
 import json
 import time
+import urllib.parse
 from importlib.metadata import version
 
 import zoo
@@ -120,7 +121,7 @@ def _bullets(items):
 
 
 def _curl(card):
-    url = f"http://localhost:8501/v1/models/{card['name']}:predict"
+    url = f"http://localhost:8501/v1/models/{urllib.parse.quote(card['name'], safe='')}:predict"
     if card["input"]["kind"] == "text":
         return f"""curl -d '{{"instances": ["a sentence"]}}' {url}"""
     return (f"""echo '{{"signature_name": "from_bytes", "instances": [{{"b64": "'$(base64 -w0 image.png)'"}}]}}' | """

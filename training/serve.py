@@ -67,11 +67,16 @@ class Service:
             raise Refused(f"{name} has no version {version}. Known: {', '.join(map(str, sorted(versions)))}.", 404) from None
 
     async def json(self, request):
-        """Return the JSON of a request's body, of which no more is kept than may be."""
+        """Return the JSON of a request's body, inflated if it is gzip, of which no more is kept than may be."""
         body, limit = bytearray(), f"Expected a body of at most {self.max_body:,} bytes."
         if int(request.headers.get("content-length", 0)) > self.max_body:
             raise Refused(limit, 413)
-        async for chunk in request.stream():
+        chunks, encoding = request.stream(), request.headers.get("content-encoding", "identity").lower()
+        if encoding in ("gzip", "x-gzip"):
+            chunks = serve_json.inflated(chunks, self.max_body)
+        elif encoding != "identity":
+            raise Refused(f"Expected the Content-Encoding gzip, or none. Received: {encoding}.", 415)
+        async for chunk in chunks:
             body += chunk
             if len(body) > self.max_body:
                 raise Refused(limit, 413)
@@ -88,7 +93,7 @@ class Service:
         """
         outputs = await self.batchers[signature].ask(inputs)
         errors = outputs.get("error", np.zeros(1))
-        if errors.dtype == object and all(errors.ravel()):
+        if errors.dtype == object and errors.size and all(errors.ravel()):
             raise Refused(errors.ravel()[0].decode(errors="replace"))
         return outputs
 

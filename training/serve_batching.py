@@ -12,10 +12,15 @@ _WAITING = 4096  # rows; beyond, the server says that it is busy instead of pili
 _NUMBERS = 10_000_000  # in an answer of several rows, a tenth of a gigabyte as JSON
 
 
+class _NotByRow(Exception):
+    """A call answered with more or fewer rows than it was asked, so that nobody can say which are whose."""
+
+
 class Batcher:
     """Answers the requests to one signature, batch after batch, in a thread of `pool`.
 
-    Batches are padded to a power of two, as the first call at each size is slow and those have been warmed up.
+    Batches are padded to a power of two or to `max_batch`, as the first call at each size is slow and those have been warmed
+    up. Once a signature gives other than a row for each row, every request to it is a call of its own, as it came.
 
     Args:
         signature: a `training.serve_json.Signature`.
@@ -39,11 +44,11 @@ class Batcher:
 
     def warm_up(self):
         """Call the signature once at each size, if it takes blank inputs: another's strings may be of any format."""
-        rows = 1
-        with contextlib.suppress(tf.errors.OpError):
-            while rows <= self.max_batch and self.signature.batched:
-                self.signature(self.signature.blank(rows))
-                rows *= 2
+        if not self.signature.batched:
+            return
+        with contextlib.suppress(tf.errors.OpError, _NotByRow):
+            for n in range((self.max_batch - 1).bit_length() + 1):
+                self._call([self.signature.blank(min(1 << n, self.max_batch))])
 
     async def ask(self, inputs):
         """Return {output name: array} for {input name: array}.
@@ -51,17 +56,23 @@ class Batcher:
         Raises:
             Refused: if the network cannot compute it, as with a damaged image, it has too many rows, or too much waits.
         """
-        if not self.signature.batched:
-            return await self._submit(inputs, 1)
-        rows = len(next(iter(inputs.values())))
+        rows = len(next(iter(inputs.values()))) if self.signature.batched else 1
         if rows > self.most:
             raise Refused(f"Expected at most {self.most:,} rows in a request to this signature. Received: {rows:,}.", 413)
         if self.queued + rows > _WAITING:
             raise Refused("The server is busy. Ask again later.", 503)
+        if self.signature.batched:
+            with contextlib.suppress(_NotByRow):
+                return await self._ask_by_row(inputs, rows)
+        return await self._submit(inputs, 1)
+
+    async def _ask_by_row(self, inputs, rows):
         parts = [{name: array[i:i + self.max_batch] for name, array in inputs.items()} for i in range(0, rows, self.max_batch)]
         answers = await asyncio.gather(*(self._submit(part, len(next(iter(part.values())))) for part in parts))
         if len(answers) == 1:
             return answers[0]
+        if not self.signature.batched:  # which was found after these had been cut
+            raise _NotByRow
         return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
 
     def _submit(self, inputs, rows):
@@ -93,6 +104,8 @@ class Batcher:
         """The outputs for each of the requests, or the exception; what fails together is asked one by one."""
         try:
             return self._call(requests)
+        except _NotByRow as error:
+            return [error] * len(requests)
         except tf.errors.InvalidArgumentError as error:
             if len(requests) == 1:
                 return [Refused(f"The network refuses this input: {_reason(error)}")]
@@ -106,12 +119,15 @@ class Batcher:
             return [self.signature(requests[0])]
         sizes = [len(next(iter(request.values()))) for request in requests]
         rows = sum(sizes)
-        padding = (1 << (rows - 1).bit_length()) - rows
+        padding = min(1 << (rows - 1).bit_length(), self.max_batch) - rows
         inputs = {}
         for name in requests[0]:
             columns = [request[name] for request in requests]
             inputs[name] = np.concatenate([*columns, np.repeat(columns[-1][-1:], padding, axis=0)])
         outputs = self.signature(inputs)
+        if any(len(value) != rows + padding for value in outputs.values()):
+            self.signature.batched = self.merge = False
+            raise _NotByRow
         places = [slice(end - size, end) for size, end in zip(sizes, np.cumsum(sizes), strict=True)]
         return [{name: value[place] for name, value in outputs.items()} for place in places]
 

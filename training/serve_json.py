@@ -4,6 +4,7 @@ The formats are those of TensorFlow Serving's REST: https://www.tensorflow.org/t
 """
 import base64
 import io
+import zlib
 
 import numpy as np
 import tensorflow as tf
@@ -21,12 +22,32 @@ class Refused(UserError):
         self.status = status
 
 
+async def inflated(chunks, limit):
+    """The contents of a gzip file that comes in `chunks` of bytes, likewise; of each no more than `limit` + 1 bytes.
+
+    Raises:
+        Refused: if the file is damaged or incomplete.
+    """
+    inflater, why = zlib.decompressobj(31), "it ends too early"
+    try:
+        async for chunk in chunks:
+            yield inflater.decompress(chunk, limit + 1)
+            if inflater.unused_data:
+                why = "more comes after its end"
+                break
+    except zlib.error as error:
+        why = str(error)
+    if not inflater.eof or inflater.unused_data:
+        raise Refused(f"The body is not the gzip file that its Content-Encoding names: {why}.")
+
+
 class Signature:
     """A function of a SavedModel.
 
     Attributes:
         takes, gives: {input or output name: tf.TensorSpec}.
-        batched: whether all that goes in and comes out has one row per example.
+        batched: whether all that goes in and comes out has one row per example, as far as its shapes tell; a
+            `training.serve_batching.Batcher` sets it to False when a call shows otherwise.
         mergeable: whether besides no answer's shape depends on the rows beside it, as that of sentences padded to the longest
             does, so that requests can share a call, and be cut.
         numbers: in each row of a mergeable signature's answer.
@@ -36,7 +57,10 @@ class Signature:
         self._function, self._max_pixels = function, max_pixels
         self.takes, self.gives = function.structured_input_signature[1], function.structured_outputs
         shapes = [spec.shape for spec in (*self.takes.values(), *self.gives.values())]
-        self.batched = bool(self.takes) and all(shape.rank and shape[0] is None for shape in shapes)
+        self._takes_rows = bool(self.takes) and all(spec.shape.rank != 0 for spec in self.takes.values())
+        self._unsaid = [f"{name} of {spec.dtype.name}" for name, spec in (*self.takes.items(), *self.gives.items())
+                        if np.dtype(spec.dtype.as_numpy_dtype).kind not in "fiubO"]
+        self.batched = self._takes_rows and not self._unsaid and all(shape.rank and shape[0] is None for shape in shapes)
         rows = [spec.shape[1:] for spec in self.gives.values()] if self.batched else []
         self.mergeable = self.batched and all(row.is_fully_defined() for row in rows)
         self.numbers = sum(row.num_elements() for row in rows) if self.mergeable else None
@@ -44,7 +68,8 @@ class Signature:
     def __call__(self, inputs):
         """Return {output name: array} of {input name: array}."""
         outputs = self._function(**{name: tf.constant(value) for name, value in inputs.items()})
-        return {name: value.numpy() for name, value in outputs.items()}
+        arrays = {name: value.numpy() for name, value in outputs.items()}
+        return {name: np.array(array, object) if isinstance(array, bytes) else array for name, array in arrays.items()}
 
     def blank(self, rows):
         """Return inputs of `rows` rows to warm up with; a dimension that is free is 1."""
@@ -58,11 +83,21 @@ class Signature:
 
         Raises:
             Refused: if names, shapes or types are not what the signature takes, a number is not finite, or an image is none
-                or has too many pixels. Images are not decoded for that.
+                or has too many pixels, or JSON cannot hold what the signature takes or gives. Images are not decoded for that.
         """
-        if by_row and not self.batched:
+        if self._unsaid:
+            raise Refused("Expected a signature of NumPy's integers, floats, booleans and strings. "
+                          f"Received: {self._unsaid[0]}.")
+        if by_row and not self._takes_rows:
             raise Refused("This signature takes no rows: ask with \"inputs\" instead of \"instances\".")
-        columns = self._columns(given) if by_row else given
+        columns = self._named(self._columns(given) if by_row else given)
+        arrays = {name: self._array(name, spec, columns[name]) for name, spec in self.takes.items()}
+        if self.batched and len({len(array) for array in arrays.values()}) > 1:
+            raise Refused(f"Expected as many rows in each of the inputs {', '.join(arrays)}.")
+        return arrays
+
+    def _named(self, columns):
+        """Return {input name: JSON} of that, or of what the only input is to hold."""
         if not isinstance(columns, dict) or _is_b64(columns):
             if len(self.takes) != 1:
                 raise Refused(f"Expected an object with the inputs {', '.join(self.takes)}.")
@@ -72,10 +107,7 @@ class Signature:
                 raise unknown("input", name, self.takes)
         if missing := [name for name in self.takes if name not in columns]:
             raise Refused(f"The input {missing[0]} is missing.")
-        arrays = {name: self._array(name, spec, columns[name]) for name, spec in self.takes.items()}
-        if self.batched and len({len(array) for array in arrays.values()}) > 1:
-            raise Refused(f"Expected as many rows in each of the inputs {', '.join(arrays)}.")
-        return arrays
+        return columns
 
     def _columns(self, rows):
         if not isinstance(rows, list):
@@ -101,7 +133,7 @@ class Signature:
 def _filling(spec, png):
     if spec.dtype != tf.string:
         return 0, spec.dtype.as_numpy_dtype
-    return png if spec.name == "image_bytes" else b"a", object
+    return png if spec.name == "image_bytes" else b"a b", object  # two words: what gives a row for each word shows itself
 
 
 def _is_b64(value):
@@ -151,7 +183,14 @@ def _bytes(name, text):
 
 
 def by_row(outputs):
-    """Return the answer to `instances`: a value for each row or, of several outputs, a dict of them."""
+    """Return the answer to `instances`: a value for each row or, of several outputs, a dict of them.
+
+    Raises:
+        Refused: if the outputs differ in their number of rows, or one is a scalar.
+    """
+    counts = {value.shape[:1] for value in outputs.values()}
+    if len(counts) > 1 or () in counts:
+        raise Refused("This signature's outputs are no rows: ask with \"inputs\" instead of \"instances\".")
     readable = {name: _readable(name, value) for name, value in outputs.items()}
     if len(readable) == 1:
         return {"predictions": next(iter(readable.values()))}
@@ -167,7 +206,7 @@ def by_column(outputs):
 def _readable(name, value):
     """What JSON can say of an array: text for strings, and Base64 for those whose name ends in _bytes."""
     if value.dtype != object:
-        return np.ascontiguousarray(value)
+        return np.asarray(value, order="C")[()]  # orjson takes scalars, and no array of rank 0
     return _texts(value.tolist(), name.endswith("_bytes"))
 
 

@@ -1,0 +1,200 @@
+"""The server over SavedModels that the zoo did not write, and asked by clients other than its own."""
+import asyncio
+import concurrent.futures
+import gzip
+import json
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import requests
+import tensorflow as tf
+
+from tests.bad_requests import encoded
+from tests.test_serve import predict, serving
+
+BODY_LIMIT = 200_000
+MAX_BATCH = 48  # no power of two
+
+
+def signature(*specs):
+    return tf.function(input_signature=[tf.TensorSpec(shape, kind, name) for name, shape, kind in specs])
+
+
+class Foreign(tf.Module):
+    """Functions whose shapes say less than they do, or whose answers no network of the zoo gives."""
+
+    def __init__(self):
+        super().__init__()
+        self.most = tf.Variable(0)
+
+    @signature(("x", (None, 3), tf.float32))
+    def twice(self, x):
+        return {"rows": tf.repeat(x, 2, axis=0)}
+
+    @signature(("x", (None,), tf.float32))
+    def positive(self, x):
+        return {"kept": tf.boolean_mask(x, x >= 0)}  # as many as came, for zeros
+
+    @signature(("text", (None,), tf.string))
+    def words(self, text):
+        return {"words": tf.strings.split(text).values}
+
+    @signature(("x", (None,), tf.float32))
+    def sizes(self, x):
+        """The most rows of any call so far, padding included, for each row."""
+        rows = tf.size(x)
+        return {"most": tf.fill([rows], self.most.assign(tf.maximum(self.most, rows)))}
+
+    @signature(("x", (None, None), tf.float32), ("k", (None,), tf.int64))
+    def sums(self, x, k):
+        return {"sum": tf.reduce_sum(x, 1) + tf.cast(k, tf.float32), "k": k}
+
+    @signature(("x", (None,), tf.float32))
+    def scalars(self, x):
+        return {"sum": tf.reduce_sum(x), "any": tf.reduce_any(x > 0), "name": tf.constant("x")}
+
+    @signature(("x", (), tf.float32))
+    def half(self, x):
+        return {"half": x / 2}
+
+    @signature(("x", (1, 2), tf.float32))
+    def fixed(self, x):
+        return {"y": x * 2}
+
+    @signature(("x", (None,), tf.float32))
+    def complex(self, x):
+        return {"y": tf.complex(x, x)}
+
+    @signature(("x", (None,), tf.bfloat16))
+    def brain(self, x):
+        return {"y": tf.cast(x, tf.float32)}
+
+
+@pytest.fixture(scope="module")
+def models(finished_run, tmp_path_factory):
+    from training import export
+    folder, module = tmp_path_factory.mktemp("models"), Foreign()
+    names = ("twice", "positive", "words", "sizes", "sums", "scalars", "half", "fixed", "complex", "brain")
+    tf.saved_model.save(module, folder / "foreign", {name: getattr(module, name) for name in names})
+    export.export(finished_run, folder / "my digits")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(models):
+    with serving(models, "--max-batch", str(MAX_BATCH), "--max-body", str(BODY_LIMIT)) as (address, process):
+        yield address
+
+
+def ask(server, name, **request):
+    return predict(server, {"signature_name": name, **request}, "foreign")
+
+
+def test_the_largest_call_is_max_batch_and_was_warmed_up(server):
+    for rows in (1, 40, MAX_BATCH, 100):
+        assert ask(server, "sizes", instances=[0.0] * rows).json() == {"predictions": [MAX_BATCH] * rows}
+
+
+@pytest.mark.parametrize("name, given, expected", [
+    ("twice", lambda n: [[n, n, n]], lambda n: [[n, n, n]] * 2),
+    ("positive", lambda n: [-n, n], lambda n: [n]),
+    ("words", lambda n: ["" if n % 2 else f"{n} {n}"], lambda n: [] if n % 2 else [str(n)] * 2)])
+def test_nobody_gets_the_rows_of_another(server, name, given, expected):
+    """Sixteen clients at once: in a shared call, what gives other than a row for each row would mix them up."""
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        told = list(pool.map(lambda n: ask(server, name, instances=given(n)), range(1, 101)))
+    assert [answer.json() for answer in told] == [{"predictions": expected(n)} for n in range(1, 101)]
+    many = ask(server, name, inputs=given(2) * 60)  # more than a batch
+    assert many.json() == {"outputs": (np.repeat(given(2) * 60, 2, 0).tolist() if name == "twice" else expected(2) * 60)}
+
+
+def test_requests_cut_before_it_shows_are_asked_again_whole(models):
+    from training.serve_batching import Batcher
+    from training.serve_models import Model
+    positive = Model(models / "foreign", 1).signatures["positive"]
+
+    async def answers(*requests):
+        batcher = Batcher(positive, pool, 4)
+        batcher.warm_up()
+        assert positive.batched, "zeros do not show it"
+        return await asyncio.gather(*(batcher.ask({"x": np.array(request, "float32")}) for request in requests))
+    asked = [[1, 2], [3, 4, 5, 6, 7, 8, 9, 10, 11], [12, -1], [*range(13, 20), -1, -2, -3], [20]]
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        told = asyncio.run(answers(*asked))
+    assert [answer["kept"].tolist() for answer in told] == [[x for x in request if x >= 0] for request in asked]
+    assert not positive.batched
+
+
+def test_several_inputs_and_outputs_keep_their_rows(server):
+    rows = [{"x": [n, 1], "k": n} for n in range(100)]
+    told = ask(server, "sums", instances=rows).json()["predictions"]
+    assert told == [{"sum": 2.0 * n + 1, "k": n} for n in range(100)]
+    columns = {"x": [row["x"] for row in rows], "k": [row["k"] for row in rows]}
+    assert ask(server, "sums", inputs=columns).json() == {"outputs": {name: [row[name] for row in told] for name in told[0]}}
+
+
+def test_scalars_are_answered_as_scalars(server):
+    assert ask(server, "scalars", inputs=[0.5, 2]).json() == {"outputs": {"sum": 2.5, "any": True, "name": "x"}}
+    assert ask(server, "half", inputs=3).json() == {"outputs": 1.5}
+    for name, words in (("scalars", "outputs are no rows: ask with"), ("half", "takes no rows: ask with")):
+        said = ask(server, name, instances=[1.0])
+        assert said.status_code == 400 and words in said.json()["error"]
+
+
+def test_rows_fill_a_batch_of_fixed_size(server):
+    assert ask(server, "fixed", instances=[[1, 2]]).json() == {"predictions": [[2, 4]]}
+    assert ask(server, "fixed", instances=[{"x": [1, 2]}]).json() == {"predictions": [[2, 4]]}
+    said = ask(server, "fixed", instances=[[1, 2]] * 2)
+    assert said.status_code == 400 and said.json()["error"] == "Expected x of shape (1, 2). Received: (2, 2)."
+
+
+@pytest.mark.parametrize("name, what", [("complex", "y of complex64"), ("brain", "x of bfloat16")])
+def test_what_json_cannot_hold_is_refused_in_a_line(server, name, what):
+    said = ask(server, name, instances=[1.0])
+    assert said.status_code == 400 and said.json()["error"].endswith(f"Received: {what}.")
+
+
+def post(server, body, encoding="gzip"):
+    return requests.post(f"{server}/v1/models/foreign:predict", data=body, headers={"Content-Encoding": encoding}, timeout=60)
+
+
+def test_a_gzip_body_is_inflated(server):
+    given = np.random.default_rng(1).random(3_000).round(5).tolist()
+    body = json.dumps({"signature_name": "positive", "inputs": given}).encode()
+    packed = gzip.compress(body)
+    parts = (packed[i:i + 1000] for i in range(0, len(packed), 1000))
+    for said in (post(server, packed), post(server, packed, "X-GZIP"), post(server, parts), post(server, body, "identity")):
+        np.testing.assert_allclose(said.json()["outputs"], given, atol=1e-6)
+
+
+@pytest.mark.parametrize("change, status, words", [
+    (lambda packed: packed[:-9], 400, "ends too early"),
+    (lambda packed: packed[:-8] + b"12345678", 400, "incorrect data check"),
+    (lambda packed: packed + b"{}", 400, "more comes after its end"),
+    (lambda packed: b'{"instances": [1]}', 400, "is not the gzip file that its Content-Encoding names"),
+    (lambda packed: b"", 400, "ends too early"),
+    (lambda packed: gzip.compress(b" " * BODY_LIMIT + b"1"), 413, "at most 200,000 bytes"),
+    (lambda packed: iter([gzip.compress(bytes(100_000_000))]), 413, "at most 200,000 bytes")])
+def test_a_bad_gzip_body_is_refused_in_a_line(server, change, status, words):
+    said = post(server, change(gzip.compress(b'{"signature_name": "half", "inputs": 3}')))
+    assert said.status_code == status and words in said.json()["error"] and "\n" not in said.json()["error"]
+
+
+def test_another_encoding_is_named(server):
+    said = post(server, b"{}", "br")
+    assert said.status_code == 415 and said.json()["error"] == "Expected the Content-Encoding gzip, or none. Received: br."
+
+
+def test_the_line_of_the_card_works_for_a_name_with_blanks(server, models, finished_run, tmp_path):
+    if not all(map(shutil.which, ("curl", "base64", "sh"))):
+        pytest.skip("no curl or no base64 here")
+    digit = np.load(finished_run / "examples.npz")["examples"][0]
+    (tmp_path / "image.png").write_bytes(encoded(digit))
+    page = (models / "my digits/assets/README.md").read_text()
+    line = re.search(r"^ +(echo .*curl .*)$", page, re.M)[1].replace("http://localhost:8501", server)
+    said = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True)
+    expected = predict(server, {"instances": [digit.tolist()]}, "my digits").json()["predictions"][0]["label"]
+    assert json.loads(said.stdout)["predictions"][0]["label"] == expected
