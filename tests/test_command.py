@@ -115,6 +115,12 @@ def test_another_backend_is_refused_before_anything_is_done(command, tmp_path, m
     assert not list(tmp_path.iterdir())
 
 
+def test_an_answer_that_cannot_be_written_is_told():
+    with open("/dev/full", "w") as full:
+        said = subprocess.run([sys.executable, "-m", "zoo", "list"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (said.returncode, said.stderr) == (1, "zoo: Cannot write the answer: No space left on device.\n")
+
+
 def test_tensorflow_still_needs_to_be_kept_quiet():
     """If this fails, `quiet` is no longer needed."""
     loud = subprocess.run([sys.executable, "-c", "import tensorflow"], capture_output=True, text=True,

@@ -157,6 +157,16 @@ def test_cropping_keeps_the_middle():
     assert (fit_to(tf.constant(wide), (10, 10, 1), "crop").numpy() == 100).all()
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_photograph_whose_exif_stands_at_its_end_is_turned_too(orientation, tmp_path):
+    pixels, exif = np.random.default_rng(0).integers(0, 256, (90, 60, 3)).astype("uint8"), Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(tmp_path / "p.webp", exif=exif, lossless=True)
+    assert (tmp_path / "p.webp").stat().st_size > 10_000
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "p.webp")))
+    assert np.array_equal(decode(tf.constant((tmp_path / "p.webp").read_bytes())), expected)
+
+
 @pytest.mark.parametrize("order", ["little", "big"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_turned_photograph_is_turned_upright(orientation, order, tmp_path):

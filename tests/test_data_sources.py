@@ -1,4 +1,6 @@
 """Where data sets come from: TensorFlow Datasets, folders of images, files of arrays; and what is wrong with them."""
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -125,8 +127,23 @@ def test_a_quick_look_refuses_before_anything_is_decoded(tmp_path):
         data.load(str(tmp_path), (4, 4, 3))
 
 
+def test_letters_of_either_case_are_classes_of_their_own(tmp_path):
+    for n in range(10):
+        picture(tmp_path / "a" / f"{n}.png"), picture(tmp_path / "A" / f"{n}.png")
+    assert data.load(str(tmp_path), (4, 4, 3), validation=0).class_names == ["A", "a"]
+
+
+def test_a_name_that_is_no_utf8_is_read(tmp_path):
+    for n in range(10):
+        picture(tmp_path / "a" / f"{n}.png"), picture(tmp_path / "b" / f"{n}.png")
+    os.rename(tmp_path / "a/0.png", os.fsencode(tmp_path / "a") + b"/caf\xe9.png")
+    assert len(data.load(str(tmp_path), (4, 4, 3), validation=0).train) == 16
+
+
 def test_arrays_in_a_file_are_read(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (40, 6, 6)).astype("uint8")
+    np.savez(tmp_path / "valid.npz", x_train=images, y_train=np.arange(40) % 2, x_valid=images[:7], y_valid=np.arange(7) % 2)
+    assert len(data.load(str(tmp_path / "valid.npz"), (6, 6, 1)).validation) == 7
     np.savez(tmp_path / "set.npz", x_train=images, y_train=np.arange(40) % 2, x_test=images[:10], y_test=np.arange(10) % 2)
     dataset = data.load(str(tmp_path / "set.npz"), (6, 6, 1), validation=0)
     assert np.array_equal(dataset.train.images[..., 0], images) and dataset.class_names == ["0", "1"]
@@ -140,6 +157,10 @@ def test_arrays_in_a_file_are_read(tmp_path):
     ({"x_train": np.full((4, 6, 6), np.nan), "y_train": np.zeros(4, int)}, "must be pixels of 0 to 255. Received: nan to nan"),
     ({"x_train": np.zeros((4, 6, 6)), "y_train": np.zeros(4, int), "x_val": np.zeros((0, 6, 6)), "y_val": np.zeros(0, int)},
      "x_val in .* n from 1 up. Received: .0, 6, 6, 1."),
+    ({"x_train": np.zeros((4, 6, 6)), "y_train": np.zeros(4, int), "x_test": np.zeros((2, 6, 6))}, "has x_test without its"),
+    ({"x_train": np.zeros((4, 6, 6)), "y_train": np.zeros(4, int), "X_test": np.zeros((2, 6, 6)), "Y_test": np.zeros(2, int)},
+     "has X_test without its other half, or under a name that is not known. Expected pairs of x_train, "),
+    ({"x_train": np.zeros((4, 6, 6)), "y_train": np.arange(4) + 2**32}, "below 1,000,000. Received: 4,294,967,299"),
     ({"foo": np.zeros(3)}, "needs the arrays x_train and y_train, or images and labels. It has: foo"),
 ])
 def test_arrays_that_will_not_do_are_explained(tmp_path, arrays, words):

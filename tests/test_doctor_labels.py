@@ -31,7 +31,8 @@ def test_repeated_sentences_of_an_undivided_table_may_part():
 
 
 @pytest.mark.parametrize("pair, alike", [(("Cat", "cat"), True), (("cat", "cat "), True), (("Käse", "Ka\u0308se"), True),
-                                         (("hot dog", "hotdog"), True), (("cat", "cut"), False), (("1", "10"), False)])
+                                         (("hot dog", "hotdog"), True), (("cat", "cut"), False), (("1", "10"), False),
+                                         (("A", "a"), False)])
 def test_labels_that_differ_in_spelling_only_are_an_error(pair, alike):
     found = kinds_of([(n, f"sentence {n}", (*pair, "dog")[n % 3], None) for n in range(30)])
     assert list(found) == (["label spelling"] if alike else [])
@@ -74,7 +75,9 @@ def images(count=6, **options):
 
 def test_sound_arrays_have_nothing_wrong():
     labels = np.arange(6) % 2
-    assert not arrays(train=(images().astype("uint8"), labels), test=(images().astype("float32"), labels[:, None]))
+    for kind in ("int64", "uint8", "uint64"):
+        part = images().astype("uint8"), labels.astype(kind)
+        assert not arrays(train=part, test=(images().astype("float32"), labels[:, None]))
 
 
 @pytest.mark.parametrize("values, kind, files", [
@@ -89,7 +92,8 @@ def test_values_that_training_would_misread_are_errors(values, kind, files):
     assert not files or found.files[-1] == "train[5]"
 
 
-@pytest.mark.parametrize("labels", [np.arange(5), np.arange(6) / 2, np.arange(6) - 1, np.eye(6, dtype=int)])
+@pytest.mark.parametrize("labels", [np.arange(5), np.arange(6) / 2, np.arange(6) - 1, np.eye(6, dtype=int),
+                                    np.arange(6) + 2**40])
 def test_labels_that_are_no_numbers_of_classes_are_errors(labels):
     assert arrays(train=(images(), labels))["wrong labels"].severity == "error"
 

@@ -2,6 +2,7 @@
 import csv
 import dataclasses
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -184,12 +185,23 @@ def test_a_crop_is_what_resizing_and_cutting_gives(size):
                                np.round(whole[:, top:top + 24, left:left + 32]), atol=1)
 
 
+def test_a_table_goes_into_links_and_pipes_too(tmp_path):
+    (tmp_path / "real.csv").touch(), (tmp_path / "link.csv").symlink_to("real.csv"), os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE, text=True) as reader:
+        for target in ("link.csv", "pipe"):
+            predict.write_csv(tmp_path / target, [{"file": "a.png", "label": "1", "class_id": 1, "probability": 1.0}])
+        assert reader.communicate()[0] == (tmp_path / "real.csv").read_text() == (
+            "file,label,class_id,probability\na.png,1,1,1.0\n")
+    assert (tmp_path / "link.csv").is_symlink() and (tmp_path / "pipe").is_fifo()
+
+
 def test_a_folder_is_labelled_and_one_bad_file_is_told(exported, finished_run, test_images, tmp_path, zoo_command):
     (tmp_path / "scans/deep").mkdir(parents=True)
     for number, image in enumerate(test_images[:3]):
         (tmp_path / f"scans/deep/{number}.png").write_bytes(tf.io.encode_png(image).numpy())
     (tmp_path / "scans/bad.jpg").write_text("not a picture")
     (tmp_path / "scans/readme.md").write_text("is left alone")
+    (tmp_path / "scans/folder.png").mkdir(), (tmp_path / "scans/._0.png").write_text("is hidden")
     expected = [answer["label"] for answer in predict.predict(finished_run, [tmp_path / "scans/deep"])]
     said = zoo_command("predict", exported[0], tmp_path / "scans", "--csv", "labels.csv")
     rows = list(csv.DictReader((tmp_path / "labels.csv").read_text().splitlines()))

@@ -7,8 +7,9 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
-from training import doctor, evaluate, export, fit, folds, predict, recipes, text_data
+from training import doctor, evaluate, export, fit, folds, predict, recipes, text, text_data
 from training.vocabulary import Vocabulary
 from zoo.__main__ import main
 from zoo.errors import UserError
@@ -119,7 +120,7 @@ def test_a_stranger_asks_the_saved_model_in_sentences(run, tmp_path):
     sentences = ["The film was LOVELY!", "dull", "Quán rất ngon", ""]
     asked = subprocess.run([sys.executable, "-I", "-c", STRANGER, tmp_path / "model", *sentences], capture_output=True,
                            text=True)
-    (tmp_path / "lines.txt").write_text("\n".join(sentences), encoding="utf-8")
+    (tmp_path / "lines.txt").write_bytes("\r\n".join(["The film was\u2028LOVELY!", *sentences[1:]]).encode())
     told = predict.predict(run, [tmp_path / "lines.txt"])
     assert asked.stdout.split()[:3] == [answer["label"] for answer in told] == ["good", "bad", "good"], asked.stderr
     assert [answer["line"] for answer in told] == [1, 2, 3]
@@ -148,6 +149,30 @@ def test_the_same_sentence_alone_or_in_a_long_batch_gets_the_same_answer(loaded)
     def ask(*texts):
         return loaded.signatures["serving_default"](text=tf.constant(texts))["probabilities"].numpy()[0]
     np.testing.assert_allclose(ask("a fine film"), ask("a fine film", "word " * 300), atol=1e-6)
+
+
+def test_what_a_folder_holds_is_seen_by_its_parts_and_classes(tmp_path):
+    for n in range(3):
+        (tmp_path / "photos/cat").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / f"photos/cat/{n}.png")
+    (tmp_path / "photos/labels.csv").write_text("file,label\n0.png,cat\n")
+    (tmp_path / "photos/cat/a.txt").write_text("of the photographer")
+    assert not text_data.is_text(str(tmp_path / "photos"))
+    (tmp_path / "tables").mkdir()
+    for number, name in enumerate(("Train.CSV", "dev.csv", "test.csv"), start=2):
+        (tmp_path / "tables" / name).write_text("text,label\n" + "a film,good\n" * number)
+    assert text_data.is_text(str(tmp_path / "tables"))
+    assert {part: len(texts) for part, (texts, _) in text.read(tmp_path / "tables").items()} == {
+        "train": 2, "validation": 3, "test": 4}
+    (tmp_path / "tables/extra.csv").write_text("text,label\na,b\n")
+    with pytest.raises(UserError, match="extra.csv belongs to no part; expected tables named train"):
+        text.read(tmp_path / "tables")
+
+
+@pytest.mark.parametrize("setting", ["augment={'flip': True}", "normalise=true", "resize=crop"])
+def test_what_is_for_images_alone_is_refused(recipe, setting, tmp_path):
+    with pytest.raises(UserError, match=f"{setting.split('=')[0]} is for images, and the examples of .* are sentences"):
+        fit.train(recipes.override(recipe, [setting]), tmp_path / "run")
 
 
 def test_images_and_sentences_are_not_mixed_up(table, tmp_path):

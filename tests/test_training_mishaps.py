@@ -11,7 +11,7 @@ import pytest
 import zoo
 from tests.conftest import ROOT
 from tests.test_training_options import DIGITS, options, stop
-from training import checkpoint, data, fit, prepare, progress, recipes
+from training import checkpoint, data, evaluate, explain, export, fit, prepare, progress, recipes
 from training.fit import train
 from zoo.errors import UserError
 
@@ -89,6 +89,66 @@ def test_a_run_does_not_go_on_with_other_data(tmp_path, monkeypatch):
     np.savez(tmp_path / "d.npz", x_train=255 - digits.train.images, y_train=digits.train.labels)
     with pytest.raises(UserError, match="was begun with data fingerprint"):
         train(recipe, tmp_path / "run", log=False)
+
+
+@pytest.fixture
+def drawn(tmp_path):
+    """A run on an array file without a test part, and that file."""
+    draw = np.random.default_rng(0)
+    np.savez(tmp_path / "d.npz", images=draw.integers(0, 256, (80, 8, 8)), labels=np.arange(80) % 2)
+    train(options(model="mlp", data=str(tmp_path / "d.npz"), epochs=1), tmp_path / "run", log=False)
+    return tmp_path / "run", tmp_path / "d.npz"
+
+
+def test_what_was_trained_on_is_not_scored_as_a_test_part(drawn, tmp_path):
+    run, file = drawn
+    before = evaluate.evaluate(run)
+    assert before["examples"] == 16
+    with np.load(file) as held:
+        np.savez(file, images=held["images"][2:], labels=held["labels"][2:])
+    with pytest.raises(UserError, match="The test part of .*d.npz has changed since .*run was trained, .* `zoo evaluate"):
+        evaluate.evaluate(run)
+    with pytest.raises(UserError, match="has changed since"):
+        export.export(run, tmp_path / "export", report=True)
+    assert evaluate.evaluate(run, str(file))["examples"] == 16
+    assert "that the run kept" in explain.explain(run).tested
+
+
+def test_classes_that_have_changed_are_not_reported_on(drawn, tmp_path):
+    run, file = drawn
+    with np.load(file) as held:
+        np.savez(file, images=held["images"], labels=held["labels"] + 1)
+    with pytest.raises(UserError, match="knows the classes 0, 1; .* has 0, 1, 2"):
+        export.export(run, tmp_path / "export", report=True)
+    assert not (tmp_path / "export").exists()
+
+
+@pytest.mark.parametrize("file", [
+    "checkpoint.npz", "best.npz", "manifest.json", "metrics.json", "examples.npz", "history.csv"])
+def test_a_damaged_run_directory_is_told_in_a_line(file, drawn):
+    run, _ = drawn
+    recipe = recipes.read(run / "recipe.json")
+    doing = {"examples.npz": export.export, "history.csv": explain.explain}.get(file)
+    if file != "metrics.json" and not doing:
+        (run / "metrics.json").unlink()
+    (run / file).write_bytes((run / file).read_bytes()[:100] if file.endswith(".npz") else b"epoch\n?")
+    with pytest.raises(UserError, match=f"Cannot read .*{file}: .* The run directory is damaged: choose a new --run"):
+        doing(run) if doing else train(recipe, run, log=False)
+
+
+def test_a_missing_best_epoch_is_told_before_the_rest_is_trained(drawn):
+    run, _ = drawn
+    (run / "metrics.json").unlink(), (run / "best.npz").unlink()
+    with pytest.raises(UserError, match="Cannot read .*best.npz: FileNotFoundError"):
+        train(recipes.read(run / "recipe.json"), run, log=False)
+
+
+def test_a_kill_before_the_manifest_leaves_a_run_directory(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(fit, "keep_manifest", lambda *told: stop())
+        with pytest.raises(KeyboardInterrupt):
+            train(options(epochs=1), tmp_path / "run", log=False)
+    assert train(options(epochs=1), tmp_path / "run", log=False)["test_examples"] == 360
 
 
 # Trains as its first argument says, then in half precision; then the gradient of the second device alone is infinite.

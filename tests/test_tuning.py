@@ -137,6 +137,11 @@ def test_a_mistake_takes_one_line(args, words, tmp_path, monkeypatch, capfd):
     assert not list(tmp_path.iterdir())
 
 
+def test_auxiliary_heads_are_not_for_a_tuners_fit():
+    with pytest.raises(UserError, match="The auxiliary heads of googlenet want labels of their own"):
+        tuning.hypermodel("googlenet", aux=True)
+
+
 def test_every_builder_is_a_hypermodel_of_keras_tuner(tmp_path):
     images, labels = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 1)), np.arange(64) % 10
     tuner = kt.Hyperband(tuning.hypermodel("lenet5"), kt.Objective("val_loss", "min"), max_epochs=3, seed=1,

@@ -57,6 +57,11 @@ def test_a_killed_workers_trial_is_taken_over(tmp_path):
     late = worker(tmp_path, f"sqlite:///{tmp_path}/search.db")
     again = late.communicate()[0]
     assert late.returncode == 0 and "epoch" not in again.split("rank")[0], "a finished search trained again"
+    shutil.move(tmp_path / "run/best.json", tmp_path / "before.json")  # as if the process that came last had been killed
+    (tmp_path / "run/trials.csv").unlink()
+    worker(tmp_path, f"sqlite:///{tmp_path}/search.db").communicate()
+    assert (tmp_path / "run/best.json").read_text() == (tmp_path / "before.json").read_text()
+    assert (tmp_path / "run/trials.csv").exists()
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """Searches that are killed, interrupted and gone on with."""
 import csv
+import dataclasses
 import json
 import os
 import random
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import psutil
 import pytest
 
@@ -18,6 +20,7 @@ from tuning import search
 from tuning.search import Plan
 from tuning.trial import JOBS
 from tuning.worker import Worker
+from zoo.errors import UserError
 
 # keras-tuner 1.4.8 calls threading.currentThread().getName() at every step of an oracle; nothing a caller can do.
 pytestmark = pytest.mark.filterwarnings(r"ignore:(currentThread|getName)\(\) is deprecated:DeprecationWarning")
@@ -61,7 +64,7 @@ class Here(Worker):
         self.moments = list(moments)
 
     def run(self, job, folder, more=True, **told):
-        moment = self.moments.pop(0) if self.moments else None
+        moment = self.moments.pop(0) if self.moments and job == "search" else None
         if moment == "before":
             raise Cut
         if moment == "between":
@@ -84,7 +87,7 @@ def test_cut_off_anywhere_it_ends_in_the_same_ranking(tmp_path, monkeypatch, alg
     plan = Plan(Recipe("linear", "tests.mishaps:mishap", "digits", epochs=3), algorithm, space=linear, trials=5, keep=2)
     monkeypatch.setattr(search, "Worker", lambda *told: Here(()))
     search.search(plan, tmp_path / "whole", log=False)
-    cut, here = 0, Here([None, "before", "between", "after"])
+    cut, here = 0, Here(["before", "between", "after"])
     monkeypatch.setattr(search, "Worker", lambda *told: here)
     while True:
         try:
@@ -117,6 +120,18 @@ def test_killed_three_times_it_ends_in_the_same_ranking(tmp_path, algorithm, tri
     assert all(path.stat().st_mtime_ns == before for path, before in finished.items()), "a finished trial was repeated"
     assert table(tmp_path / "killed") == table(tmp_path / "whole")
     assert (tmp_path / "killed/best.json").read_text() == (tmp_path / "whole/best.json").read_text()
+
+
+def test_a_search_does_not_go_on_with_other_data(tmp_path, monkeypatch):
+    images, labels = np.arange(60 * 64).reshape(60, 8, 8) % 251, np.arange(60) % 2
+    np.savez(tmp_path / "set.npz", images=images, labels=labels)
+    monkeypatch.setattr(search, "Worker", lambda *told: Here(()))
+    plan = Plan(Recipe("linear", "tests.mishaps:mishap", str(tmp_path / "set.npz"), epochs=1), space=linear, trials=1)
+    search.search(plan, tmp_path / "run", log=False)
+    np.savez(tmp_path / "set.npz", images=images, labels=1 - labels)
+    with pytest.raises(UserError, match="set.npz has changed since the search in .* began. Choose another --run."):
+        search.search(dataclasses.replace(plan, trials=2), tmp_path / "run", log=False)
+    assert not (tmp_path / "run/trials/0001").exists()
 
 
 def test_a_trial_does_not_outlive_its_search(tmp_path):

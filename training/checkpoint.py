@@ -12,7 +12,7 @@ import time
 import keras
 import numpy as np
 
-from training.run_dir import write
+from training.run_dir import arrays_of, write
 from zoo.errors import UserError
 
 _SECONDS = 30  # between two checkpoints inside an epoch; a kill costs at most this much work
@@ -37,11 +37,15 @@ class Checkpoint(keras.callbacks.Callback):
         self._write_seconds = 0.0
 
     def restore(self, model):
-        """Load the state of an interrupted training into the compiled `model`, if there is one."""
+        """Load the state of an interrupted training into the compiled `model`, if there is one.
+
+        Raises:
+            zoo.errors.UserError: if a file of it is damaged, or missing.
+        """
         self._averages = _inner(model.optimizer).use_ema
         if not self.path.exists():
             return
-        with np.load(self.path) as arrays:
+        with arrays_of(self.path) as arrays:
             meta = json.loads(str(arrays["meta"]))
             for group, variables in _groups(model).items():
                 for i, variable in enumerate(variables):
@@ -49,6 +53,9 @@ class Checkpoint(keras.callbacks.Callback):
             self._metrics = [arrays[f"metrics{i}"] for i in range(meta["metrics"])]
         self.step, self.history, self.seconds = meta["step"], meta["history"], meta["seconds"]
         self._saved_step = self.step
+        if self.history:
+            with arrays_of(self.best_path):
+                pass
 
     def best(self):
         """Return the history row of the best epoch: highest validation accuracy, then lowest validation loss."""
@@ -63,7 +70,7 @@ class Checkpoint(keras.callbacks.Callback):
 
     def load_best(self, model):
         """Load the weights of the best epoch into `model`."""
-        with np.load(self.best_path) as arrays:
+        with arrays_of(self.best_path) as arrays:
             for i, variable in enumerate(model.variables):
                 variable.assign(arrays[f"model{i}"])
 

@@ -4,6 +4,7 @@ All are decoded and resized once, to uint8, into memory or, where that is short,
 batches by index, which is what makes every step a function of (seed, step).
 """
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +113,7 @@ def _folder(folder, reader):
     items = sources.files(folder)
     class_names = sources.class_names(folder)
     _refuse_at_a_glance(folder, items, class_names, reader)
-    paths = tf.constant([str(path) for path, _, _ in items])
+    paths = tf.constant([os.fsencode(path) for path, _, _ in items])
     labels = tf.constant([class_names.index(label) for _, label, _ in items], tf.int32)
     numbered = tf.data.Dataset.range(len(items)).map(
         lambda place: (place, decode(tf.io.read_file(paths[place])), labels[place]), num_parallel_calls=tf.data.AUTOTUNE)

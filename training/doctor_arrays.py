@@ -3,6 +3,7 @@ import collections
 
 import numpy as np
 
+from training.sources import MOST_CLASSES
 from training.doctor_labels import Finding, class_findings, digest, errors_first, repeated
 
 _IMAGE_SHAPES = "(n, height, width) or (n, height, width, 1 or 3), n from 1 up"
@@ -26,7 +27,7 @@ def examine_arrays(parts):
         found += errors
         if any(error.kind in ("wrong labels", "wrong shape") for error in errors):
             continue
-        top = max(top, int(labels.max(initial=-1)))
+        top = max(top, int(labels.max()) if labels.size else -1)
         for i, (image, label) in enumerate(zip(images, labels.ravel(), strict=True)):
             named.append((f"{name}[{i}]", str(label), split))
             same[digest(np.ascontiguousarray(image))].append(named[-1])
@@ -36,6 +37,8 @@ def examine_arrays(parts):
 def _wrong_labels(images, labels):
     if labels.shape not in ((len(images),), (len(images), 1)) or labels.dtype.kind not in "iu" or labels.min(initial=0) < 0:
         return "wrong labels", f"expected {len(images)} whole numbers from 0 up, received {labels.dtype} {labels.shape}", ()
+    if labels.max(initial=0) >= MOST_CLASSES:
+        return "wrong labels", f"expected labels below {MOST_CLASSES:,}, received {labels.max():,}", ()
     return None, "", ()
 
 

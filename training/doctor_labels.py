@@ -97,7 +97,7 @@ def _spellings(examples, labels):
     for label in labels:
         alike["".join(unicodedata.normalize("NFKC", label).casefold().split())].append(label)
     for group in alike.values():
-        if len(group) > 1:
+        if len(group) > 1 and max(map(len, group)) > 1:  # A and a are two letters
             yield Finding("label spelling", "error", f"labels that differ in case, space or Unicode form only: "
                           f"{', '.join(map(repr, group))}", tuple(name for name, label, _ in examples if label in group))
 

@@ -9,6 +9,7 @@ from sklearn.metrics import confusion_matrix, f1_score
 
 from training import data, pipeline, run_dir, text_data
 from training.recipes import Recipe, read
+from training.store import fingerprint
 from training.vocabulary import Vocabulary
 from zoo import shipped
 from zoo.errors import UserError, unknown
@@ -111,13 +112,24 @@ def evaluate(run, name=None, data_dir=None):
     `run` is what `network` takes.
 
     Raises:
-        zoo.errors.UserError: if there is no such network or no such data, or its classes are others.
+        zoo.errors.UserError: if there is no such network or no such data, its classes are others, or its own test part, unless
+            named, is no longer what it was.
     """
     model, class_names, recipe, words = network(run)
     found = dataset(model, dataclasses.replace(recipe, data=name or recipe.data), words, data_dir)
-    if found.class_names != class_names:
-        raise UserError(f"{run} knows the classes {_few(class_names)}; {name or recipe.data} has {_few(found.class_names)}.")
+    refuse_others(run, {"class_names": class_names}, name or recipe.data, found)
+    if is_run(run) and not name:
+        refuse_others(run, run_dir.results(run), recipe.data, found)
     return {"run": str(run), "data": name or recipe.data, **score(model, found.test, found.class_names)}
+
+
+def refuse_others(source, metrics, name, found):
+    """Raise UserError if `found`, the data set `name`, has other classes or another test part than `metrics` tell of."""
+    if found.class_names != metrics["class_names"]:
+        raise UserError(f"{source} knows the classes {_few(metrics['class_names'])}; {name} has {_few(found.class_names)}.")
+    if "test_fingerprint" in metrics and metrics["test_fingerprint"] != fingerprint([found.test]):
+        raise UserError(f"The test part of {name} has changed since {source} was trained, and may hold what that has seen. "
+                        f"`zoo evaluate {source} --data {name}` scores on it all the same.")
 
 
 def dataset(model, recipe, words, data_dir=None):

@@ -1,11 +1,12 @@
 """What a trained network has learnt and where it errs: the numbers and pictures of `zoo explain`."""
 import csv
 import dataclasses
+from pathlib import Path
 
 import keras
 import numpy as np
 
-from training import evaluate, explain_image, explain_text, pictures, trained
+from training import evaluate, explain_image, explain_text, pictures, run_dir, trained
 from training.images import fit_to
 from training.store import Split
 from zoo.errors import UserError
@@ -118,17 +119,15 @@ def _test_part(known, data_dir):
     """The test part, and in words what it is; where the data are not to be had, the examples that the run kept."""
     try:
         dataset = known.dataset(data_dir)
-        if dataset.class_names != known.class_names:
-            raise UserError(f"{known.recipe.data} has other classes now.")
         return dataset.test, f"the {len(dataset.test):,} test examples"
     except UserError as error:
         reason = str(error)
-    with np.load(known.run / "examples.npz") as kept:
+    with run_dir.arrays_of(known.run / "examples.npz") as kept:
         labels = kept["labels"]
     texts = np.array([text.decode() for text in known.examples], object) if known.vocabulary else None
     store = known.inputs(known.examples) if known.vocabulary else known.examples
     return (Split(store, labels, np.arange(len(labels)), texts),
-            f"the {len(labels)} test examples that the run kept (its data are not to be had: {reason})")
+            f"the {len(labels)} test examples that the run kept (its data are not to be had as they were: {reason})")
 
 
 def _take(split, places):
@@ -185,5 +184,8 @@ def _words(known, texts):
 
 def _history(run):
     """The rows of history.csv as numbers."""
-    with open(f"{run}/history.csv", newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    file = Path(run) / "history.csv"
+    try:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file.read_text().splitlines())]
+    except (OSError, ValueError, TypeError) as error:
+        raise run_dir.damaged(file, error) from None

@@ -1,6 +1,5 @@
 """What a finished training leaves in its run directory, and where and on what it ran."""
 import csv
-import hashlib
 import io
 import json
 import os
@@ -17,11 +16,11 @@ import tensorflow as tf
 
 from training import evaluate, figures
 from training.checkpoint import packed
-from training.run_dir import write
+from training.run_dir import read_json, write
+from training.store import fingerprint
 from zoo.errors import UserError
 
 _EXAMPLES = 32     # test examples that a run keeps, to check its exports with
-_CHUNK = 4096      # examples fingerprinted at a time
 _FIXED = ("data_fingerprint", "examples", "precision", "deterministic", "strategy")  # what a run cannot change half-way
 
 
@@ -46,7 +45,7 @@ def finish(model, dataset, recipe, run, state):
         "best_epoch": state.best(), "weights": model.count_params(), "input_shape": list(model.input.shape[1:]),
         "epochs": len(state.history), "seconds": round(state.seconds, 1),
         "images_per_second": round(len(state.history) * len(dataset.train) / state.seconds),
-        **json.loads((run / "manifest.json").read_text()),
+        **read_json(run / "manifest.json"), "test_fingerprint": fingerprint([dataset.test]),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "class_names": dataset.class_names,
     }
@@ -66,7 +65,7 @@ def manifest(recipe, dataset, **flags):
     """Return what has to be the same for a run to repeat to the last bit: data, seed, flags, versions and machine."""
     parts = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
     return {
-        **flags, "seed": recipe.seed, "data_fingerprint": _fingerprint([part for part in parts.values() if part]),
+        **flags, "seed": recipe.seed, "data_fingerprint": fingerprint([part for part in parts.values() if part]),
         "examples": {name: len(part) for name, part in parts.items() if part},
         "machine": machine(), "threads": tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
         "versions": {name: version(name) for name in ("classic-zoo", "tensorflow", "keras", "numpy")},
@@ -84,7 +83,7 @@ def keep_manifest(run, made, say):
     if not file.exists():
         write(file, json.dumps(made, indent=2) + "\n")
         return
-    kept = json.loads(file.read_text())
+    kept = read_json(file)
     changed = [key for key in made if kept.get(key) != made[key] and key != "commit"]
     for key in _FIXED:
         if key in changed:
@@ -92,17 +91,6 @@ def keep_manifest(run, made, say):
                             "Choose another --run, or go on as it was begun.")
     if changed:
         say(f"Going on with other {', '.join(changed)} than at the start: the result will not be the same to the last bit.")
-
-
-def _fingerprint(parts):
-    """A hash of all examples and labels, as 32 hexadecimal digits."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        digest.update(np.ascontiguousarray(part.labels).tobytes())
-        for first in range(0, len(part), _CHUNK):
-            rows = np.arange(first, min(first + _CHUNK, len(part)))
-            digest.update(part.take(rows).tobytes() if part.texts is None else "\0".join(part.texts[part.rows[rows]]).encode())
-    return digest.hexdigest()
 
 
 def machine():

@@ -1,6 +1,5 @@
 """`train`: from a recipe to a run directory with a trained network, its history and its score on the test images."""
 import contextlib
-import json
 from pathlib import Path
 
 import keras
@@ -12,7 +11,7 @@ from training.finish import finish, keep_manifest, manifest
 from training.freeze import freeze
 from training.prepare import compile_model, for_heads, prepare, refuse_too_large
 from training.progress import Report
-from training.run_dir import claim, write
+from training.run_dir import claim, read_json, write
 from zoo.errors import UserError
 
 
@@ -45,17 +44,17 @@ def train(recipe, run, data_dir=None, log=True, strategy="none", deterministic=F
     chief = distribute.is_chief(devices)
     with claim(run, recipe) if chief else contextlib.nullcontext(Path(run)) as run:
         if (run / "metrics.json").exists():
-            return json.loads((run / "metrics.json").read_text())
+            return read_json(run / "metrics.json")
         policy = precision.resolve(recipe.precision)
         if deterministic:
             tf.config.experimental.enable_op_determinism()
         dataset, build = prepare(recipe, data_dir, cache_dir=run, say=say)
         model, steps = _compiled(recipe, dataset, build, devices)
-        if chief:
-            flags = {"precision": policy, "strategy": strategy, "deterministic": deterministic}
-            keep_manifest(run, manifest(recipe, dataset, **flags), say)
-            write(run / "recipe.json", recipe.to_json())
         with _told_in_a_line(run, recipe, strategy):
+            if chief:
+                write(run / "recipe.json", recipe.to_json())  # first: it makes a directory a run's
+                flags = {"precision": policy, "strategy": strategy, "deterministic": deterministic}
+                keep_manifest(run, manifest(recipe, dataset, **flags), say)
             state = _fit(model, dataset, recipe, run, steps, log, chief)
             return finish(build(), dataset, recipe, run, state) if chief else None
 

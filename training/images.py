@@ -55,14 +55,16 @@ def decode(data):
 
 # How EXIF's tag 0x0112, one short integer, stands in a file of either byte order; its value is the next byte.
 _TAGS = (b"\x12\x01\x03\x00\x01\x00\x00\x00", b"\x01\x12\x00\x03\x00\x00\x00\x01\x00")
-_EXIF_BYTES = 4096  # EXIF is the first or second segment of a JPEG, and the orientation in its first directory
+# EXIF is the first or second segment of a JPEG, the last of a WebP file, and the orientation in its first directory.
+_EXIF_BYTES = 4096
 
 
 def _orientation(data):
     """EXIF's orientation, 1 (upright) to 8, of the encoded image; 1 where it has none."""
-    head = tf.strings.substr(data, 0, _EXIF_BYTES)
+    ends = tf.strings.substr([data] * 2, [0, tf.maximum(tf.strings.length(data) - _EXIF_BYTES, 0)], [_EXIF_BYTES] * 2)
     # tf.strings.split would make a ragged tensor, of more operations than all the rest of decoding.
-    behind = [tf.raw_ops.StringSplitV2(input=[head], sep=tag, maxsplit=1).values[1:] for tag in _TAGS]
+    behind = [tf.raw_ops.StringSplitV2(input=[tf.strings.reduce_join(ends)], sep=tag, maxsplit=1).values[1:]
+              for tag in _TAGS]
     value = tf.io.decode_raw(tf.strings.reduce_join(tf.concat([*behind, [b"\x01"]], 0)), tf.uint8)[0]
     return tf.where((value >= 1) & (value <= 8), tf.cast(value, tf.int32), 1)
 

@@ -67,7 +67,7 @@ def optimizer(recipe, steps_per_epoch, stage_of=None):
                          f"Received: {recipe.accumulate}.")
     made = OPTIMIZERS[recipe.optimizer](
         recipe, _rate(recipe, steps_per_epoch), weight_decay=recipe.weight_decay or None, global_clipnorm=recipe.clip or None,
-        use_ema=recipe.ema > 0, ema_momentum=recipe.ema,
+        use_ema=recipe.ema > 0, ema_momentum=recipe.ema ** (1 / recipe.accumulate),  # Keras averages once a batch
         gradient_accumulation_steps=recipe.accumulate if recipe.accumulate > 1 else None)
     made.exclude_from_weight_decay(var_names=_NOT_DECAYED)
     if recipe.stage_rates:
@@ -83,7 +83,7 @@ def _scale_rates(made, factors):
 
 
 def _rate(recipe, steps_per_epoch):
-    """The recipe's rate as a function of the number of updates made.
+    """The recipe's rate as a function of the batches seen: so Keras asks for it, whatever it accumulates.
 
     one_cycle is Smith and Topin 2018 (arXiv:1708.07120): up from a 25th of the rate and down again in 45 % of the training
     each, then to a hundredth of where it began. step divides by ten at half and at three quarters of the training (He et al.
@@ -91,8 +91,8 @@ def _rate(recipe, steps_per_epoch):
     """
     if recipe.schedule not in SCHEDULES:
         raise unknown("schedule", recipe.schedule, SCHEDULES)
-    peak, total = recipe.learning_rate, max(recipe.epochs * steps_per_epoch // recipe.accumulate, 1)
-    warmup = round(min(recipe.warmup, recipe.epochs / 2) * steps_per_epoch / recipe.accumulate)
+    peak, total = recipe.learning_rate, recipe.epochs * steps_per_epoch
+    warmup = round(min(recipe.warmup, recipe.epochs / 2) * steps_per_epoch)
     if recipe.schedule == "cosine":
         start = {"warmup_target": peak, "warmup_steps": warmup} if warmup else {}
         return keras.optimizers.schedules.CosineDecay(0.0 if warmup else peak, max(total - warmup, 1), **start)
@@ -106,7 +106,7 @@ def _rate(recipe, steps_per_epoch):
 
 
 class Lines(keras.optimizers.schedules.LearningRateSchedule):
-    """A rate that goes in straight lines through `points`, (updates made, rate), and stays where the last one is."""
+    """A rate that goes in straight lines through `points`, (batches seen, rate), and stays where the last one is."""
 
     def __init__(self, points):
         self.points = points

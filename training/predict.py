@@ -66,12 +66,17 @@ def write_csv(path, answers):
         zoo.errors.UserError: if it cannot be written.
     """
     table = io.StringIO()
-    columns = [column for column in _COLUMNS if any(column in answer for answer in answers)]
+    columns = [column for column in _COLUMNS
+               if column not in ("line", "error") or any(column in answer for answer in answers)]
     writer = csv.DictWriter(table, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(answers)
+    path = Path(path).resolve()
     try:
-        write(path, table.getvalue())
+        if path.exists() and not path.is_file():  # a pipe or a device, which is written to and not replaced
+            path.write_text(table.getvalue())
+        else:
+            write(path, table.getvalue())
     except OSError as error:
         raise UserError(f"Cannot write {path}: {error.strerror}.") from None
 
@@ -80,7 +85,9 @@ def _expanded(files, suffixes):
     """The files themselves, and for folders what is in them; all are there."""
     found = []
     for file in map(Path, files):
-        inside = sorted(path for path in file.rglob("*") if path.suffix.lower() in suffixes) if file.is_dir() else [file]
+        inside = [file] if not file.is_dir() else sorted(
+            path for path in file.rglob("*")
+            if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith("."))
         if not inside:
             raise UserError(f"{file} holds no files named {', '.join(sorted(suffixes))}.")
         found += inside
@@ -99,8 +106,8 @@ def _bytes(file):
 
 def _lines(file):
     """[(where, sentence)] of the lines of a text file that are not blank."""
-    lines = enumerate(text.utf8(file).splitlines(), start=1)
-    return [({"file": str(file), "line": number}, line) for number, line in lines if line.strip()]
+    lines = enumerate(io.StringIO(text.utf8(file), newline=None), start=1)  # str.splitlines ends lines inside sentences too
+    return [({"file": str(file), "line": number}, line.rstrip("\n")) for number, line in lines if line.strip()]
 
 
 def _asking(path):

@@ -41,6 +41,10 @@ def arguments(recipe, data_dir=None, *, say=lambda line: None, **told):
 
 def _sentences(recipe, spec, args, data_dir, say, **told):
     _refuse_mismatch(spec, "vocab_size", recipe, "sentences")
+    for name, given in (("augment", recipe.augment), ("normalise", recipe.normalise),
+                        ("resize", recipe.resize != "stretch" and recipe.resize)):
+        if given:
+            raise UsageError(f"{name} is for images, and the examples of {recipe.data} are sentences. Received: {given!r}.")
     dataset = text_data.load(recipe, data_dir)
     args |= {"vocab_size": len(dataset.vocabulary),
              **_vectors(recipe, dataset.vocabulary, {**spec.defaults, **args}, say)}
@@ -63,7 +67,8 @@ def _images(recipe, spec, args, data_dir, say, **told):
     data.refuse_untrained(dataset.train, recipe.data)
     dataset = data.limited(dataset, recipe)
     if recipe.normalise:
-        args["mean"], args["std"] = dataset.statistics
+        means, stds = dataset.statistics
+        args["mean"], args["std"] = means, [std or 1.0 for std in stds]  # a channel may be the same everywhere
     return dataset, args
 
 

@@ -95,7 +95,8 @@ def recipe(name, data=None):
     if data is None:
         if name not in RECIPES:
             raise unknown("recipe", name, RECIPES)
-        return RECIPES[name]
+        found = RECIPES[name]
+        return dataclasses.replace(found, data=str(Path(found.data).resolve())) if Path(found.data).is_file() else found
     source = str(Path(data).resolve()) if Path(data).exists() else data
     title = f"{name.rpartition(':')[2]}-{Path(data).stem}"
     if name in RECIPES:

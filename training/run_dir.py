@@ -3,7 +3,11 @@ import contextlib
 import fcntl
 import json
 import os
+import zipfile
+import zlib
 from pathlib import Path
+
+import numpy as np
 
 from training import recipes
 from zoo.errors import UserError
@@ -80,4 +84,36 @@ def results(path):
         raise UserError(f"{path} is no run directory: it has no recipe.json. `zoo train RECIPE --run {path}` makes one.")
     if not (path / "metrics.json").is_file():
         raise UserError(f"The training in {path} has not finished. Run its `zoo train` command again to go on.")
-    return json.loads((path / "metrics.json").read_text())
+    return read_json(path / "metrics.json")
+
+
+def read_json(file):
+    """Return what a JSON file of a run directory holds.
+
+    Raises:
+        zoo.errors.UserError: if it is damaged.
+    """
+    try:
+        return json.loads(file.read_text())
+    except ValueError as error:
+        raise damaged(file, error) from None
+
+
+@contextlib.contextmanager
+def arrays_of(file):
+    """Open an .npz file of a run directory, as `np.load` does.
+
+    Raises:
+        zoo.errors.UserError: if it is damaged or missing, or lacks an array that is asked for.
+    """
+    try:
+        with open(file, "rb") as opened, np.load(opened) as arrays:
+            yield arrays
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise damaged(file, error) from None
+
+
+def damaged(file, error):
+    """Return the UserError for a `file` of a run directory that is not there whole."""
+    return UserError(f"Cannot read {file}: {type(error).__name__}. The run directory is damaged: choose a new --run, or "
+                     "delete it to train again.")

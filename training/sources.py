@@ -11,10 +11,14 @@ import requests
 from zoo.errors import UsageError, UserError, unknown
 
 SPLITS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation",
-          "test": "test"}
+          "dev": "validation", "test": "test"}
+MOST_CLASSES = 1_000_000  # a larger label is no class, but an id or a mark
 TEST_SHARE = 0.2  # of a data set that comes without a test part
 _NPZ_NAMES = {"train": (("x_train", "y_train"), ("images", "labels"), ("x", "y")),
-              "validation": (("x_val", "y_val"), ("x_validation", "y_validation")), "test": (("x_test", "y_test"),)}
+              "validation": (("x_val", "y_val"), ("x_valid", "y_valid"), ("x_validation", "y_validation")),
+              "test": (("x_test", "y_test"),)}
+
+_PAIRED = {name: other for pairs in _NPZ_NAMES.values() for x, y in pairs for name, other in ((x, y), (y, x))}
 
 
 def files(folder):
@@ -22,7 +26,7 @@ def files(folder):
 
     Args:
         folder: path; its class folders are named by their labels, and may hold folders of their own. Hidden files and folders
-            do not count.
+            do not count, nor do links to folders.
 
     Returns:
         A list of (path, label, split), sorted by split, label and file name; split is "train", "validation", "test", or
@@ -77,6 +81,10 @@ def arrays(path, check=True):
             held = {name: file[name] for name in file.files}
     except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"Cannot read {path} as .npz: {error}.") from None
+    odd = sorted(name for name in held if name[:2].lower() in ("x_", "y_") and _PAIRED.get(name) not in held)
+    if odd:
+        raise UserError(f"{path} has {odd[0]} without its other half, or under a name that is not known. Expected pairs of "
+                        f"{', '.join(name for name in _PAIRED if name.startswith('x_'))} and the same with y.")
     parts = {}
     for split, pairs in _NPZ_NAMES.items():
         for x, y in pairs:
@@ -94,6 +102,8 @@ def _checked(path, x_name, x, y_name, y):
                         f"{x.shape}.")
     if y.shape not in ((len(x),), (len(x), 1)) or not np.issubdtype(y.dtype, np.integer) or y.min() < 0:
         raise UserError(f"{y_name} in {path} must be {len(x)} whole numbers from 0 up. Received: {y.dtype} {y.shape}.")
+    if y.max() >= MOST_CLASSES:
+        raise UserError(f"{y_name} in {path} must be the numbers of classes, below {MOST_CLASSES:,}. Received: {y.max():,}.")
     low, high = x.min(), x.max()
     if not 0 <= low <= high <= 255 or (x.dtype.kind == "f" and 0 < high <= 1):  # not so if one is no number
         raise UserError(f"{x_name} in {path} must be pixels of 0 to 255. Received: {low:g} to {high:g}.")

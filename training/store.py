@@ -1,5 +1,6 @@
 """Where a data set lies once it is decoded: an array of images in memory or on disk, and parts of it by index."""
 import dataclasses
+import hashlib
 import math
 import shutil
 import tempfile
@@ -14,6 +15,7 @@ from zoo.errors import UserError
 
 _MEMORY_SHARE = 0.25  # of the free memory that decoded images may take; beyond, they go to disk
 _BATCH = 256          # images decoded at a time
+_CHUNK = 4096         # examples fingerprinted at a time
 _SECONDS = 5          # between two lines on how far the decoding is
 
 
@@ -43,6 +45,18 @@ class Split:
         """Return the examples at `places`, integers from 0 to m - 1; of token ids, as many columns as the longest has."""
         taken = self.store[self.rows[places]]
         return taken if taken.dtype != np.int32 else taken[:, :max(1, np.count_nonzero(taken.any(axis=0)))]
+
+
+def fingerprint(splits):
+    """A hash of all examples and labels of `splits`, as 32 hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=16)
+    for split in splits:
+        digest.update(np.ascontiguousarray(split.labels).tobytes())
+        for first in range(0, len(split), _CHUNK):
+            rows = np.arange(first, min(first + _CHUNK, len(split)))
+            words = "\0".join(split.texts[split.rows[rows]]) if split.texts is not None else ""
+            digest.update(words.encode() if words else split.take(rows).tobytes())
+    return digest.hexdigest()
 
 
 @dataclasses.dataclass(frozen=True)

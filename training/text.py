@@ -38,15 +38,28 @@ def listing(path):
     path = Path(path)
     if path.suffix.lower() in _DELIMITERS:
         return {None: rows(path)}
-    tables = {sources.SPLITS.get(file.stem.lower()): file for file in sorted(path.glob("*.?sv")) if file.suffix in _DELIMITERS}
-    if "train" in tables:
-        return {split: rows(file) for split, file in tables.items() if split}
+    if given := tables(path):
+        return {split: rows(file) for split, file in given.items()}
     parts = collections.defaultdict(list)
     for file, label, split in sources.files(path):
         if file.suffix.lower() != ".txt":
             raise UserError(f"{file} is no .txt file; expected {path}/[train|validation|test/]CLASS/NAME.txt.")
         parts[split].append((str(file), unicodedata.normalize("NFC", utf8(file)).strip(), label))
     return dict(parts)
+
+
+def tables(folder):
+    """Return {split: path} of the CSV and TSV files in a folder that are named as its parts; no such file, no table.
+
+    Raises:
+        zoo.errors.UserError: if another table lies beside them.
+    """
+    found = sorted(file for file in Path(folder).glob("*") if file.suffix.lower() in _DELIMITERS)
+    given = {sources.SPLITS[file.stem.lower()]: file for file in found if file.stem.lower() in sources.SPLITS}
+    if given and len(given) < len(found):
+        odd = min(set(found) - set(given.values()))
+        raise UserError(f"{odd} belongs to no part; expected tables named train, validation and test.")
+    return given
 
 
 def rows(path):

@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
 from training import sources, text
+from training.doctor_images import SUFFIXES
 from training.data import Dataset, complete, is_path, refuse_untrained
 from training.store import Split
 from training.vocabulary import Vocabulary
@@ -15,16 +16,21 @@ from zoo.errors import UserError
 def is_text(name, data_dir=None):
     """Return whether the data set `name` is one of sentences.
 
-    Such are a CSV or TSV file, a folder of those or of .txt files in class folders, and the names of TensorFlow Datasets
-    whose examples have a text.
+    Such are a CSV or TSV file, a folder of those named as parts or of class folders with .txt files and no images, and the
+    names of TensorFlow Datasets whose examples have a text.
     """
     if name == "digits" or Path(name).suffix == ".npz":
         return False
     if not is_path(name):
         return "text" in sources.tfds_builder(name, data_dir).info.features
     path = Path(name)
-    return path.suffix.lower() in (".csv", ".tsv") or any(path.glob("*.?sv")) or any(path.glob("*/*.txt")) or any(
-        path.glob("*/*/*.txt"))
+    if not path.is_dir():
+        return path.suffix.lower() in (".csv", ".tsv")
+    return bool(text.tables(path)) or _holds(path, {".txt"}) and not _holds(path, SUFFIXES)
+
+
+def _holds(folder, suffixes):
+    return any(file.suffix.lower() in suffixes for file in folder.glob("*/**/*"))
 
 
 def load(recipe, data_dir=None, vocabulary=None):

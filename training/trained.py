@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from training import evaluate
+from training import evaluate, run_dir
 from training.images import fit_to
 from training.recipes import Recipe
 from training.vocabulary import Vocabulary
@@ -53,8 +53,14 @@ class Trained:
         return evaluate.probabilities(self.model, inputs)
 
     def dataset(self, data_dir=None):
-        """Return the `training.data.Dataset` it was trained on, validation examples among the training ones."""
-        return evaluate.dataset(self.model, self.recipe, self.vocabulary, data_dir)
+        """Return the `training.data.Dataset` it was trained on, validation examples among the training ones.
+
+        Raises:
+            zoo.errors.UserError: if they are not to be had, or have changed since.
+        """
+        found = evaluate.dataset(self.model, self.recipe, self.vocabulary, data_dir)
+        evaluate.refuse_others(self.run, self.metrics, self.recipe.data, found)
+        return found
 
 
 def load(run):
@@ -64,8 +70,9 @@ def load(run):
         zoo.errors.UserError: if there is no finished run.
     """
     model, metrics, recipe = evaluate.load(run)
-    with np.load(f"{run}/examples.npz") as kept:
-        return Trained(Path(run), model, metrics, recipe, evaluate.vocabulary(run), kept["examples"])
+    with run_dir.arrays_of(Path(run) / "examples.npz") as kept:
+        examples = kept["examples"]
+    return Trained(Path(run), model, metrics, recipe, evaluate.vocabulary(run), examples)
 
 
 def run_or_shipped(source):

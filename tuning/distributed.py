@@ -70,16 +70,23 @@ def search(plan, run, url, log=True):
                 time.sleep(_HEARTBEAT / 4)
             else:
                 study.optimize(objective, n_trials=1, catch=(TrialFailed,))
-            rows = _rows(study)
-            if rows:
-                alone.write_tables(plan, run, declared, rows)
-                _prune(plan, run, rows)
-    return alone.finished(plan, run, _rows(study))
+            _keep(plan, run, declared, study)
+    return alone.finished(plan, run, _keep(plan, run, declared, study))
+
+
+def _keep(plan, run, declared, study):
+    """Write the tables of the trials that have ended, and return their rows; one process at a time, or an older one wins."""
+    with _alone_in(run):
+        rows = _rows(study)
+        if rows:
+            alone.write_tables(plan, run, declared, rows)
+            _prune(plan, run, rows)
+    return rows
 
 
 @contextmanager
 def _alone_in(run):
-    """Let one process at a time set up the search in `run`."""
+    """Let one process at a time set up the search in `run`, or write its tables."""
     with open(run / ".setup.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

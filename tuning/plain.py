@@ -7,6 +7,7 @@ import zoo
 from training import optimize
 from training.recipes import Recipe
 from tuning import spaces
+from zoo.errors import UsageError
 
 
 class _HyperModel(kt.HyperModel):
@@ -45,7 +46,10 @@ def hypermodel(model, **model_args):
             with.
 
     Raises:
-        zoo.errors.UsageError: if there is no such network.
+        zoo.errors.UsageError: if there is no such network, or it is to have auxiliary heads.
     """
     zoo.spec(model)
+    if model_args.get("aux"):
+        raise UsageError(f"The auxiliary heads of {model} want labels of their own, which a tuner does not give: leave out "
+                         f"aux. Received: aux={model_args['aux']}.")
     return _HyperModel(model, model_args)

@@ -118,17 +118,20 @@ def settled(plan, run, declared, worker, engine="keras-tuner"):
     here = {"recipe": json.loads(plan.recipe.to_json()), "engine": engine, "algorithm": plan.algorithm,
             "seed": plan.seed, "max_params": plan.max_params, "max_flops": plan.max_flops,
             "space": [f"{hp['class_name']} {json.dumps(hp['config'])}" for hp in declared.get_config()["space"]]}
-    if file.exists():
-        there = json.loads(file.read_text())
+    there = json.loads(file.read_text()) if file.exists() else None
+    if there:
         _refuse_another(run, there, here)
-        return there["args"]
     with tempfile.TemporaryDirectory(prefix=".check-", dir=run) as folder:
         write(Path(folder) / "recipe.json", plan.recipe.to_json())
         found = worker.run("check", Path(folder))
     if found["status"] == "failed":
         raise UserError(found["error"])
+    if there:
+        if there["data"] != found["data"]:
+            raise UserError(f"{plan.recipe.data} has changed since the search in {run} began. Choose another --run.")
+        return there["args"]
     write(run / "recipe.json", plan.recipe.to_json())
-    write(file, json.dumps({**here, "args": found["args"]}, indent=2) + "\n")
+    write(file, json.dumps({**here, "args": found["args"], "data": found["data"]}, indent=2) + "\n")
     return found["args"]
 
 

@@ -12,12 +12,16 @@ from pathlib import Path
 
 from training.recipes import read
 from training.run_dir import claim, write
+from training.store import fingerprint
 from zoo.console import look_here, quiet_import
 from zoo.errors import UserError
 
 
 def check(folder, data_dir, **_):
-    """Load the data of the recipe in `folder`, build its network, and return what both have settled: builder arguments."""
+    """Load the data of the recipe in `folder`, build its network, and return what both have settled.
+
+    These are args, the builder's arguments, and data, a fingerprint of all but the test part.
+    """
     import keras
 
     from training import fit
@@ -31,7 +35,7 @@ def check(folder, data_dir, **_):
     shape = {"vocab_size": len(dataset.vocabulary)} if dataset.vocabulary else {"input_shape": list(model.input.shape[1:])}
     if recipe.vectors:
         shape["embedding"] = model.get_layer("embedding_masked").output.shape[-1]
-    return {"args": {**shape, "classes": len(dataset.class_names)}}
+    return {"args": {**shape, "classes": len(dataset.class_names)}, "data": fingerprint([dataset.train, dataset.validation])}
 
 
 def search(folder, data_dir, log, until):

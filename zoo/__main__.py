@@ -1,4 +1,6 @@
 """The `zoo` command."""
+import errno
+import os
 import sys
 
 import click
@@ -26,19 +28,30 @@ def main(args=None):
     look_here()
     interrupts = interrupts_seen()
     try:
-        return cli.main(args, prog_name="zoo", standalone_mode=False) or 0
-    except UserError as error:
-        code, message = error.exit_code, str(error)
-    except click.ClickException as error:
-        code, message = error.exit_code, error.format_message()
-    except (KeyboardInterrupt, click.Abort):
-        code, message = 130, INTERRUPTED
-    except Exception:  # TensorFlow turns an interrupt while it traces a graph into errors of its own
-        if not interrupts:
+        code = cli.main(args, prog_name="zoo", standalone_mode=False) or 0
+        sys.stdout.flush()
+        return code
+    except (Exception, KeyboardInterrupt) as error:
+        told = _told(error, interrupts, sys.argv[1:] if args is None else args)
+        if not told:
             raise
-        code, message = 130, INTERRUPTED
-    click.echo("zoo: " + " ".join(message.split()), err=True)
-    return code
+    click.echo("zoo: " + " ".join(told[1].split()), err=True)
+    return told[0]
+
+
+def _told(error, interrupts, args):
+    """The exit code and message of what is no fault of the program's; None of what is."""
+    if isinstance(error, UserError):
+        return error.exit_code, str(error)
+    if isinstance(error, click.ClickException):
+        return error.exit_code, error.format_message()
+    # TensorFlow turns an interrupt that comes while it traces a graph into errors of its own.
+    if interrupts or isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return 130, INTERRUPTED if args[:1] in (["train"], ["tune"]) else "Interrupted."
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EPIPE):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # else Python fails once more as it ends
+        return 1, f"Cannot write the answer: {error.strerror}."
+    return None
 
 
 if __name__ == "__main__":
