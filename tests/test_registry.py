@@ -24,6 +24,7 @@ def test_the_nearest_name_is_given():
 
 def test_names_are_filtered_by_a_shell_pattern():
     assert zoo.names("lenet5*") == zoo.names("LeNet5*") == ["lenet5", "lenet5_relu"]
+    assert [entry["name"] for entry in catalog.matching("LeNet5*")] == ["lenet5", "lenet5_relu"]
 
 
 def test_a_second_builder_of_one_name_is_refused():

@@ -19,7 +19,7 @@ def matching(pattern="*", max_params=None, sort="name"):
     """Return the models.json entries, dicts, whose name matches a shell pattern.
 
     Args:
-        pattern: such as "resnet*".
+        pattern: such as "resnet*", in whatever case.
         max_params: the most weights a network may have; None for any number.
         sort: "name", "params" or "flops".
 
@@ -27,7 +27,7 @@ def matching(pattern="*", max_params=None, sort="name"):
         zoo.errors.UsageError: if there is none.
     """
     models = json.loads(PATH.read_text())
-    found = [model for model in models if fnmatch.fnmatch(model["name"], pattern)]
+    found = [model for model in models if fnmatch.fnmatchcase(model["name"], pattern.lower())]
     if not found:
         raise unknown("model", pattern, [model["name"] for model in models])
     small = [model for model in found if max_params is None or model["weights"] <= max_params]
