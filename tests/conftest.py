@@ -21,7 +21,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish():
-    """Never look for garbage in TensorFlow's modules: that takes a quarter of many a test."""
+    """Never look for garbage in TensorFlow's modules, which stay."""
     gc.freeze()
     gc.enable()
 

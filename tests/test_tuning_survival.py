@@ -122,6 +122,11 @@ def test_killed_three_times_it_ends_in_the_same_ranking(tmp_path, algorithm, tri
     assert (tmp_path / "killed/best.json").read_text() == (tmp_path / "whole/best.json").read_text()
 
 
+def test_a_trial_imports_tensorflow_only_where_that_is_quick():
+    program = "import sys, tuning.trial; print('tensorflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True).stdout == "False\n"
+
+
 def test_a_search_does_not_go_on_with_other_data(tmp_path, monkeypatch):
     images, labels = np.arange(60 * 64).reshape(60, 8, 8) % 251, np.arange(60) % 2
     np.savez(tmp_path / "set.npz", images=images, labels=labels)

@@ -53,7 +53,7 @@ class Checkpoint(keras.callbacks.Callback):
             self._metrics = [arrays[f"metrics{i}"] for i in range(meta["metrics"])]
         self.step, self.history, self.seconds = meta["step"], meta["history"], meta["seconds"]
         self._saved_step = self.step
-        if self.history:
+        if self.history:  # told now, and not when all the rest is trained
             with arrays_of(self.best_path):
                 pass
 

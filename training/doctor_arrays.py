@@ -3,8 +3,8 @@ import collections
 
 import numpy as np
 
-from training.sources import MOST_CLASSES
 from training.doctor_labels import Finding, class_findings, digest, errors_first, repeated
+from training.sources import MOST_CLASSES
 
 _IMAGE_SHAPES = "(n, height, width) or (n, height, width, 1 or 3), n from 1 up"
 

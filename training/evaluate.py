@@ -117,9 +117,8 @@ def evaluate(run, name=None, data_dir=None):
     """
     model, class_names, recipe, words = network(run)
     found = dataset(model, dataclasses.replace(recipe, data=name or recipe.data), words, data_dir)
-    refuse_others(run, {"class_names": class_names}, name or recipe.data, found)
-    if is_run(run) and not name:
-        refuse_others(run, run_dir.results(run), recipe.data, found)
+    known = run_dir.results(run) if is_run(run) and not name else {"class_names": class_names}
+    refuse_others(run, known, name or recipe.data, found)
     return {"run": str(run), "data": name or recipe.data, **score(model, found.test, found.class_names)}
 
 

@@ -54,8 +54,8 @@ def fingerprint(splits):
         digest.update(np.ascontiguousarray(split.labels).tobytes())
         for first in range(0, len(split), _CHUNK):
             rows = np.arange(first, min(first + _CHUNK, len(split)))
-            words = "\0".join(split.texts[split.rows[rows]]) if split.texts is not None else ""
-            digest.update(words.encode() if words else split.take(rows).tobytes())
+            texts = None if split.texts is None else split.texts[split.rows[rows]]
+            digest.update(split.take(rows).tobytes() if texts is None else "\0".join(texts).encode())
     return digest.hexdigest()
 
 

@@ -6,8 +6,8 @@ import numpy as np
 from sklearn.model_selection import StratifiedKFold
 
 from training import sources, text
-from training.doctor_images import SUFFIXES
 from training.data import Dataset, complete, is_path, refuse_untrained
+from training.doctor_images import SUFFIXES
 from training.store import Split
 from training.vocabulary import Vocabulary
 from zoo.errors import UserError

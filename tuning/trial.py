@@ -12,7 +12,6 @@ from pathlib import Path
 
 from training.recipes import read
 from training.run_dir import claim, write
-from training.store import fingerprint
 from zoo.console import look_here, quiet_import
 from zoo.errors import UserError
 
@@ -25,6 +24,7 @@ def check(folder, data_dir, **_):
     import keras
 
     from training import fit
+    from training.store import fingerprint
     recipe = read(folder / "recipe.json")
     dataset, build = fit.prepare(recipe, data_dir, cache_dir=folder)
     if dataset.validation is None:
