@@ -37,6 +37,21 @@ def finished_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def exported(finished_run, tmp_path_factory):
+    """Where the SavedModel of `finished_run` is, and what `export` answered."""
+    from training.export import export
+    to = tmp_path_factory.mktemp("export") / "model"
+    return to, export(finished_run, to)
+
+
+@pytest.fixture(scope="session")
+def test_images():
+    """50 digits of the test part, uint8 of shape (50, 32, 32, 1)."""
+    from training import data
+    return data.load("digits", (32, 32, 1)).test.images[:50]
+
+
+@pytest.fixture(scope="session")
 def mnist_dir():
     """The TFDS folder that holds the prepared MNIST; $TFDS_DATA_DIR names it."""
     folder = os.environ.get("TFDS_DATA_DIR", "")

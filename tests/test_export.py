@@ -1,8 +1,6 @@
 """The SavedModel: what it takes, what it answers, and that nothing half-made is left behind."""
-import csv
 import dataclasses
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -13,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from training import convert, data, export, predict, signatures, trained
+from training import convert, export, predict, signatures, trained
 from training.images import fit_to
 from zoo.__main__ import main
 from zoo.errors import UserError
@@ -26,17 +24,6 @@ model = tf.saved_model.load(sys.argv[1])
 answer = model.signatures["from_bytes"](tf.constant([open(sys.argv[2], "rb").read()]))
 print(answer["label"].numpy()[0].decode())
 """
-
-
-@pytest.fixture(scope="module")
-def exported(finished_run, tmp_path_factory):
-    to = tmp_path_factory.mktemp("export") / "model"
-    return to, export.export(finished_run, to)
-
-
-@pytest.fixture(scope="module")
-def test_images():
-    return data.load("digits", (32, 32, 1)).test.images[:50]
 
 
 def test_pixels_are_answered_as_the_keras_model_answers(exported, finished_run, test_images):
@@ -153,20 +140,6 @@ def test_an_unfinished_run_is_not_exported(tmp_path):
         export.export(tmp_path, tmp_path / "model")
 
 
-def test_a_file_that_is_no_image_is_named(exported, tmp_path):
-    (tmp_path / "note.jpg").write_text("not a picture")
-    with pytest.raises(UserError, match="note.jpg is no JPEG"):
-        predict.predict(exported[0], [tmp_path / "note.jpg"])
-    with pytest.raises(UserError, match="Cannot read .*gone.png: No such file"):
-        predict.predict(exported[0], [tmp_path / "gone.png"])
-
-
-def test_an_export_cut_short_is_told(exported, tmp_path):
-    (tmp_path / "saved_model.pb").write_bytes((exported[0] / "saved_model.pb").read_bytes()[:1_000])
-    with pytest.raises(UserError, match="^Cannot open .*, is it damaged"):
-        predict.predict(tmp_path, ["digit.png"])
-
-
 def test_no_stage_is_called_as_an_answer_is(finished_run, tmp_path):
     image = keras.Input((32, 32, 1))
     network = keras.Model(image, keras.layers.Dense(10, name="logits")(keras.layers.Flatten(name="error")(image)))
@@ -183,51 +156,6 @@ def test_a_crop_is_what_resizing_and_cutting_gives(size):
     top, left = (whole.shape[1] - 24) // 2, (whole.shape[2] - 32) // 2
     np.testing.assert_allclose(fit_to(tf.cast(image, tf.uint8), (24, 32, 3), "crop"),
                                np.round(whole[:, top:top + 24, left:left + 32]), atol=1)
-
-
-def test_a_table_goes_into_links_and_pipes_too(tmp_path):
-    (tmp_path / "real.csv").touch(), (tmp_path / "link.csv").symlink_to("real.csv"), os.mkfifo(tmp_path / "pipe")
-    with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE, text=True) as reader:
-        for target in ("link.csv", "pipe"):
-            predict.write_csv(tmp_path / target, [{"file": "a.png", "label": "1", "class_id": 1, "probability": 1.0}])
-        assert reader.communicate()[0] == (tmp_path / "real.csv").read_text() == (
-            "file,label,class_id,probability\na.png,1,1,1.0\n")
-    assert (tmp_path / "link.csv").is_symlink() and (tmp_path / "pipe").is_fifo()
-
-
-def test_a_folder_is_labelled_and_one_bad_file_is_told(exported, finished_run, test_images, tmp_path, zoo_command):
-    (tmp_path / "scans/deep").mkdir(parents=True)
-    for number, image in enumerate(test_images[:3]):
-        (tmp_path / f"scans/deep/{number}.png").write_bytes(tf.io.encode_png(image).numpy())
-    (tmp_path / "scans/bad.jpg").write_text("not a picture")
-    (tmp_path / "scans/readme.md").write_text("is left alone")
-    (tmp_path / "scans/folder.png").mkdir(), (tmp_path / "scans/._0.png").write_text("is hidden")
-    expected = [answer["label"] for answer in predict.predict(finished_run, [tmp_path / "scans/deep"])]
-    said = zoo_command("predict", exported[0], tmp_path / "scans", "--csv", "labels.csv")
-    rows = list(csv.DictReader((tmp_path / "labels.csv").read_text().splitlines()))
-    assert said.returncode == 1 and said.stderr.startswith("zoo: 1 of 4 files could not be labelled; the first is")
-    assert [row["label"] for row in rows] == ["", *expected] and "no JPEG" in rows[0]["error"]
-    assert [float(row["probability"]) > 0.1 for row in rows[1:]] == [True] * 3
-
-
-def test_an_answer_file_that_cannot_be_written_is_told_before_the_work(zoo_command, exported):
-    said = zoo_command("predict", exported[0], "gone.png", "--csv", "nowhere/labels.csv")
-    assert said.returncode == 1 and said.stderr == "zoo: Cannot write nowhere/labels.csv: there is no such folder.\n"
-
-
-@pytest.mark.parametrize("file, package", [("model.tflite", "ai_edge_litert"), ("model.onnx", "onnxruntime")])
-def test_other_formats_label_files_too(finished_run, test_images, tmp_path, file, package):
-    pytest.importorskip(package, reason=f"{package} is not here: pip install 'classic-zoo[litert,onnx]'")
-    (tmp_path / "digit.png").write_bytes(tf.io.encode_png(test_images[0]).numpy())
-    export.export(finished_run, tmp_path / "model", formats=["litert" if "tflite" in file else "onnx"])
-    expected, = predict.predict(finished_run, [tmp_path / "digit.png"])
-    found, = predict.predict(tmp_path / "model" / file, [tmp_path / "digit.png"])
-    assert found["label"] == expected["label"] and found["probability"] == pytest.approx(expected["probability"], abs=1e-4)
-    with pytest.raises(UserError, match="is an export without a SavedModel. Name one of its files: model"):
-        predict.predict(tmp_path / "model", [tmp_path / "digit.png"])
-    (tmp_path / "model" / file).write_bytes((tmp_path / "model" / file).read_bytes()[:3_000])
-    with pytest.raises(UserError, match=f"^Cannot open .*/{file}, is it damaged"):
-        predict.predict(tmp_path / "model" / file, [tmp_path / "digit.png"])
 
 
 def test_a_network_too_large_for_onnx_is_refused_before_anything_is_written():
