@@ -10,6 +10,7 @@ from training import data, optimize, text_data, vocabulary
 from training.augment import check
 from training.batch_norm import fuse
 from training.freeze import frozen_stages, stage_of
+from zoo import weights
 from zoo.blocks import positive
 from zoo.errors import UsageError, UserError, unknown
 from zoo.inception import AUX_WEIGHT
@@ -45,6 +46,9 @@ def _sentences(recipe, spec, args, data_dir, say, **told):
                         ("resize", recipe.resize != "stretch" and recipe.resize)):
         if given:
             raise UsageError(f"{name} is for images, and the examples of {recipe.data} are sentences. Received: {given!r}.")
+    if args.get("weights") is not None and "weights" not in spec.defaults:
+        raise UsageError("weights are for images, as each data set numbers its own words; --set vectors=FILE starts from word "
+                         f"vectors. Received: weights={args['weights']}.")
     dataset = text_data.load(recipe, data_dir)
     args |= {"vocab_size": len(dataset.vocabulary),
              **_vectors(recipe, dataset.vocabulary, {**spec.defaults, **args}, say)}
@@ -57,6 +61,7 @@ def _images(recipe, spec, args, data_dir, say, **told):
         raise UserError(f"folds are for sentences, and the examples of {recipe.data} are images. Received: {recipe.folds}.")
     if "input_shape" not in args:
         args["input_shape"] = (*spec.defaults["input_shape"][:2], data.own_shape(recipe.data, data_dir)[-1])
+    _start(recipe, spec, args, say)
     shape = tuple(args["input_shape"])
     if len(shape) != 3 or shape[2] not in (1, 3):
         raise UsageError(f"input_shape must be height, width and 1 or 3 channels. Received: {', '.join(map(str, shape))}.")
@@ -70,6 +75,20 @@ def _images(recipe, spec, args, data_dir, say, **told):
         means, stds = dataset.statistics
         args["mean"], args["std"] = means, [std or 1.0 for std in stds]  # a channel may be the same everywhere
     return dataset, args
+
+
+def _start(recipe, spec, args, say):
+    """Put the network that `args` names to start from in its place: once, as its files may be gone when it is built again."""
+    if "weights" in spec.defaults:  # the builder's own affair
+        return
+    if args.get("weights") is None:
+        if recipe.frozen:
+            say("Frozen stages keep their random weights: --set weights=RUN, or a shipped network's name, gives trained ones.")
+        return
+    if recipe.normalise:
+        raise UsageError("normalise must be false, as weights bring the mean and standard deviation they were trained with. "
+                         f"Received: normalise=true and weights={args['weights']}.")
+    args["weights"] = weights.source(args["weights"])
 
 
 def _vectors(recipe, known, args, say):
@@ -122,16 +141,16 @@ def compile_model(model, recipe, steps):
     """
     fuse(model)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing)
-    weights = None
+    shares = None
     if isinstance(model.output, dict):
-        weights = {head: 1.0 if head == "logits" else AUX_WEIGHT for head in model.output}
+        shares = {head: 1.0 if head == "logits" else AUX_WEIGHT for head in model.output}
         loss = dict.fromkeys(model.output, loss)
     stages = [stage_of(variable.path) for variable in model.trainable_variables]
     made = optimize.optimizer(recipe, steps, stages)
     if model.dtype_policy.name == "mixed_float16":
         made = optimize.LossScale(made)
-    model.compile(made, loss, loss_weights=weights, jit_compile=False,
-                  metrics={"logits": ["accuracy"]} if weights else ["accuracy"])
+    model.compile(made, loss, loss_weights=shares, jit_compile=False,
+                  metrics={"logits": ["accuracy"]} if shares else ["accuracy"])
     # What is left to the first step to make, the variables of the optimiser and the metrics, has that step traced twice.
     model.optimizer.build(model.trainable_variables)
     logits = keras.tree.map_structure(lambda head: keras.ops.zeros((1, head.shape[-1])), model.output)

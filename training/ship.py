@@ -23,6 +23,7 @@ from training.run_dir import write
 from zoo import shipped
 from zoo.errors import UserError
 from zoo.layer_table import total_multiply_adds
+from zoo.weights import pixels
 
 LIMIT = 2_000_000   # bytes of a shipped model
 _ALIKE = 1e-3       # how far logits, and accuracies, of the run and of what is shipped may lie apart
@@ -85,8 +86,9 @@ def _refuse_different(sources):
 def _ship(name, sources, scratch, data_dir):
     best = max(sources, key=_validated)
     dataset, args = arguments(best.recipe, data_dir)
-    for start in ("vectors", "weights"):  # what training began with; the trained weights take its place
-        args.pop(start, None)
+    if args.pop("weights", None) is not None:  # what training began with; the trained weights take its place
+        args |= pixels(best.model)
+    args.pop("vectors", None)
     new = scratch / "new"
     new.mkdir()
     write(new / shipped.WEIGHTS, packed(**{weight.path: keras.ops.convert_to_numpy(weight) for weight in best.model.weights}))
@@ -116,6 +118,8 @@ def _describe(name, best, args, sources, files):
     """The card; see zoo/shipped.py."""
     places = {"data": Path(best.recipe.data).name, "vectors": Path(best.recipe.vectors).name}
     recipe = json.loads(best.recipe.to_json()) | places
+    if recipe["model_args"].get("weights"):
+        recipe["model_args"]["weights"] = Path(recipe["model_args"]["weights"]).name
     scores = [source.metrics["test_accuracy"] for source in sources]
     given = {"kind": "image", "shape": list(best.model.input.shape[1:]), "range": [0, 255], "resize": best.recipe.resize}
     if best.vocabulary:

@@ -143,9 +143,11 @@ def build(name, **overrides):
     Args:
         name: a registered name (`names()` lists them), or `package.module:model` for a builder of your own.
         **overrides: builder arguments that replace the variant's own, such as `input_shape=(32, 32, 3)`, `classes=10`. One
-            more, unless the builder itself has an argument of that name: `weights="imagenet"` downloads the weights that
-            keras.applications publishes, for the networks of `zoo.weights.ORIGINS`. With other `classes` than 1000 the last
-            layer starts afresh. A network of keras.applications in memory does in place of "imagenet".
+            more, unless the builder itself has an argument of that name: `weights`, what to start from in place of random
+            numbers. It is the directory of a finished run, a .keras file, the name of a shipped network, or a model like
+            this one; or "imagenet", which downloads what keras.applications publishes, for the networks of
+            `zoo.weights.ORIGINS`, in whose place a network of keras.applications does, too. With other `classes` than the
+            weights have, the last layer starts afresh.
 
     Returns:
         A functional `keras.Model` from images in [0, 255], shape (batch, *input_shape), to float32 logits of shape
@@ -154,7 +156,7 @@ def build(name, **overrides):
     Raises:
         zoo.errors.UsageError: if the name is unknown, the input is too small for the network, an argument has a value that it
             cannot have, or the weights do not fit it.
-        zoo.errors.UserError: if the weights cannot be downloaded.
+        zoo.errors.UserError: if the weights cannot be downloaded or read.
         TypeError: if an override is not an argument of the builder.
     """
     found = spec(name)

@@ -1,17 +1,23 @@
-"""ImageNet weights, moved into the zoo's networks layer by layer from those that keras.applications publishes.
+"""What a network starts from: ImageNet's weights, those of a finished run, or of a trained network of the zoo.
 
 `zoo.build("resnet50_keras", weights="imagenet")` downloads them, once, with keras.applications' own function; nothing else
-downloads anything. A network of keras.applications already in memory takes the place of "imagenet", and the same way in.
+downloads anything. A network of keras.applications already in memory takes the place of "imagenet", and the same way in. All
+are moved layer by layer, in order.
 
 The published networks expect pixels prepared in three manners. All three are a mean and a standard deviation for the zoo's
 first layer, which takes plain RGB pixels in [0, 255]; where the published network reads BGR, its first kernel is turned
 around instead of the image. The manners are those of `keras.applications.imagenet_utils.preprocess_input`.
 """
 import dataclasses
+import zipfile
+from pathlib import Path
 
 import keras
+import numpy as np
 
+from zoo import shipped
 from zoo.errors import UsageError, UserError, unknown
+from zoo.transfer import pairs, transfer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,56 +49,96 @@ ORIGINS = {
     "mobilenet_v1": ("MobileNet", TF),
     "mobilenet_v2": ("MobileNetV2", TF),
 }
+_RESCALE = "rescale"  # the layer of `zoo.blocks.image_input`
 ALPHAS = {"mobilenet_v1": (0.25, 0.5, 0.75, 1.0), "mobilenet_v2": (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)}  # that were published
 
 
 def pretrained(spec, weights, overrides):
-    """Build a network of the zoo with published weights; `zoo.build` calls this.
+    """Build a network of the zoo that starts from other weights than random ones; `zoo.build` calls this.
 
     Args:
         spec: the `zoo.Spec` of the network.
-        weights: "imagenet", or a network of keras.applications, `include_top=True`, with the weights that are wanted.
+        weights: what `source` takes.
         overrides: the builder arguments that replace the variant's own, a dict. With as many `classes` as `weights` has, its
             classifier is taken along; with any other number there is a new one.
 
     Returns:
-        A `keras.Model` from RGB or grey pixels in [0, 255] to float32 logits.
+        A `keras.Model` as `zoo.build` returns it. Its first layer prepares pixels as that of `weights` does, or as they were
+        prepared for it.
 
     Raises:
         zoo.errors.UsageError: if there are no such weights, or they do not fit the network with these options.
-        zoo.errors.UserError: if they cannot be downloaded.
+        zoo.errors.UserError: if they cannot be downloaded or read.
     """
-    if weights != "imagenet" and not isinstance(weights, keras.Model):
-        raise unknown("weights", weights, ["imagenet"])
-    application, pixels = _origin(spec.name)
-    args = {**spec.defaults, **overrides}
-    _check(spec.name, args, overrides, weights == "imagenet")
-    model = spec.build({**overrides, "mean": pixels.mean, "std": pixels.std})
+    weights = source(weights)
+    theirs = weights == "imagenet" or (spec.name in ORIGINS and not _own(weights))
+    model = _published_in(spec, weights, overrides) if theirs else _moved_in(spec, weights, overrides)
     model.name = spec.name
-    if not isinstance(weights, keras.Model):
-        options = {"alpha": float(args["alpha"])} if spec.name in ALPHAS else {}
-        _pairs(_published(application, None, options), model)  # refuses what will not fit before the download
-        weights = _published(application, weights, options)
-    transfer(weights, model, bgr=pixels.bgr)
     return model
 
 
-def transfer(source, model, *, bgr=False):
-    """Copy the weights of `source` into `model`, whose layers with weights must be the same ones in the same order.
+def source(weights):
+    """Return the network that `weights` names; "imagenet" and a network itself are returned as they are.
 
     Args:
-        source: a network of keras.applications, with or without its classifier.
-        model: the same network of the zoo. Its "logits" keep their values if `source` has other classes, or none.
-        bgr: whether `source` reads the channels in BGR order; `model` then reads them in RGB order.
+        weights: "imagenet"; the path of a finished run's directory, or of a .keras file; where nothing has that path, a name
+            of `zoo.shipped`; a network of the zoo, or one of keras.applications, `include_top=True` or not.
 
     Raises:
-        zoo.errors.UsageError: if a layer does not fit; nothing has been copied then.
+        zoo.errors.UsageError: if there is no such thing; the nearest name is given.
+        zoo.errors.UserError: if the file cannot be read.
     """
-    for number, (theirs, ours) in enumerate(_pairs(source, model)):
-        values = [value.reshape(weight.shape) for value, weight in zip(theirs.get_weights(), ours.weights, strict=True)]
-        if bgr and number == 0:
-            values[0] = values[0][:, :, ::-1].copy()  # PyTorch takes no reversed view
-        ours.set_weights(values)
+    if isinstance(weights, keras.Model) or weights == "imagenet":
+        return weights
+    file = Path(str(weights))
+    if file.is_dir():
+        file = file / "model.keras"
+    elif not file.exists() and weights in shipped.names():
+        return shipped.load(weights)
+    if not file.exists():
+        nearest = unknown("weights", weights, ["imagenet", *shipped.names()])
+        raise UsageError(f"{nearest} Nor is {weights} a finished run or a .keras file.")
+    try:
+        return keras.models.load_model(file, compile=False)
+    except (OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"Cannot open the weights {file}: {str(error).strip().splitlines()[-1]}") from error
+
+
+def pixels(model):
+    """Return the builder's mean and std that make the first layer of `model`, a dict; {} if it is no image network of ours."""
+    if not _own(model):
+        return {}
+    layer = model.get_layer(_RESCALE)
+    size = layer.output.shape[-1:]
+    scale, offset = (np.broadcast_to(np.asarray(value, "float64"), size) for value in (layer.scale, layer.offset))
+    return {"mean": (-offset / (255 * scale)).tolist(), "std": (1 / (255 * scale)).tolist()}
+
+
+def _own(model):
+    """Whether `model` is an image network of the zoo, which takes plain pixels."""
+    return any(layer.name == _RESCALE for layer in model.layers)
+
+
+def _moved_in(spec, network, overrides):
+    """The network of `spec` with the weights of another of its kind."""
+    _refuse_pixels(overrides)
+    model = spec.build({**overrides, **pixels(network)})
+    transfer(network, model)
+    return model
+
+
+def _published_in(spec, weights, overrides):
+    """The network of `spec` with weights of keras.applications, "imagenet" or a network in memory."""
+    application, prepared = _origin(spec.name)
+    args = {**spec.defaults, **overrides}
+    _check(spec.name, args, overrides, weights == "imagenet")
+    model = spec.build({**overrides, "mean": prepared.mean, "std": prepared.std})
+    if not isinstance(weights, keras.Model):
+        options = {"alpha": float(args["alpha"])} if spec.name in ALPHAS else {}
+        pairs(_published(application, None, options), model)  # refuses what will not fit before the download
+        weights = _published(application, weights, options)
+    transfer(weights, model, bgr=prepared.bgr)
+    return model
 
 
 def _origin(name):
@@ -105,14 +151,18 @@ def _origin(name):
 
 def _check(name, args, overrides, downloaded):
     """Refuse the options that would spoil the weights or that they were never published for."""
-    for option in ("mean", "std"):
-        if option in overrides:
-            raise UsageError(f"Published weights bring their own mean and std. Received: {option}={overrides[option]!r}.")
+    _refuse_pixels(overrides)
     if len(args["input_shape"]) == 3 and args["input_shape"][2] not in (1, 3):
         raise UsageError(f"Published weights take images of 3 channels, or of 1. Received: {args['input_shape'][2]}.")
     if downloaded and name in ALPHAS and args["alpha"] not in ALPHAS[name]:
         known = ", ".join(map(str, ALPHAS[name]))
         raise UsageError(f"The ImageNet weights of {name} are for alpha {known}. Received: {args['alpha']}.")
+
+
+def _refuse_pixels(overrides):
+    for option in ("mean", "std"):
+        if option in overrides:
+            raise UsageError(f"Weights bring their own mean and std. Received: {option}={overrides[option]!r}.")
 
 
 def _published(application, weights, options):
@@ -124,42 +174,3 @@ def _published(application, weights, options):
             raise
         raise UserError(f"Cannot get the ImageNet weights of {application}: {error}. They are downloaded once, and kept in "
                         "the folder that KERAS_HOME names, or else in ~/.keras.") from None
-
-
-def _pairs(source, model):
-    """Return [(layer of source, layer of model)] of all layers to copy, or raise UsageError at the first that do not fit."""
-    theirs, ours = list(_with_weights(source)), list(_with_weights(model))
-    if not theirs:
-        raise UsageError(f"{source.name} has no layers with weights. Expected a network of keras.applications.")
-    pairs = []
-    for their, our in zip(theirs, ours):
-        if _fits(their, our):
-            pairs.append((their, our))
-        elif not (their is theirs[-1] and our.name == "logits"):
-            raise UsageError(f"Layer {their.name!r} of {source.name} ({_describe(their)}) does not fit {our.name!r} "
-                             f"({_describe(our)}). The weights are for input_shape={source.inputs[0].shape[1:]} and for the "
-                             "options that make the variant.")
-    body = sum(layer.name != "logits" for layer in ours)
-    if len(theirs) - body not in (0, 1):
-        raise UsageError(f"{source.name} has {len(theirs)} layers with weights, {theirs[-1].name!r} the last; {model.name} "
-                         f"has {len(ours)}, {ours[-1].name!r} the last.")
-    return pairs
-
-
-def _with_weights(model):
-    """Yield the layers that have weights, those of networks inside `model` too, as a new head on an old body makes them."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            yield from _with_weights(layer)
-        elif layer.weights:
-            yield layer
-
-
-def _fits(their, our):
-    """Whether names and shapes of all weights agree; a dense layer is a 1x1 convolution of one pixel."""
-    return ([weight.name for weight in their.weights] == [weight.name for weight in our.weights]
-            and all(tuple(a.shape) in (tuple(b.shape), (1, 1, *b.shape)) for a, b in zip(their.weights, our.weights)))
-
-
-def _describe(layer):
-    return ", ".join(f"{weight.name} {'x'.join(map(str, weight.shape))}" for weight in layer.weights)
