@@ -13,6 +13,7 @@ from PIL import Image
 
 import zoo
 from tests.conftest import ROOT
+from zoo import catalog
 from zoo.__main__ import cli, main
 from zoo.console import INTERRUPTED
 
@@ -53,6 +54,12 @@ def test_info_counts_the_weights(zoo_command, args, weights):
     assert f"{weights:,} weights" in answer.stdout and not answer.stderr
     assert answer.stdout.splitlines()[3].split() == ["layer", "type", "maps", "size", "kernel", "stride", "activation",
                                                      "weights", "multiply-adds"]
+
+
+def test_costs_are_told_of_a_token_and_of_images_of_one_size():
+    assert catalog.cost(catalog.describe("textcnn", ["embedding=100"])) == "120,600 a token"
+    assert catalog.cost(catalog.describe("resnet20")) == "40,551,040"
+    assert catalog.cost(catalog.describe("resnet20", ["input_shape=None,None,3"])) == "-"
 
 
 @pytest.mark.parametrize("name", ["", *cli.commands])

@@ -9,6 +9,7 @@ import pytest
 
 import zoo
 from tests.models import TINY
+from zoo.errors import UsageError
 from zoo.layer_table import layer_table
 
 
@@ -156,3 +157,22 @@ def test_too_small_an_image_is_refused_with_the_minimum(name):
         return
     with pytest.raises(ValueError, match=r"at least \d+x\d+.*Received: 1x1"):
         zoo.build(name, input_shape=(1, 1, channels))
+
+
+@pytest.mark.parametrize("name", [name for name in TINY if not takes_tokens(name)])
+def test_images_of_any_size_are_taken_where_places_are_averaged(name):
+    shape = tiny(name).input.shape[1:]
+    averaged = any(isinstance(layer, keras.layers.GlobalAveragePooling2D) for layer in tiny(name).layers)
+    any_size = {**TINY[name], "input_shape": (None, None, shape[-1])}
+    if not averaged:
+        with pytest.raises(UsageError, match=r"three positive integers\. Received: \(None, None, \d\)"):
+            zoo.build(name, **any_size)
+        return
+    ours = zoo.build(name, **any_size)
+    for sides in (shape[:2], (shape[0] + 3, shape[1] + 5)):
+        fixed = zoo.build(name, **TINY[name] | {"input_shape": (*sides, shape[-1])})
+        fixed.set_weights(ours.get_weights())
+        x = pixels(fixed, 2)
+        np.testing.assert_allclose(ours(x), fixed(x), rtol=1e-5, atol=1e-6)
+    with pytest.raises(UsageError, match="three positive integers, or None for any height and width"):
+        zoo.build(name, **{**any_size, "input_shape": (None, None, None)})

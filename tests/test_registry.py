@@ -41,9 +41,11 @@ def test_a_variant_with_an_option_its_builder_lacks_is_refused():
             """Takes no depths."""
 
 
-def test_a_typo_in_an_argument_is_pythons_own_error():
-    with pytest.raises(TypeError, match="clases"):
+def test_a_typo_in_an_argument_is_a_type_error_that_names_the_nearest():
+    with pytest.raises(TypeError, match=r"Unknown argument of lenet5: 'clases'\. Did you mean 'classes'\?"):
         zoo.build("lenet5", clases=3)
+    with pytest.raises(TypeError, match=r"Did you mean 'weights'\?"):
+        zoo.build("lenet5", weight="imagenet")
 
 
 @pytest.mark.parametrize("shape, words", [((15, 15, 1), "at least 16x16.*Received: 15x15.*padding='same'"),

@@ -6,13 +6,14 @@ from keras import layers, ops
 from zoo.errors import UsageError
 
 
-def image_input(input_shape, *, minimum=1, hint=None, mean=0.0, std=1.0):
+def image_input(input_shape, *, any_size=False, minimum=1, hint=None, mean=0.0, std=1.0):
     """Return the input of an image network and the normalised image, `(image / 255 - mean) / std`.
 
     The arithmetic is float32 under every dtype policy: half precision cannot tell 255 grey levels apart.
 
     Args:
         input_shape: (height, width, channels) of the images.
+        any_size: whether height and width may be None, as where a network averages over all places before it decides.
         minimum: the smallest height and width that the network can take.
         hint: the option of the builder that makes smaller images fit, such as "stem='small'".
         mean, std: of the pixels, on a scale of 0 to 1; a number, or one per channel. Where these name several channels, a
@@ -29,9 +30,11 @@ def image_input(input_shape, *, minimum=1, hint=None, mean=0.0, std=1.0):
         raise UsageError("The zoo's images have their channels last: keras.config.set_image_data_format('channels_last'). "
                          "Received: 'channels_first'.")
     shape = tuple(input_shape)
-    if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in shape):
-        raise UsageError(f"input_shape must be (height, width, channels), three positive integers. Received: {shape}.")
-    if min(shape[:2]) < minimum:
+    sides = [n for n in shape[:2] if n is not None or not any_size]
+    if len(shape) != 3 or not all(isinstance(n, int) and n > 0 for n in (*sides, shape[2])):
+        also = ", or None for any height and width" if any_size else ""
+        raise UsageError(f"input_shape must be (height, width, channels), three positive integers{also}. Received: {shape}.")
+    if min(sides, default=minimum) < minimum:
         advice = f" For smaller images pass {hint}." if hint else ""
         raise UsageError(f"Images must be at least {minimum}x{minimum} here. Received: {shape[0]}x{shape[1]}.{advice}")
     image = keras.Input(shape, name="image")

@@ -39,9 +39,15 @@ def matching(pattern="*", max_params=None, sort="name"):
 
 def cells(entry):
     """Return what a table shows of an entry: name, weights, multiply-adds, input and paper, as texts."""
-    per_token = " a token" if entry["input_shape"] == [None] else ""
-    size = "tokens" if per_token else "x".join(map(str, entry["input_shape"]))
-    return entry["name"], f"{entry['weights']:,}", f"{entry['flops']:,}{per_token}", size, entry["paper"]
+    size = "tokens" if entry["input_shape"] == [None] else "x".join(map(str, entry["input_shape"]))
+    return entry["name"], f"{entry['weights']:,}", cost(entry), size, entry["paper"]
+
+
+def cost(entry):
+    """Return an entry's multiply-adds as a text: of a token where it takes sentences, "-" if images may have any size."""
+    if entry["input_shape"] == [None]:
+        return f"{entry['flops']:,} a token"
+    return "-" if None in entry["input_shape"] else f"{entry['flops']:,}"
 
 
 def describe(name, settings=()):

@@ -73,7 +73,8 @@ def densenet(input_shape=(224, 224, 3), classes=1000, *, depths, growth_rate=32,
     """DenseNet, by the rows of table 1.
 
     Args:
-        input_shape: (height, width, channels) of images in [0, 255]; 224x224x3 in table 1, 32x32x3 for CIFAR.
+        input_shape: (height, width, channels) of images in [0, 255], height and width None for any;
+            224x224x3 in table 1, 32x32x3 for CIFAR.
         classes: the number of logits; 0 gives the pooled features.
         depths: the layers in each dense block.
         growth_rate: the maps that each layer adds; the paper's k.
@@ -95,7 +96,7 @@ def densenet(input_shape=(224, 224, 3), classes=1000, *, depths, growth_rate=32,
     if stem not in STEMS:
         raise unknown("stem", stem, STEMS)
     layers_of, minimum = STEMS[stem]
-    image, x = image_input(input_shape, minimum=minimum(len(depths) - 1), mean=mean, std=std,
+    image, x = image_input(input_shape, any_size=True, minimum=minimum(len(depths) - 1), mean=mean, std=std,
                            hint="stem='small'" if stem == "imagenet" else "fewer dense blocks in depths")
     x = layers_of(x, 2 * growth_rate if bottleneck else PLAIN_STEM)
     for i, depth in enumerate(depths, 1):

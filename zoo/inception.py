@@ -112,7 +112,7 @@ def googlenet(input_shape=(224, 224, 3), classes=1000, *, aux=False, depths=(2, 
     """GoogLeNet as table 1 and figure 3 give it.
 
     Args:
-        input_shape: (height, width, channels) of images in [0, 255]; 224x224x3 in the paper.
+        input_shape: (height, width, channels) of images in [0, 255], height and width None for any; 224x224x3 in the paper.
         classes: the number of logits; 0 gives the 1024 pooled features, and no auxiliary heads.
         aux: add the two auxiliary heads, to be trained with loss weight `AUX_WEIGHT` each.
         depths: how many modules of table 1's stages 3, 4 and 5 to take, the first ones.
@@ -132,8 +132,8 @@ def googlenet(input_shape=(224, 224, 3), classes=1000, *, aux=False, depths=(2, 
     if stem not in STEM_STRIDE:
         raise unknown("stem", stem, STEM_STRIDE)
     above_zero(width=width)
-    image, x = image_input(input_shape, minimum=MINIMUM[stem, bool(aux and classes)], mean=mean, std=std,
-                           hint="stem='small'" if stem == "paper" else None)
+    image, x = image_input(input_shape, any_size=not (aux and classes), minimum=MINIMUM[stem, bool(aux and classes)],
+                           mean=mean, std=std, hint="stem='small'" if stem == "paper" else None)
     conv = functools.partial(convolution, width=width, activation="relu")
     x = _stem(x, STEM_STRIDE[stem], conv)
     outputs = {}

@@ -119,7 +119,7 @@ def inception_v3(input_shape=(299, 299, 3), classes=1000, *, depths=(3, 4, 2), w
     """Inception v3.
 
     Args:
-        input_shape: (height, width, channels) of images in [0, 255]; 299x299x3 in the paper.
+        input_shape: (height, width, channels) of images in [0, 255], height and width None for any; 299x299x3 in the paper.
         classes: the number of logits; 0 gives the 2048 pooled features.
         depths: the modules at 35x35, 17x17 and 8x8, grid reductions not counted.
         width: a factor on all filter counts.
@@ -138,7 +138,7 @@ def inception_v3(input_shape=(299, 299, 3), classes=1000, *, depths=(3, 4, 2), w
     if stem not in STEM_STRIDE:
         raise unknown("stem", stem, STEM_STRIDE)
     above_zero(width=width)
-    image, x = image_input(input_shape, minimum=MINIMUM[stem], mean=mean, std=std,
+    image, x = image_input(input_shape, any_size=True, minimum=MINIMUM[stem], mean=mean, std=std,
                            hint="stem='small'" if stem == "paper" else None)
     conv = functools.partial(conv_bn, width=width)
     x = chain(x, stem_steps(STEM_STRIDE[stem]), conv, "stem_")

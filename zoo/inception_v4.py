@@ -81,7 +81,7 @@ def inception_v4(input_shape=(299, 299, 3), classes=1000, *, depths=(4, 7, 3), w
     """Inception v4 as figure 9 draws it.
 
     Args:
-        input_shape: (height, width, channels) of images in [0, 255]; 299x299x3 in the paper.
+        input_shape: (height, width, channels) of images in [0, 255], height and width None for any; 299x299x3 in the paper.
         classes: the number of logits; 0 gives the 1536 pooled features.
         depths: the modules Inception-A, -B and -C.
         width: a factor on all filter counts.
@@ -99,7 +99,7 @@ def inception_v4(input_shape=(299, 299, 3), classes=1000, *, depths=(4, 7, 3), w
     if stem not in STEM_STRIDE:
         raise unknown("stem", stem, STEM_STRIDE)
     above_zero(width=width)
-    image, x = image_input(input_shape, minimum=MINIMUM[stem], mean=mean, std=std,
+    image, x = image_input(input_shape, any_size=True, minimum=MINIMUM[stem], mean=mean, std=std,
                            hint="stem='small'" if stem == "paper" else None)
     conv = functools.partial(conv_bn, width=width, scale=True)
     x = stem_block(x, STEM_STRIDE[stem], conv)

@@ -49,7 +49,8 @@ def mobilenet_v1(input_shape=(224, 224, 3), classes=1000, *, alpha=1.0, rows=TAB
     """MobileNet v1, by the rows of table 1.
 
     Args:
-        input_shape: (height, width, channels) of images in [0, 255]; 224, 192, 160 or 128 pixels in the paper.
+        input_shape: (height, width, channels) of images in [0, 255], height and width None for any; 224,
+            192, 160 or 128 pixels in the paper.
         classes: the number of logits; 0 gives the pooled features.
         alpha: the width multiplier, on the filters of every layer; 1, 0.75, 0.5 or 0.25 in the paper.
         rows: for each stage (filters, layers, stride of the first layer).
@@ -83,5 +84,5 @@ def mobile_input(input_shape, alpha, strides, stem, mean, std):
     if stem not in STEM_STRIDE:
         raise unknown("stem", stem, STEM_STRIDE)
     halvings = [STEM_STRIDE[stem], *strides].count(2)
-    return image_input(input_shape, minimum=smallest(halvings), mean=mean, std=std,
+    return image_input(input_shape, any_size=True, minimum=smallest(halvings), mean=mean, std=std,
                        hint="stem='small'" if stem == "imagenet" else "fewer strides in rows")

@@ -55,7 +55,7 @@ def mobilenet_v2(input_shape=(224, 224, 3), classes=1000, *, alpha=1.0, rows=TAB
     """MobileNet v2, by the rows of table 2.
 
     Args:
-        input_shape: (height, width, channels) of images in [0, 255]; 224x224x3 in table 2.
+        input_shape: (height, width, channels) of images in [0, 255], height and width None for any; 224x224x3 in table 2.
         classes: the number of logits; 0 gives the pooled features.
         alpha: the width multiplier, on the filters of every layer; below 1 it leaves the last convolution alone (section 6.1).
         rows: for each stage (expansion, filters, blocks, stride of the first block); the paper's t, c, n, s.

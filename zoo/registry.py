@@ -55,7 +55,7 @@ class Spec:
             TypeError: if one is not an argument of the builder. A builder of your own raises what it raises: its traceback
                 finds the fault.
         """
-        given = inspect.signature(self.builder).bind(**{**self.options, **overrides})
+        given = self._bound(overrides)
         try:
             model = self.builder(*given.args, **given.kwargs)
         except UserError:
@@ -67,6 +67,16 @@ class Spec:
         if not hasattr(model, "layers"):
             raise UsageError(f"Expected a keras.Model from the builder of {self.name}. Received: {model!r}.")
         return model
+
+    def _bound(self, overrides):
+        signature = inspect.signature(self.builder)
+        try:
+            return signature.bind(**{**self.options, **overrides})
+        except TypeError:
+            odd = sorted(overrides.keys() - signature.parameters)
+            if not odd:
+                raise
+            raise TypeError(str(unknown(f"argument of {self.name}:", odd[0], [*signature.parameters, "weights"]))) from None
 
 
 def register(name, *, params=None, source=None, **options):

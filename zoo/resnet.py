@@ -144,7 +144,7 @@ def resnet(input_shape=(224, 224, 3), classes=1000, *, block, depths, width=64, 
     """ResNet, by the rows of table 1.
 
     Args:
-        input_shape: (height, width, channels) of images in [0, 255]; 224x224x3 in the paper.
+        input_shape: (height, width, channels) of images in [0, 255], height and width None for any; 224x224x3 in the paper.
         classes: the number of logits; 0 gives the pooled features.
         block: "basic", of two 3x3 convolutions, or "bottleneck", of 1x1, 3x3 and 1x1.
         depths: the blocks in each stage.
@@ -165,7 +165,7 @@ def resnet(input_shape=(224, 224, 3), classes=1000, *, block, depths, width=64, 
     if stem not in STEMS:
         raise unknown("stem", stem, STEMS)
     layers_of, halvings = STEMS[stem]
-    image, x = image_input(input_shape, minimum=smallest(halvings + len(depths) - 1), mean=mean, std=std,
+    image, x = image_input(input_shape, any_size=True, minimum=smallest(halvings + len(depths) - 1), mean=mean, std=std,
                            hint="stem='small'" if stem == "imagenet" else "fewer stages in depths")
     x = layers_of(x, width, bias=bias)
     for i, depth in enumerate(depths):

@@ -45,7 +45,7 @@ def resnet_cifar(input_shape=(32, 32, 3), classes=10, *, n, width=16, dropout=0.
     """ResNet of 6n + 2 layers, by the table of section 4.2.
 
     Args:
-        input_shape: (height, width, channels) of images in [0, 255]; 32x32x3 in the paper.
+        input_shape: (height, width, channels) of images in [0, 255], height and width None for any; 32x32x3 in the paper.
         classes: the number of logits; 0 gives the pooled features.
         n: the blocks in each of the three stages.
         width: the filters of the first stage, 16 in the paper; each next stage has twice as many.
@@ -60,7 +60,7 @@ def resnet_cifar(input_shape=(32, 32, 3), classes=10, *, n, width=16, dropout=0.
         zoo.errors.UsageError: if the images leave a halving less than two pixels, or if n or width is not positive.
     """
     positive(n=n, width=width)
-    image, x = image_input(input_shape, minimum=smallest(STAGES - 1), mean=mean, std=std)
+    image, x = image_input(input_shape, any_size=True, minimum=smallest(STAGES - 1), mean=mean, std=std)
     x = small_stem(x, width)
     for i in range(STAGES):
         for number in range(1, n + 1):

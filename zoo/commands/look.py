@@ -40,7 +40,7 @@ def info(model, settings, as_json):
           [[f"{v:,}" if isinstance(v, int) else v or "-" for v in row.values()] for row in described["layers"]],
           right=(2, 7, 8))
     click.echo(f"\n{described['weights']:,} weights, {described['trainable']:,} of them trainable; "
-               f"{described['flops']:,} multiply-adds.")
+               f"multiply-adds: {catalog.cost(described)}.")
     click.echo("(softmax): the network answers logits; softmax is in the loss and in the export.")
 
 
