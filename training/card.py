@@ -18,6 +18,7 @@ _LICENCES = {  # of the data sets that recipes name, or results were recorded on
     "cifar10-jpeg": "none stated by its author (A. Krizhevsky, 2009)",
     "sign-digits": "CC BY-SA 4.0 (A. Mavi, 2020)",
     "mr.csv": "none stated by its authors (B. Pang and L. Lee, 2005)",
+    "imagenet2012": "research only, for the images; the weights as their authors say, see keras.io/api/applications",
     "uit-vsfc": "none stated by its authors, who offer it for research (K. V. Nguyen et al., 2018)",
 }
 _SCORES = ("test_accuracy", "test_macro_f1", "test_loss", "test_examples", "best_epoch", "seed", "seconds", "precision",
@@ -49,7 +50,7 @@ def describe(trained, files, name):
         "weights": model.count_params(), "multiply_adds": total_multiply_adds(model),
         "multiply_adds_of": "one token" if trained.vocabulary else "one image",
         "data": {"name": recipe.data, "licence": licence(recipe.data)},
-        "recipe": json.loads(recipe.to_json()),
+        "recipe": json.loads(recipe.to_json()) if scores(metrics) else None,  # not by a recipe, if from keras.applications
         "metrics": scores(metrics),
         "class_names": trained.class_names, "input": _text_input(trained) if trained.vocabulary else _image_input(trained),
         "outputs": {"probabilities": f"float32 (batch, {len(trained.class_names)})", "class_id": "int64 (batch,)",
@@ -82,15 +83,13 @@ def _text_input(trained):
 
 def markdown(card):
     """Return the card as a page of Markdown."""
-    metrics, name = card["metrics"], card["name"]
+    name = card["name"]
     inputs = {key: value for key, value in card["input"].items() if ": " in str(value)}
     return f"""# {name}
 
 {card['architecture']} ({card['paper']}): {card['weights']:,} weights, {card['multiply_adds']:,} multiply-adds for \
 {card['multiply_adds_of']}.
-Trained on {card['data']['name']} (licence: {card['data']['licence']}) by the recipe {card['recipe']['name']}, \
-{card['recipe']['epochs']} epochs, seed {metrics['seed']}.
-Test accuracy {metrics['test_accuracy']:.4f} on {metrics['test_examples']:,} examples that it was not trained on.
+{_origin(card)}
 
 {len(card['class_names'])} classes: {', '.join(card['class_names'][:20])}{', ...' if len(card['class_names']) > 20 else ''}
 
@@ -114,6 +113,16 @@ With TensorFlow Serving, or `zoo serve`, under the name `{name}`:
 
 Versions: {', '.join(f'{package} {number}' for package, number in card['versions'].items())}. Licence: {card['licence']}.
 """
+
+
+def _origin(card):
+    """Where the weights are from, and how good they were."""
+    data, metrics = f"{card['data']['name']} (licence: {card['data']['licence']})", card["metrics"]
+    if not metrics:
+        return f"Weights of keras.applications, from {data}. How good they are was not measured here."
+    return f"""Trained on {data} by the recipe {card['recipe']['name']}, {card['recipe']['epochs']} epochs, seed \
+{metrics['seed']}.
+Test accuracy {metrics['test_accuracy']:.4f} on {metrics['test_examples']:,} examples that it was not trained on."""
 
 
 def _bullets(items):

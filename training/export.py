@@ -22,7 +22,8 @@ def export(run, to=None, force=False, formats=("saved_model",), report=False, da
     `to`, opened in a process that has only its runtime, compared on examples, and only then renamed.
 
     Args:
-        run: a finished run's directory, compared on its first test examples; or the name of a shipped network, on random ones.
+        run: a finished run's directory, compared on its first test examples; or the name of a shipped network, or of one with
+            ImageNet's weights such as "mobilenet_v2-imagenet", on random ones.
         force: replace an export that is there.
         formats: names of `FORMATS`.
         report: measure each format on this machine, and score it on the whole test part.

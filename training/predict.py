@@ -25,7 +25,7 @@ def predict(model, files, count=lambda done, whole: None):
 
     Args:
         model: path of a run directory, of an exported directory, or of a .tflite or .onnx file in one; or, where nothing has
-            that path, the name of a shipped model.
+            that path, the name of a shipped model, or one with ImageNet's weights such as "mobilenet_v2-imagenet".
         files: paths of JPEG, PNG, GIF, BMP or WebP files of any size; for a text network, of UTF-8 text files with a
             sentence a line. A folder stands for all such files in it and below, by their suffix.
         count: is told (done, in all) files or sentences.

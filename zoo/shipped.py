@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from zoo import imagenet
 from zoo.errors import UserError, unknown
 from zoo.registry import build, names as registered
 
@@ -31,13 +32,15 @@ def card(name, folder=None):
     what `training.ship` wrote.
 
     Args:
-        name: one of `names(folder)`.
+        name: one of `names(folder)`; or of a network with ImageNet's weights, see `zoo.imagenet`.
         folder: where the models' folders are; None for those that come with the zoo.
 
     Raises:
         zoo.errors.UsageError: if there is no such model; the nearest name is given.
         zoo.errors.UserError: if its card cannot be read.
     """
+    if _downloaded(name, folder):
+        return imagenet.card(name)
     if name not in names(folder):
         raise unknown("shipped model", name, names(folder))
     file = Path(folder or FOLDER) / name / "card.json"
@@ -82,6 +85,8 @@ def load(name, folder=None):
         zoo.errors.UsageError: if there is no such model; the nearest name is given.
         zoo.errors.UserError: if a file of it is missing, damaged, or holds anything but the network's weights.
     """
+    if _downloaded(name, folder):
+        return imagenet.load(name)
     told = card(name, folder)
     if told["architecture"] not in registered():  # "module:name" would import a module that the card names
         raise UserError(f"The card of {name} names {told['architecture']!r}, which is no network of the zoo.")
@@ -94,6 +99,15 @@ def load(name, folder=None):
     for weight in model.weights:
         weight.assign(arrays[weight.path])
     return model
+
+
+def known(name):
+    """Return whether `name` is a shipped model's, or of the kind of those with ImageNet's weights."""
+    return name in names() or _downloaded(name, None)
+
+
+def _downloaded(name, folder):
+    return folder is None and name.endswith(imagenet.SUFFIX)
 
 
 def _arrays(data, path):

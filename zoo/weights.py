@@ -8,7 +8,9 @@ The published networks expect pixels prepared in three manners. All three are a 
 first layer, which takes plain RGB pixels in [0, 255]; where the published network reads BGR, its first kernel is turned
 around instead of the image. The manners are those of `keras.applications.imagenet_utils.preprocess_input`.
 """
+import contextlib
 import dataclasses
+import sys
 import zipfile
 from pathlib import Path
 
@@ -129,7 +131,7 @@ def _moved_in(spec, network, overrides):
 
 def _published_in(spec, weights, overrides):
     """The network of `spec` with weights of keras.applications, "imagenet" or a network in memory."""
-    application, prepared = _origin(spec.name)
+    application, prepared = origin(spec.name)
     args = {**spec.defaults, **overrides}
     _check(spec.name, args, overrides, weights == "imagenet")
     model = spec.build({**overrides, "mean": prepared.mean, "std": prepared.std})
@@ -141,7 +143,12 @@ def _published_in(spec, weights, overrides):
     return model
 
 
-def _origin(name):
+def origin(name):
+    """Return the name that keras.applications has for the network `name`, and the `Pixels` it was fed.
+
+    Raises:
+        zoo.errors.UsageError: if it has none; the names of all others are given.
+    """
     if name in ORIGINS:
         return ORIGINS[name]
     if f"{name}_keras" in ORIGINS:
@@ -166,11 +173,18 @@ def _refuse_pixels(overrides):
 
 
 def _published(application, weights, options):
-    build = getattr(keras.applications, application)
+    with downloaded(f"the ImageNet weights of {application}"):
+        return getattr(keras.applications, application)(weights=weights, classifier_activation=None, **options)
+
+
+@contextlib.contextmanager
+def downloaded(what):
+    """Turn the failure of a download by Keras into a UserError that says `what` it was; progress goes to standard error."""
     try:
-        return build(weights=weights, classifier_activation=None, **options)
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
     except Exception as error:  # keras.utils.get_file turns an URLError into a plain Exception, and removes the partial file
         if not isinstance(error, OSError) and not isinstance(error.__context__, OSError):
             raise
-        raise UserError(f"Cannot get the ImageNet weights of {application}: {error}. They are downloaded once, and kept in "
-                        "the folder that KERAS_HOME names, or else in ~/.keras.") from None
+        raise UserError(f"Cannot get {what}: {error}. They are downloaded once, and kept in the folder that KERAS_HOME names, "
+                        "or else in ~/.keras.") from None
