@@ -52,7 +52,8 @@ def run(home, script, *args):
 
 def test_a_classic_answers_and_is_exported_by_its_name(home):
     name = "mobilenet_v2-imagenet"
-    asked = f"predict {name} photo.jpg --json", f"export {name} --to model", "predict model photo.jpg --json"
+    asked = (f"predict {name} photo.jpg --json", f"export {name} --to model", f"explain {name} --image photo.jpg",
+             "predict model photo.jpg --json")
     done = run(home, COMMANDS, *asked)
     assert done.returncode == 0, done.stderr
     by_network, rest = json.JSONDecoder().raw_decode(done.stdout)
@@ -60,6 +61,7 @@ def test_a_classic_answers_and_is_exported_by_its_name(home):
     assert "32 random examples: 100% of the labels alike" in done.stdout[rest:]
     assert by_network[0]["label"] == f"class_{by_network[0]['class_id']}" == by_export[0]["label"]
     assert 0.01 < by_network[0]["probability"] == pytest.approx(by_export[0]["probability"], abs=1e-3)
+    assert "trained on imagenet2012" in (home / f"{name}.html").read_text()
     card = json.loads((home / "model/assets/card.json").read_text())
     assert len(set(card["class_names"])) == 1000 and card["class_names"][134] == "crane (n00000134)"
     assert card["metrics"] == {} and card["recipe"] is None and card["input"]["resize"] == "crop"

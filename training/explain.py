@@ -31,7 +31,7 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True)
 class Explained:
-    """All that the page of a run shows; see `explain`."""
+    """All that the page of a network shows; see `explain`. What takes its data is empty where there are none."""
 
     trained: trained.Trained
     history: list   # a dict an epoch
@@ -48,20 +48,23 @@ class Explained:
 
 
 def explain(run, image=None, text=None, data_dir=None):
-    """Return the `Explained` of the finished run in the directory `run`.
+    """Return the `Explained` of a finished run, or of a network by its name, which comes without data.
 
     Args:
-        run: of an image or a text network.
-        image: path of an image file to look into; by default the first test image.
-        text: a sentence to look into; by default the first of the test part.
+        run: the run's directory, or, where nothing has that path, what `zoo.load` takes.
+        image: path of an image file to look into; by default the run's first test image.
+        text: a sentence to look into; by default the first of the run's test part.
         data_dir: where TensorFlow Datasets keeps its files. Where the data are not to be had, the test examples that the run
             kept stand for them.
 
     Raises:
-        zoo.errors.UserError: if there is no finished run, or the image cannot be read or the network takes none.
+        zoo.errors.UserError: if there is neither, the image cannot be read or the network takes none, or there is nothing to
+            look into.
     """
-    known = trained.load(run)
+    known = trained.run_or_shipped(run)
     given = _given(known, image, text)
+    if known.of == "random":
+        return _without_data(known, given)
     split, tested = _test_part(known, data_dir)
     logits = evaluate.answers(known.model, split, len(known.class_names))
     matched = _matches(known, split.images) if known.vocabulary else None
@@ -78,14 +81,24 @@ def explain(run, image=None, text=None, data_dir=None):
                          matched, lambda place: _words(known, _take(split, [place]))[0]))
 
 
+def _without_data(known, given):
+    """The `Explained` of a network by its name."""
+    if given is None:
+        what = "--text 'a sentence'" if known.vocabulary else "--image FILE"
+        raise UserError(f"{known.name} comes without its data. Pass {what} to look into.")
+    looked_into = _given_answers(known, given)
+    return Explained(known, [], [], [], "", [], looked_into, explain_image.first_filters(known.model),
+                     *_seen(known, looked_into[0]), [])
+
+
 def summary(explained):
     """Return what a program may read of an `Explained`, as a dict."""
-    metrics = explained.trained.metrics
-    return {"recipe": metrics["recipe"], "test_accuracy": metrics["test_accuracy"], "per_class": explained.per_class,
+    known = explained.trained
+    return {"recipe": known.name, "test_accuracy": known.metrics.get("test_accuracy"), "per_class": explained.per_class,
             "confused": explained.confused, "tested": explained.tested, "errors": list(map(_told, explained.errors)),
             "looked_into": list(map(_told, explained.looked_into)), "stages": list(explained.maps),
             "ngrams": {name: [dataclasses.asdict(ngram) for ngram in found]
-                       for name, found in zip(explained.trained.class_names, explained.ngrams, strict=False)}}
+                       for name, found in zip(known.class_names, explained.ngrams, strict=False)}}
 
 
 def _told(answer):
@@ -97,14 +110,14 @@ def _told(answer):
 def _given(known, image, text):
     """The image or sentence that the user gave; None if nothing."""
     if image and known.vocabulary:
-        raise UserError(f"{known.run} holds a network for sentences. Pass --text 'a sentence' in place of --image.")
+        raise UserError(f"{known.name} is a network for sentences. Pass --text 'a sentence' in place of --image.")
     if text is not None and not known.vocabulary:
-        raise UserError(f"{known.run} holds a network for images. Pass --image FILE in place of --text.")
+        raise UserError(f"{known.name} is a network for images. Pass --image FILE in place of --text.")
     if not image:
         return text
     shape = known.model.input.shape[1:]
     if shape[2] not in (1, 3):
-        raise UserError(f"{known.run} takes images of {shape[2]} channels, and image files have 1 or 3.")
+        raise UserError(f"{known.name} takes images of {shape[2]} channels, and image files have 1 or 3.")
     return fit_to(explain_image.read_image(image)[None], shape, known.recipe.resize)[0].numpy()
 
 

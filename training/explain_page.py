@@ -7,6 +7,7 @@ import numpy as np
 
 from training import figures
 from training.explain_html import chart, figure, pictures, table
+from training.explain_text import has_windows
 from training.pictures import heated
 from zoo.layer_table import layer_table, total_multiply_adds
 from zoo.registry import spec
@@ -21,20 +22,20 @@ _LAYERS = ("layer", "type", "maps", "size", "kernel", "stride", "activation", "w
 
 def run_page(explained):
     """Return the page of a `training.explain.Explained` as a str."""
-    metrics = explained.trained.metrics
-    text = explained.trained.vocabulary is not None
-    sections = {"Training curves": _curves(explained), "Confusion matrix": _confusion(explained),
-                "Precision and recall": _classes(explained.per_class), "Errors": _errors(explained)}
-    if text:
+    known, sections = explained.trained, {}
+    if explained.history:
+        sections = {"Training curves": _curves(explained), "Confusion matrix": _confusion(explained),
+                    "Precision and recall": _classes(explained.per_class), "Errors": _errors(explained)}
+    if known.vocabulary:
         sections |= {"N-grams that fired": _ngrams(explained)}
     else:
         sections |= {"First-layer filters": _filters(explained), "Feature maps": _maps(explained),
                      "Grad-CAM": _heats(explained)}
-    sections |= {"Layers": _layers(explained.trained.model)}
+    sections |= {"Layers": _layers(known.model)}
     links = "".join(f'<a href="#s{number}">{title}</a>' for number, title in enumerate(sections))
     body = "".join(f'<section><h2 id="s{number}">{title}</h2>\n{content}</section>\n'
                    for number, (title, content) in enumerate(sections.items()))
-    return _page(metrics["recipe"], f'{_head(explained)}<nav aria-label="Sections">{links}</nav>\n{body}')
+    return _page(known.name, f'{_head(explained)}<nav aria-label="Sections">{links}</nav>\n{body}')
 
 
 def kernels_page(name, shown):
@@ -51,13 +52,15 @@ def _page(title, body):
 
 def _head(explained):
     trained, metrics = explained.trained, explained.trained.metrics
-    facts = {"test accuracy": f"{metrics['test_accuracy']:.4f}", "test examples": f"{metrics['test_examples']:,}",
-             "classes": f"{len(trained.class_names):,}", "weights": f"{trained.model.count_params():,}",
-             f"multiply-adds of one {'token' if trained.vocabulary else 'image'}": f"{total_multiply_adds(trained.model):,}",
-             "epochs": len(explained.history), "seconds": f"{metrics['seconds']:,}", "seed": metrics["seed"]}
+    facts = {"classes": f"{len(trained.class_names):,}", "weights": f"{trained.model.count_params():,}",
+             f"multiply-adds of one {'token' if trained.vocabulary else 'image'}": f"{total_multiply_adds(trained.model):,}"}
+    if "test_accuracy" in metrics:  # was trained here
+        facts = {"test accuracy": f"{metrics['test_accuracy']:.4f}", "test examples": f"{metrics['test_examples']:,}", **facts,
+                 "epochs": len(explained.history) or trained.recipe.epochs, "seconds": f"{metrics['seconds']:,}",
+                 "seed": metrics["seed"]}
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items())
-    origin = f"{metrics['model']} ({spec(metrics['model']).paper}) trained on {metrics['data']}"
-    return f"<h1>{escape(metrics['recipe'])}</h1><p class=\"soft\">{escape(origin)}</p><dl>{cells}</dl>"
+    origin = f"{trained.recipe.model} ({spec(trained.recipe.model).paper}) trained on {trained.recipe.data}"
+    return f"<h1>{escape(trained.name)}</h1><p class=\"soft\">{escape(origin)}</p><dl>{cells}</dl>"
 
 
 def _curves(explained):
@@ -121,18 +124,24 @@ def _sentence(answer):
 
 
 def _ngrams(explained):
-    if not explained.ngrams:
-        return "<p>Left out: this network has no windows of words. TextCNN has.</p>" + "".join(
-            map(_sentence, explained.looked_into))
+    singles = "".join(map(_sentence, explained.looked_into))
+    if not has_windows(explained.trained.model):
+        return f"<p>Left out: this network has no windows of words. TextCNN has.</p>{singles}"
+    whole = _by_class(explained) if explained.ngrams else ""
+    return ("<p>Each filter hands on its best match in a sentence; times the output's weight it is what those words add to "
+            f"the logit of a class.</p>{whole}<h3>In single sentences</h3>"
+            "<p>What all filters that chose the same words added to the logit of the class that was found.</p>"
+            f'<div class="columns">{singles}</div>')
+
+
+def _by_class(explained):
+    """What spoke most for each class anywhere in the examples."""
     tables = [table(("words", "adds"), [(ngram.words or _PADDING, f"{ngram.added:+.3f}") for ngram in found],
                     numbers=(1,)) if found else "<p>Nothing.</p>" for found in explained.ngrams]
     classes = "".join(f"<div><h3>{escape(name)}</h3>{found}</div>"
                       for name, found in zip(explained.trained.class_names, tables, strict=True))
-    return ("<p>Each filter hands on its best match in a sentence; times the output's weight it is what those words add to "
-            f"the logit of a class. The strongest of any filter for each class, among {escape(explained.tested)}:</p>"
-            f'<div class="columns">{classes}</div><h3>In single sentences</h3>'
-            "<p>What all filters that chose the same words added to the logit of the class that was found.</p>"
-            f'<div class="columns">{"".join(map(_sentence, explained.looked_into))}</div>')
+    return (f"<p>The strongest of any filter for each class, among {escape(explained.tested)}:</p>"
+            f'<div class="columns">{classes}</div>')
 
 
 def _filters(explained):

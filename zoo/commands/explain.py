@@ -10,28 +10,34 @@ from zoo.errors import UsageError, UserError
 
 @click.command(epilog=example("zoo explain runs/lenet5-digits", "zoo explain runs/lenet5-digits --image digit.png",
                               "zoo explain runs/textcnn-reviews --text 'a film to forget'",
+                              "zoo explain resnet20-cifar10 --image photo.jpg",
                               "zoo explain --filters photo.jpg --to kernels.html"))
 @click.argument("run", type=click.Path(), required=False)
 @click.option("--image", type=click.Path(), metavar="FILE", help="Look into this image; the first test image by default.")
 @click.option("--text", metavar="SENTENCE", help="Look into this sentence; the first of the test part by default.")
 @click.option("--filters", type=click.Path(), metavar="FILE", help="No RUN, but an image through the classical kernels.")
 @click.option("--to", type=click.Path(), metavar="FILE",
-              help="Where the page goes; RUN/explain.html by default, or filters.html with --filters.")
+              help="Where the page goes; RUN/explain.html by default, NAME.html, or filters.html with --filters.")
 @data_dir_option
 @json_option
 def explain(run, image, text, filters, to, data_dir, as_json):
-    """Write one HTML page of what the trained network of RUN has learnt: curves, errors, filters, maps, heat, n-grams."""
+    """Write one HTML page of what the trained network of RUN has learnt: curves, errors, filters, maps, heat, n-grams.
+
+    RUN may be a network that comes with the zoo, too, or resnet50_keras-imagenet and the like, with an --image or a --text.
+    """
     if (run is None) == (filters is None):
         raise UsageError("Expected either a RUN, as in `zoo explain runs/lenet5-digits`, or --filters IMAGE.")
     if filters is not None and (image is not None or text is not None):
         raise UsageError("--filters FILE stands alone: --image and --text are for a RUN.")
-    to = Path(to or (f"{run}/explain.html" if run else "filters.html"))
     with quiet_import():
         from training import explain as work
         from training import explain_kernels, explain_page
+        from training.evaluate import is_run
         from training.run_dir import results, write
-    if run:
+    if run and is_run(run):
         results(run)  # a missing run is told before a missing folder in it
+        to = to or f"{run}/explain.html"
+    to = Path(to or (f"{run}.html" if run else "filters.html"))
     refuse_unwritable(to)
     if run:
         explained = work.explain(run, image, text, data_dir)
