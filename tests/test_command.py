@@ -13,6 +13,7 @@ from PIL import Image
 
 import zoo
 from tests.conftest import ROOT
+from training import recipes
 from zoo import catalog
 from zoo.__main__ import cli, main
 from zoo.console import INTERRUPTED
@@ -51,7 +52,7 @@ def test_list_sorts_and_leaves_out_the_large(zoo_command):
                                            (["lenet"], 44_426), (["lenet_cassava"], 2_365_581)])
 def test_info_counts_the_weights(zoo_command, args, weights):
     answer = zoo_command("info", *args)
-    assert f"{weights:,} weights" in answer.stdout and not answer.stderr
+    assert f"{weights:,} weights" in answer.stdout and "\n--set: input_shape=(" in answer.stdout and not answer.stderr
     assert answer.stdout.splitlines()[3].split() == ["layer", "type", "maps", "size", "kernel", "stride", "activation",
                                                      "weights", "multiply-adds"]
 
@@ -68,7 +69,25 @@ def test_every_command_has_help_with_an_example(zoo_command, name):
     assert "Example:" in help_text and f"zoo {name}".strip() in help_text
 
 
+def test_a_recipe_tells_its_settings_and_a_pattern_some_recipes(capsys):
+    assert main(["recipes", "resnet20-cifar10"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["optimizer", "muon", "adam"] in lines and ["momentum", "0.9"] in lines and ["epochs", "40", "10"] in lines
+    assert main(["recipes", "LeNet*", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {row["recipe"] for row in told} == {name for name in recipes.RECIPES if name.startswith("lenet")}
+    assert recipes.Recipe(**told[0]["settings"]).to_json() == recipes.RECIPES[told[0]["recipe"]].to_json()
+
+
+@pytest.mark.parametrize("name", ["lenet5", "resnet20", "mobilenet_v1", "textcnn_static"])
+def test_the_arguments_to_set_are_told(name):
+    described = catalog.describe(name, ["classes=7"])
+    ours = zoo.build(name, **described["arguments"])
+    assert ours.output.shape == (None, 7) and ours.count_params() == described["weights"]
+
+
 MISTAKES = [
+    (["recipes", "lenet6-mnist"], 2, "Unknown recipe 'lenet6-mnist'. Did you mean 'lenet-mnist'?"),
     (["trian"], 2, "Unknown command 'trian'. Did you mean 'train'?"),
     (["train", "nosuch"], 2, "Unknown recipe 'nosuch'. Known: "),
     (["train", "lenet-mnits"], 2, "Did you mean 'lenet-mnist'?"),

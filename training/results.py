@@ -3,14 +3,15 @@
 `python -m training.results RUN...` records finished runs there, one a seed, and writes the README's table anew.
 """
 import dataclasses
+import fnmatch
 import json
 import statistics
 import sys
 from pathlib import Path
 
 from training import run_dir
-from training.recipes import RECIPES, read
-from zoo.errors import UserError
+from training.recipes import RECIPES, Recipe, read
+from zoo.errors import UserError, unknown
 
 FOLDER = Path(__file__).with_name("results")
 README = Path(__file__).parents[1] / "README.md"
@@ -32,14 +33,36 @@ PUBLISHED = {  # what the course document or the paper reports for the same netw
 }
 
 
-def rows():
-    """Return a dict for each recipe: recipe, model, data, published score, and accuracy, seeds, seconds where it was run."""
-    return [_row(recipe) for recipe in RECIPES.values()]
+def rows(pattern="*"):
+    """Return a dict for each recipe whose name matches a shell pattern, such as "lenet*", in whatever case.
+
+    They hold recipe, model, data, published score, settings, all fields of the recipe; and accuracy, seeds, seconds where it
+    was run.
+
+    Raises:
+        zoo.errors.UsageError: if there is none.
+    """
+    found = [_row(recipe) for name, recipe in RECIPES.items() if fnmatch.fnmatchcase(name.lower(), pattern.lower())]
+    if not found:
+        raise unknown("recipe", pattern, RECIPES)
+    return found
+
+
+def settings(row):
+    """Return (field, value, value by default where that is another) of a row's recipe, as texts, but its name and network."""
+    plain = dataclasses.asdict(Recipe("", "", ""))
+    return [(field, _shown(value), "" if value == plain[field] else _shown(plain[field]))
+            for field, value in row["settings"].items() if field not in ("name", "model", "data")]
+
+
+def _shown(value):
+    return str(value) if value != "" else "-"
 
 
 def _row(recipe):
     row = {"recipe": recipe.name, "model": recipe.model, "data": recipe.data, "accuracy": "-", "seeds": "-",
-           "seconds": "-", "published": PUBLISHED.get(recipe.name, "-"), "machine": "-", "commit": "-"}
+           "seconds": "-", "published": PUBLISHED.get(recipe.name, "-"), "machine": "-", "commit": "-",
+           "settings": json.loads(recipe.to_json())}
     file = FOLDER / f"{recipe.name}.json"
     if file.exists():
         runs = json.loads(file.read_text())["runs"]

@@ -51,7 +51,7 @@ def cost(entry):
 
 
 def describe(name, settings=()):
-    """Return what `zoo info` shows of a network: its counts, paper, summary and layer table, as a dict.
+    """Return what `zoo info` shows of a network: its counts, paper, summary, arguments and layer table, as a dict.
 
     Args:
         name: a name of the zoo, or `package.module:model`.
@@ -60,8 +60,10 @@ def describe(name, settings=()):
     import zoo
     from zoo.layer_table import layer_table
     from zoo.settings import builder_args
-    model = zoo.build(name, **builder_args(name, settings))
-    return {**_entry(zoo.spec(name), model), "layers": [dataclasses.asdict(row) for row in layer_table(model)]}
+    spec, given = zoo.spec(name), builder_args(name, settings)
+    model = zoo.build(name, **given)
+    return {**_entry(spec, model), "arguments": {**spec.defaults, **given},
+            "layers": [dataclasses.asdict(row) for row in layer_table(model)]}
 
 
 def entries():

@@ -33,7 +33,7 @@ def info(model, settings, as_json):
         from zoo import catalog
     described = catalog.describe(model, settings)
     if as_json:
-        click.echo(json.dumps(described, indent=2))
+        click.echo(json.dumps(described, indent=2, default=str))  # a builder of your own may take anything
         return
     click.echo(f"{described['name']}  {described['paper']}\n{described['summary']}\n")
     table(("layer", "type", "maps", "size", "kernel", "stride", "activation", "weights", "multiply-adds"),
@@ -41,18 +41,23 @@ def info(model, settings, as_json):
           right=(2, 7, 8))
     click.echo(f"\n{described['weights']:,} weights, {described['trainable']:,} of them trainable; "
                f"multiply-adds: {catalog.cost(described)}.")
+    click.echo(f"--set: {', '.join(f'{name}={value}' for name, value in described['arguments'].items())}")
     click.echo("(softmax): the network answers logits; softmax is in the loss and in the export.")
 
 
-@click.command(epilog=example("zoo recipes"))
+@click.command(epilog=example("zoo recipes", "zoo recipes 'lenet*'", "zoo recipes lenet5-mnist"))
+@click.argument("pattern", default="*")
 @json_option
-def recipes(as_json):
-    """List the recipes with the results measured for them."""
+def recipes(pattern, as_json):
+    """List the recipes whose name matches PATTERN with the results measured for them; of a single one the settings too."""
     from training import results
-    rows = results.rows()
+    rows = results.rows(pattern)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
     columns = ("recipe", "model", "data", "accuracy", "seeds", "seconds", "published")
     table(("recipe", "network", "data", "test accuracy", "seeds", "seconds", "published"),
           [[row[column] for column in columns] for row in rows])
+    if len(rows) == 1:
+        click.echo()
+        table(("setting", "value", "by default"), results.settings(rows[0]))
