@@ -1,6 +1,7 @@
 """Labels for files: from runs and exports of every format, into tables, and what goes wrong with them."""
 import csv
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -67,3 +68,26 @@ def test_other_formats_label_files_too(finished_run, test_images, tmp_path, file
     (tmp_path / "model" / file).write_bytes((tmp_path / "model" / file).read_bytes()[:3_000])
     with pytest.raises(UserError, match=f"^Cannot open .*/{file}, is it damaged"):
         predict.predict(tmp_path / "model" / file, [tmp_path / "digit.png"])
+
+
+def test_the_likeliest_classes_are_told_by_every_kind_of_network(exported, finished_run, test_images, tmp_path, zoo_command):
+    (tmp_path / "digit.png").write_bytes(tf.io.encode_png(test_images[0]).numpy())
+    (tmp_path / "bad.png").write_text("not a picture")
+    files = [tmp_path / "digit.png", tmp_path / "bad.png"]
+    (first,), whole = predict.predict(finished_run, files[:1]), predict.predict(finished_run, files[:1], top=20)
+    assert [answer["rank"] for answer in whole] == list(range(1, 11)) and {**first, "rank": 1} == whole[0]
+    assert sum(answer["probability"] for answer in whole) == pytest.approx(1)
+    assert sorted(answer["label"] for answer in whole) == [str(digit) for digit in range(10)]
+    said = zoo_command("predict", exported[0], *files, "--top", "3", "--csv", "labels.csv")
+    rows = list(csv.DictReader((tmp_path / "labels.csv").read_text().splitlines()))
+    assert [(row["rank"], row["label"]) for row in rows] == [
+        *((str(answer["rank"]), answer["label"]) for answer in whole[:3]), ("", "")]
+    assert said.stdout == "1 answers are in labels.csv\n" and "1 of 2 files could not be labelled" in said.stderr
+
+
+def test_an_export_that_does_not_name_its_classes_tells_the_likeliest(exported, test_images, tmp_path):
+    shutil.copytree(exported[0], tmp_path / "model", ignore=shutil.ignore_patterns("card.json"))
+    (tmp_path / "digit.png").write_bytes(tf.io.encode_png(test_images[0]).numpy())
+    assert predict.predict(tmp_path / "model", [tmp_path / "digit.png"])[0]["label"]
+    with pytest.raises(UserError, match="model has no model card, assets/card.json, that names its classes"):
+        predict.predict(tmp_path / "model", [tmp_path / "digit.png"], top=2)

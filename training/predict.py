@@ -17,10 +17,10 @@ from training.vocabulary import Vocabulary
 from zoo.errors import UserError
 
 _BATCH = 64
-_COLUMNS = ("file", "line", "label", "class_id", "probability", "error")
+_COLUMNS = ("file", "line", "rank", "label", "class_id", "probability", "error")
 
 
-def predict(model, files, count=lambda done, whole: None):
+def predict(model, files, count=lambda done, whole: None, top=1):
     """Return a label for each image file, or, of a text network, for each line of the text files.
 
     Args:
@@ -29,45 +29,54 @@ def predict(model, files, count=lambda done, whole: None):
         files: paths of JPEG, PNG, GIF, BMP or WebP files of any size; for a text network, of UTF-8 text files with a
             sentence a line. A folder stands for all such files in it and below, by their suffix.
         count: is told (done, in all) files or sentences.
+        top: how many of the likeliest classes to tell.
 
     Returns:
-        A list of dicts: file, label, class_id, probability (of that label, 0 to 1) and, for text, line (from 1). A file that
-        is no image has no label but an error.
+        A list of dicts: file, label, class_id, probability (of that label, 0 to 1) and, for text, line (from 1). With `top`
+        over 1 there are so many for each file or line, the likeliest first, with their rank, from 1. A file that is no image
+        has no label but an error.
 
     Raises:
         zoo.errors.UserError: if `model` is none of these, a file cannot be read or is no text, or no file is an image; the
-            file is named.
+            file is named. If `top` is over 1 and an export that is not ours does not say what its classes are called.
     """
-    ask, is_text = _asking(Path(model))
+    ask, is_text, class_names = _asking(Path(model))
+    if top > 1 and not class_names:
+        raise UserError(f"{model} has no model card, assets/card.json, that names its classes: only one can be told.")
     files = _expanded(files, {".txt"} if is_text else SUFFIXES)
     questions = [question for file in files for question in (_lines(file) if is_text else [({"file": str(file)}, file)])]
     answers = []
     for first in range(0, len(questions), _BATCH):
         chunk = questions[first:first + _BATCH]
-        answers += _answered(ask, chunk if is_text else [(place, _bytes(file)) for place, file in chunk])
-        count(len(answers), len(questions))
+        chunk = chunk if is_text else [(place, _bytes(file)) for place, file in chunk]
+        answers += _answered(ask, chunk, top, class_names)
+        count(first + len(chunk), len(questions))
     bad = [answer for answer in answers if "error" in answer]
     if bad and len(bad) == len(answers):
         raise UserError(f"{bad[0]['file']} is {bad[0]['error']}.")
     return answers
 
 
-def _answered(ask, chunk):
+def _answered(ask, chunk, top, class_names):
     probabilities, labels = ask([data for _, data in chunk])
-    return [{**place, "label": label, "class_id": int(np.argmax(row)), "probability": float(np.max(row))}
-            if label is not None else {**place, "error": BAD_IMAGE}
-            for (place, _), label, row in zip(chunk, labels, probabilities, strict=True)]
+    answers = []
+    for (place, _), label, row in zip(chunk, labels, probabilities, strict=True):
+        best = np.argsort(-row, kind="stable")[:top]
+        answers += [{**place, **({"rank": rank} if top > 1 else {}), "label": label if rank == 1 else class_names[i],
+                     "class_id": int(i), "probability": float(row[i])} for rank, i in enumerate(best, 1)
+                    ] if label is not None else [{**place, "error": BAD_IMAGE}]
+    return answers
 
 
 def write_csv(path, answers):
-    """Write the answers as a CSV table; the column line is there for text, error where a file is no image.
+    """Write the answers as a CSV table; of its columns line is there for text, rank for several classes, error for bad files.
 
     Raises:
         zoo.errors.UserError: if it cannot be written.
     """
     table = io.StringIO()
     columns = [column for column in _COLUMNS
-               if column not in ("line", "error") or any(column in answer for answer in answers)]
+               if column not in ("line", "rank", "error") or any(column in answer for answer in answers)]
     writer = csv.DictWriter(table, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(answers)
@@ -111,7 +120,7 @@ def _lines(file):
 
 
 def _asking(path):
-    """A function from a list of bytes, or of sentences, to (probabilities, labels), and whether it takes sentences."""
+    """A function from a list of bytes, or of sentences, to (probabilities, labels); whether it takes sentences; its classes."""
     if path.suffix in (".tflite", ".onnx") and path.is_file():
         return _converted(path)
     if (path / "saved_model.pb").exists():
@@ -133,21 +142,26 @@ def _saved_model(path):
                 errors = found.get("error", [b""] * len(data))
                 return found["probabilities"], [None if error else label.decode()
                                                 for label, error in zip(found["label"], errors, strict=True)]
-            return answers, takes == "text"
+            return answers, takes == "text", _card(path).get("class_names")
     raise UserError(f"{path} takes neither image files nor text: its signatures are {', '.join(signatures)}.")
 
 
 def _converted(path):
-    card = path.parent / "assets/card.json"
-    if not card.is_file():
-        raise UserError(f"{path} cannot be used by itself: its model card, {card}, is missing.")
-    card = json.loads(card.read_text(encoding="utf-8"))
+    card = _card(path.parent)
+    if not card:
+        raise UserError(f"{path} cannot be used by itself: its model card, {path.parent / 'assets/card.json'}, is missing.")
     ask = _loaded(path)["serving_default"].ask
     vocabulary, given = None, card["input"]
     if given["kind"] == "text":
         vocabulary = Vocabulary.parse((path.parent / "vocab.txt").read_text(encoding="utf-8"))
     return _labelled(lambda inputs: ask(inputs)["probabilities"], card["class_names"], vocabulary, given.get("max_tokens"),
                      given.get("shape"), given.get("resize"))
+
+
+def _card(folder):
+    """The model card of an export; {} of one that is not ours."""
+    file = folder / "assets/card.json"
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
 def _loaded(path):
@@ -166,7 +180,7 @@ def _labelled(probabilities, class_names, vocabulary, max_tokens, shape, resize)
         def from_text(data):
             found = probabilities(vocabulary.encode(data, max_tokens))
             return found, [class_names[i] for i in found.argmax(axis=1)]
-        return from_text, True
+        return from_text, True, class_names
     fitted = tf.function(lambda data: fit_to(decode(data)[None], tuple(shape), resize)[0],
                          input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
 
@@ -175,7 +189,7 @@ def _labelled(probabilities, class_names, vocabulary, max_tokens, shape, resize)
         found = probabilities(np.stack([np.zeros(shape, "float32") if image is None else image for image in images]))
         return found, [None if image is None else class_names[i]
                        for i, image in zip(found.argmax(axis=1), images, strict=True)]
-    return from_files, False
+    return from_files, False, class_names
 
 
 def _image(fitted, data):

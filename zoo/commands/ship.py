@@ -12,12 +12,13 @@ from zoo.errors import UserError
 @click.argument("model", type=click.Path(), metavar="RUN|EXPORT|NAME")
 @click.argument("files", nargs=-1, required=True, type=click.Path())
 @click.option("--csv", "csv_file", type=click.Path(), metavar="FILE", help="Write the answers to a CSV file.")
+@click.option("--top", type=click.IntRange(min=1), default=1, metavar="N", help="Tell the N likeliest classes of each.")
 @json_option
-def predict(model, files, csv_file, as_json):
+def predict(model, files, csv_file, top, as_json):
     """Label image FILES (JPEG, PNG, GIF, BMP, WebP), or each line of text FILES, or folders of them, with a trained network.
 
-    EXPORT is an exported directory or a .tflite or .onnx file in one; NAME is a shipped model, such as lenet5-digits. What is
-    no image is told, and the exit code is then 1.
+    EXPORT is an exported directory or a .tflite or .onnx file in one; NAME is a shipped model, such as lenet5-digits,
+    or one with ImageNet's weights, such as resnet50_keras-imagenet. What is no image is told, and the exit code is then 1.
     """
     if csv_file:
         refuse_unwritable(csv_file)
@@ -25,20 +26,21 @@ def predict(model, files, csv_file, as_json):
         from training import predict as work
         from training.progress import counter
     with counter("files", quiet=as_json) as count:
-        answers = work.predict(model, files, count)
+        answers = work.predict(model, files, count, top)
     bad = [answer["file"] for answer in answers if "error" in answer]
+    asked = sum(answer.get("rank", 1) == 1 for answer in answers)
     if csv_file:
         work.write_csv(csv_file, answers)
     if as_json:
         click.echo(json.dumps(answers, indent=2))
     elif csv_file:
-        click.echo(f"{len(answers) - len(bad):,} answers are in {csv_file}")
+        click.echo(f"{asked - len(bad):,} answers are in {csv_file}")
     else:
         table(("file", "label", "probability"),
               [(f"{a['file']}, line {a['line']}" if "line" in a else a["file"], a.get("label", "-"),
                 f"{a['probability']:.4f}" if "probability" in a else a["error"]) for a in answers])
     if bad:
-        raise UserError(f"{len(bad):,} of {len(answers):,} files could not be labelled; the first is {bad[0]}.")
+        raise UserError(f"{len(bad):,} of {asked:,} files could not be labelled; the first is {bad[0]}.")
 
 
 @click.command(epilog=example("zoo export runs/lenet5-digits", "zoo export runs/lenet5-digits --to /models/digits/1",
@@ -54,7 +56,7 @@ def predict(model, files, csv_file, as_json):
 def export(run, to, force, formats, report, data_dir, as_json):
     """Write the trained network of RUN as a SavedModel, or in other formats, and check each in a process of its own.
 
-    NAME is a shipped model, such as lenet5-digits.
+    NAME is a shipped model, such as lenet5-digits, or one with ImageNet's weights, such as resnet50_keras-imagenet.
     """
     with quiet_import():
         from training import deploy
