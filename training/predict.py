@@ -120,7 +120,7 @@ def _lines(file):
 
 
 def _asking(path):
-    """A function from a list of bytes, or of sentences, to (probabilities, labels); whether it takes sentences; its classes."""
+    """A function from bytes, or sentences, to (probabilities, labels); whether it takes sentences; its classes."""
     if path.suffix in (".tflite", ".onnx") and path.is_file():
         return _converted(path)
     if (path / "saved_model.pb").exists():
