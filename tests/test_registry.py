@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import zoo
-from zoo import catalog
+from zoo import catalog, shipped
 from zoo.errors import UsageError
 from zoo.layer_table import total_multiply_adds
 from zoo.settings import builder_args
+from zoo.weights import ORIGINS
 
 
 def test_the_nearest_name_is_given():
@@ -171,6 +172,8 @@ def test_models_json_says_what_the_networks_are():
         if entry["weights"] < 3e6:
             assert catalog._entry(zoo.spec(entry["name"]), zoo.build(entry["name"])) == entry
     assert [entry["name"] for entry in catalog.matching("*")] == zoo.names()
+    assert {name for entry in catalog.matching() for name in entry["trained"]} == {
+        *shipped.names(), *(f"{name}-imagenet" for name in ORIGINS)}
 
 
 def test_an_unknown_stage_is_named():

@@ -120,8 +120,9 @@ def _origin(card):
     data, metrics = f"{card['data']['name']} (licence: {card['data']['licence']})", card["metrics"]
     if not metrics:
         return f"Weights of keras.applications, from {data}. How good they are was not measured here."
+    start = card["recipe"]["model_args"].get("weights")
     return f"""Trained on {data} by the recipe {card['recipe']['name']}, {card['recipe']['epochs']} epochs, seed \
-{metrics['seed']}.
+{metrics['seed']}{f', from the weights of {start}' if start else ''}.
 Test accuracy {metrics['test_accuracy']:.4f} on {metrics['test_examples']:,} examples that it was not trained on."""
 
 

@@ -38,9 +38,9 @@ def matching(pattern="*", max_params=None, sort="name"):
 
 
 def cells(entry):
-    """Return what a table shows of an entry: name, weights, multiply-adds, input and paper, as texts."""
+    """Return what a table shows of an entry: name, weights, multiply-adds, input, paper and trained networks, as texts."""
     size = "tokens" if entry["input_shape"] == [None] else "x".join(map(str, entry["input_shape"]))
-    return entry["name"], f"{entry['weights']:,}", cost(entry), size, entry["paper"]
+    return entry["name"], f"{entry['weights']:,}", cost(entry), size, entry["paper"], ", ".join(entry["trained"]) or "-"
 
 
 def cost(entry):
@@ -78,13 +78,21 @@ def _entry(spec, model):
     summary = (inspect.getdoc(spec.builder) or "").split("\n")[0]
     return {"name": spec.name, "weights": model.count_params(), "trainable": trainable,
             "flops": total_multiply_adds(model), "input_shape": list(model.input.shape[1:]),
-            "paper": spec.paper, "summary": summary}
+            "paper": spec.paper, "summary": summary, "trained": _trained(spec.name)}
+
+
+def _trained(name):
+    """What `zoo.load` takes of the network `name`."""
+    from zoo import imagenet, shipped
+    from zoo.weights import ORIGINS
+    return [f"{name}{imagenet.SUFFIX}"] * (name in ORIGINS) + [
+        trained for trained in shipped.names() if shipped.card(trained)["architecture"] == name]
 
 
 def readme(text):
     """Return the README `text` with the table of networks brought up to date."""
-    rows = [("network", "weights", "multiply-adds", "input", "source"), ["---", "---:", "---:", "---", "---"],
-            *map(cells, matching())]
+    head, aligned = ("network", "weights", "multiply-adds", "input", "source", "trained"), ("---", "---:", "---:", *["---"] * 3)
+    rows = [head, aligned, *map(cells, matching())]
     table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
     (before, _, rest), after = text.partition(_MARKS[0]), text.partition(_MARKS[1])[2]
     return before + _MARKS[0] + table + _MARKS[1] + after if rest else text

@@ -12,14 +12,14 @@ from zoo.console import example, json_option, quiet_import, table
 @click.option("--sort", type=click.Choice(["name", "params", "flops"]), default="name", help="The order of the list.")
 @json_option
 def list_models(pattern, max_params, sort, as_json):
-    """List the networks whose name matches PATTERN, with weights, multiply-adds, input and paper."""
+    """List the networks whose name matches PATTERN, with weights, multiply-adds, input, paper and what there is trained."""
     from zoo import catalog
     models = catalog.matching(pattern, max_params, sort)
     if as_json:
         click.echo(json.dumps(models, indent=2))
         return
-    table(("name", "weights", "FLOPs", "input", "paper"), map(catalog.cells, models), right=(1, 2))
-    click.echo("FLOPs: multiply-adds of one forward pass, as papers count them.")
+    table(("name", "weights", "FLOPs", "input", "paper", "trained"), map(catalog.cells, models), right=(1, 2))
+    click.echo("FLOPs: multiply-adds of one forward pass, as papers count them. trained: for predict, explain, export.")
 
 
 @click.command(epilog=example("zoo info lenet5", "zoo info lenet5 --set classes=2"))
