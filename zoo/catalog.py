@@ -91,8 +91,8 @@ def _trained(name):
 
 def readme(text):
     """Return the README `text` with the table of networks brought up to date."""
-    head, aligned = ("network", "weights", "multiply-adds", "input", "source", "trained"), ("---", "---:", "---:", *["---"] * 3)
-    rows = [head, aligned, *map(cells, matching())]
+    head = ("network", "weights", "multiply-adds", "input", "source", "trained")
+    rows = [head, ("---", "---:", "---:", "---", "---", "---"), *map(cells, matching())]
     table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
     (before, _, rest), after = text.partition(_MARKS[0]), text.partition(_MARKS[1])[2]
     return before + _MARKS[0] + table + _MARKS[1] + after if rest else text
