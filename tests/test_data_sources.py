@@ -173,3 +173,14 @@ def test_a_file_of_no_arrays_is_not_taken_for_a_pickle(tmp_path):
     (tmp_path / "set.npz").write_bytes(b"PK, but no archive")
     with pytest.raises(UserError, match="Cannot read .*set.npz as .npz: File is not a zip file."):
         data.load(str(tmp_path / "set.npz"), (6, 6, 1))
+
+
+def test_arrays_may_name_their_classes(tmp_path):
+    images, labels = np.arange(40 * 36, dtype="uint8").reshape(40, 6, 6), np.arange(40) % 2
+    for names, found in ((("cat", "dog"), ["cat", "dog"]), (("cat", "dog", "owl"), ["cat", "dog", "owl"])):
+        np.savez(tmp_path / "set.npz", images=images, labels=labels, class_names=names)
+        assert data.load(str(tmp_path / "set.npz"), (6, 6, 1)).class_names == found
+    for names in (["cat"], ["cat", "cat"]):
+        np.savez(tmp_path / "set.npz", images=images, labels=labels, class_names=names)
+        with pytest.raises(UserError, match=f"at least 2 names, each another. Received: {', '.join(names)}."):
+            data.load(str(tmp_path / "set.npz"), (6, 6, 1))

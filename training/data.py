@@ -99,7 +99,7 @@ def _digits(reader):
 
 def _npz(path, reader):
     parts = {split: _from_arrays(images, labels, reader, path) for split, (images, labels) in sources.arrays(path).items()}
-    return parts, [str(n) for n in range(1 + max(part.classes.max() for part in parts.values()))]
+    return parts, sources.array_names(path, 1 + max(part.classes.max() for part in parts.values()))
 
 
 def _from_arrays(images, labels, reader, name):

@@ -64,8 +64,8 @@ def arrays(path, check=True):
 
     Args:
         path: of a file with x_train and y_train, and, if it has them, x_val, y_val, x_test and y_test; or with images and
-            labels; or with x_test and y_test alone. Images are (n, height, width) or (n, height, width, 1 or 3) in [0, 255];
-            labels integers of shape (n,).
+            labels; or with x_test and y_test alone; class_names, if it has them, are for `array_names`. Images are
+            (n, height, width) or (n, height, width, 1 or 3) in [0, 255]; labels integers of shape (n,).
         check: whether to refuse other arrays; if not, they are returned as they are.
 
     Returns:
@@ -93,6 +93,21 @@ def arrays(path, check=True):
     if not parts.keys() & {"train", "test"}:
         raise UserError(f"{path} needs the arrays x_train and y_train, or images and labels. It has: {', '.join(held)}.")
     return parts
+
+
+def array_names(path, count):
+    """Return what the `count` classes of a .npz file are called: its array class_names, or their numbers.
+
+    Raises:
+        zoo.errors.UserError: if these are fewer, or two are the same.
+    """
+    with np.load(path, allow_pickle=False) as file:
+        names = [str(name) for name in file["class_names"].ravel()] if "class_names" in file.files else None
+    if names is None:
+        return [str(number) for number in range(count)]
+    if len(names) < count or len(set(names)) < len(names):
+        raise UserError(f"class_names in {path} must be at least {count} names, each another. Received: {', '.join(names)}.")
+    return names
 
 
 def _checked(path, x_name, x, y_name, y):

@@ -62,7 +62,7 @@ def describe(name, settings=()):
     from zoo.settings import builder_args
     spec, given = zoo.spec(name), builder_args(name, settings)
     model = zoo.build(name, **given)
-    return {**_entry(spec, model), "arguments": {**spec.defaults, **given},
+    return {**_entry(spec, model), "arguments": {"weights": None, **spec.defaults, **given},
             "layers": [dataclasses.asdict(row) for row in layer_table(model)]}
 
 
