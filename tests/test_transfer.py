@@ -56,6 +56,14 @@ def test_other_classes_start_afresh_on_the_same_features():
     assert not ours.get_layer("logits").bias.numpy().any() and source.get_layer("logits").bias.numpy().any()
 
 
+def test_a_new_head_on_an_old_body_moves_in_with_the_bodys_preparation_of_pixels():
+    body, x = zoo.features(zoo.load("resnet20-cifar10"), ["stage3"]), images((32, 32, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(body(body.input)["stage3"])
+    source = keras.Model(body.input, keras.layers.Dense(4)(pooled))
+    ours = zoo.build("resnet20", weights=source, classes=4)
+    np.testing.assert_allclose(logits(ours, x), logits(source, x), rtol=1e-5, atol=1e-5)
+
+
 def test_a_grey_image_is_taken_as_one_of_three_equal_channels():
     source, x = zoo.load("resnet20-cifar10"), images((32, 32, 1))
     ours = zoo.build("resnet20", weights=source, input_shape=(32, 32, 1))

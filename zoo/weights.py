@@ -51,7 +51,6 @@ ORIGINS = {
     "mobilenet_v1": ("MobileNet", TF),
     "mobilenet_v2": ("MobileNetV2", TF),
 }
-_RESCALE = "rescale"  # the layer of `zoo.blocks.image_input`
 ALPHAS = {"mobilenet_v1": (0.25, 0.5, 0.75, 1.0), "mobilenet_v2": (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)}  # that were published
 
 
@@ -73,7 +72,7 @@ def pretrained(spec, weights, overrides):
         zoo.errors.UserError: if they cannot be downloaded or read.
     """
     weights = source(weights)
-    theirs = weights == "imagenet" or (spec.name in ORIGINS and not _own(weights))
+    theirs = weights == "imagenet" or (spec.name in ORIGINS and not _rescaling(weights))
     model = _published_in(spec, weights, overrides) if theirs else _moved_in(spec, weights, overrides)
     model.name = spec.name
     return model
@@ -108,17 +107,21 @@ def source(weights):
 
 def pixels(model):
     """Return the builder's mean and std that make the first layer of `model`, a dict; {} if it is no image network of ours."""
-    if not _own(model):
+    layer = _rescaling(model)
+    if not layer:
         return {}
-    layer = model.get_layer(_RESCALE)
     size = layer.output.shape[-1:]
     scale, offset = (np.broadcast_to(np.asarray(value, "float64"), size) for value in (layer.scale, layer.offset))
     return {"mean": (-offset / (255 * scale)).tolist(), "std": (1 / (255 * scale)).tolist()}
 
 
-def _own(model):
-    """Whether `model` is an image network of the zoo, which takes plain pixels."""
-    return any(layer.name == _RESCALE for layer in model.layers)
+def _rescaling(model):
+    """The layer that prepares pixels in a network of the zoo, or in one around it; None in any other."""
+    for layer in model.layers:
+        found = _rescaling(layer) if isinstance(layer, keras.Model) else layer.name == "rescale" and layer
+        if found:
+            return found
+    return None
 
 
 def _moved_in(spec, network, overrides):
