@@ -133,6 +133,18 @@ def test_a_training_outlives_what_it_started_from(finished_run, tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(first, build().get_weights(), strict=True))
 
 
+def test_a_run_does_not_go_on_from_other_weights(finished_run, tmp_path):
+    source = shutil.copytree(finished_run, tmp_path / "source")
+    recipe = recipes.override(recipes.recipe("lenet5-digits"), [f"weights={source}", "epochs=1"])
+    begun = train(recipe, tmp_path / "run", log=False)["weights_fingerprint"]
+    (tmp_path / "run/metrics.json").unlink()
+    assert train(recipe, tmp_path / "run", log=False)["weights_fingerprint"] == begun
+    (tmp_path / "run/metrics.json").unlink()
+    zoo.build("lenet5").save(source / "model.keras")
+    with pytest.raises(UserError, match=f"was begun with weights fingerprint {begun}, and now it is "):
+        train(recipe, tmp_path / "run", log=False)
+
+
 def test_what_was_started_from_weights_ships_without_them(tmp_path):
     """With their preparation of pixels, which no argument of its recipe tells."""
     settings = ["weights=resnet20-cifar10", "epochs=1", "limit=64", "learning_rate=0"]

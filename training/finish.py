@@ -1,5 +1,6 @@
 """What a finished training leaves in its run directory, and where and on what it ran."""
 import csv
+import hashlib
 import io
 import json
 import os
@@ -19,9 +20,11 @@ from training.checkpoint import packed
 from training.run_dir import read_json, write
 from training.store import fingerprint
 from zoo.errors import UserError
+from zoo.weights import pixels
 
 _EXAMPLES = 32     # test examples that a run keeps, to check its exports with
-_FIXED = ("data_fingerprint", "examples", "precision", "deterministic", "strategy")  # what a run cannot change half-way
+# What a run cannot change half-way.
+_FIXED = ("data_fingerprint", "weights_fingerprint", "examples", "precision", "deterministic", "strategy")
 
 
 def finish(model, dataset, recipe, run, state):
@@ -71,6 +74,14 @@ def manifest(recipe, dataset, **flags):
         "versions": {name: version(name) for name in ("classic-zoo", "tensorflow", "keras", "numpy")},
         "python": platform.python_version(), "commit": _commit(),
     }
+
+
+def weights_fingerprint(model):
+    """Return a hash of all variables of `model`, and of how it prepares its pixels, as 32 hexadecimal digits."""
+    digest = hashlib.blake2b(repr(pixels(model)).encode(), digest_size=16)
+    for variable in model.variables:
+        digest.update(keras.ops.convert_to_numpy(variable).tobytes())
+    return digest.hexdigest()
 
 
 def keep_manifest(run, made, say):

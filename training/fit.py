@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from training import distribute, pipeline, precision
 from training.checkpoint import Checkpoint
-from training.finish import finish, keep_manifest, manifest
+from training.finish import finish, keep_manifest, manifest, weights_fingerprint
 from training.freeze import freeze
 from training.prepare import compile_model, for_heads, prepare, refuse_too_large
 from training.progress import Report
@@ -54,6 +54,8 @@ def train(recipe, run, data_dir=None, log=True, strategy="none", deterministic=F
             if chief:
                 write(run / "recipe.json", recipe.to_json())  # first: it makes a directory a run's
                 flags = {"precision": policy, "strategy": strategy, "deterministic": deterministic}
+                if recipe.model_args.get("weights") is not None:  # the recipe says only where they are from
+                    flags["weights_fingerprint"] = weights_fingerprint(model)
                 keep_manifest(run, manifest(recipe, dataset, **flags), say)
             state = _fit(model, dataset, recipe, run, steps, log, chief)
             return finish(build(), dataset, recipe, run, state) if chief else None
