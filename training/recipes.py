@@ -80,11 +80,14 @@ RECIPES = {recipe.name: recipe for recipe in (
     _seed_adam("conv_only_128_cifar", "cifar10", 1e-5, _HALVES),
     *(_cifar(model, label_smoothing=0.1) for model in ("resnet20", "resnet32", "resnet44", "resnet56", "resnet110")),
     *(_cifar(model, batch=64) for model in ("densenet40_k12", "densenet_bc100_k12")),
-    # Photographs of leaves
+    # Photographs: of leaves, and of hands that sign digits (Mavi 2020)
     Recipe("lenet-cassava", "lenet_cassava", "cassava", epochs=30, batch=64, augment=_AFFINE),
     Recipe("resnet50-cassava", "resnet50_keras", "cassava", {"weights": "imagenet"}, resize="crop", epochs=12, batch=32,
            optimizer="adamw", learning_rate=3e-4, weight_decay=0.05, label_smoothing=0.1, frozen=["all"], thaw=2,
            augment={"flip": True, "rotate": 15, "zoom": 0.2}),
+    Recipe("resnet20-sign_digits", "resnet20", "sign-digits", {"weights": "resnet20-cifar10"}, epochs=12, batch=32,
+           optimizer="adamw", learning_rate=3e-3, weight_decay=0.05, label_smoothing=0.1,
+           augment={"shift": 3, "rotate": 15, "zoom": 0.1}),
     # Sentences
     _text("textcnn-mr", "mr.csv", epochs=3),  # with --folds 10, as the paper scores it
     _text("textcnn-uit_vsfc", "uit-vsfc", epochs=4),
