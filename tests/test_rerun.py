@@ -1,7 +1,8 @@
 """The results that the README tells of, made again."""
 import json
+import subprocess
 
-from training import recipes, rerun, results
+from training import finish, recipes, rerun, results
 
 
 def test_results_are_rerun_and_what_is_finished_is_passed_by(tmp_path, monkeypatch, capfd):
@@ -22,3 +23,21 @@ def test_results_are_rerun_and_what_is_finished_is_passed_by(tmp_path, monkeypat
     assert "epoch" not in capfd.readouterr().out
     assert (tmp_path / "runs/short-digits-0/metrics.json").stat().st_mtime_ns == before
     assert rerun.main(["short-digit"]) == 2 and "Did you mean 'short-digits'?" in capfd.readouterr().err
+
+
+def test_a_commit_is_dirty_if_its_python_has_changed(tmp_path, monkeypatch):
+    """Not if a result was recorded, or the README's table written, since."""
+    def git(*args):
+        subprocess.run(["git", "-C", tmp_path, "-c", "user.name=A", "-c", "user.email=a@b.c", *args], check=True)
+    monkeypatch.setattr(finish, "__file__", str(tmp_path / "training/finish.py"))
+    assert finish._commit() is None
+    git("init", "--quiet")
+    (tmp_path / "training").mkdir()
+    (tmp_path / "training/finish.py").touch(), (tmp_path / "README.md").touch()
+    git("add", "--all"), git("commit", "--quiet", "--message", "Begin")
+    clean = finish._commit()
+    assert len(clean) >= 7 and not clean.endswith("-dirty")
+    (tmp_path / "README.md").write_text("a result")
+    assert finish._commit() == clean
+    (tmp_path / "training/finish.py").write_text("changed = True")
+    assert finish._commit() == f"{clean}-dirty"

@@ -114,12 +114,15 @@ def machine():
 
 
 def _commit():
-    """The commit of the checkout that this code stands in, None where it is installed."""
+    """The commit of the checkout that this code stands in, None where it is installed; -dirty if its Python has changed."""
     here = Path(__file__).parents[1]
     if not (here / ".git").exists():
         return None
-    said = subprocess.run(["git", "-C", here, "describe", "--always", "--dirty"], capture_output=True, text=True)
-    return said.stdout.strip() or None
+
+    def git(*args):
+        return subprocess.run(["git", "-C", here, *args], capture_output=True, text=True)
+    commit, changed = git("describe", "--always").stdout.strip(), git("diff", "--quiet", "HEAD", "--", "*.py").returncode == 1
+    return f"{commit}{'-dirty' * changed}" if commit else None
 
 
 def _csv(history):
