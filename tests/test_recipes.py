@@ -5,7 +5,7 @@ import json
 import pytest
 
 import zoo
-from training import recipes
+from training import card, recipes
 from zoo.__main__ import main
 from zoo.errors import UsageError
 
@@ -102,3 +102,18 @@ def test_a_recipe_runs_on_other_data(tmp_path):
     moved = recipes.recipe("lenet-mnist", str(tmp_path))
     assert (moved.model, moved.epochs, moved.data) == ("lenet", recipes.recipe("lenet-mnist").epochs, str(tmp_path))
     assert moved.name == f"lenet-mnist-{tmp_path.name}"
+
+
+def test_a_recipe_on_other_data_gets_another_name(tmp_path):
+    (tmp_path / "mr.csv").touch(), (tmp_path / "cat-photos").mkdir()
+    for name, data, found in (("textcnn-mr", tmp_path / "mr.csv", "textcnn-mr"), ("lenet5-mnist", "mnist", "lenet5-mnist"),
+                              ("resnet20-sign_digits", "digits", "resnet20-sign_digits-digits"),
+                              ("lenet5", tmp_path / "cat-photos", "lenet5-cat-photos")):
+        assert recipes.recipe(name, str(data)).name == found
+
+
+def test_a_card_names_files_and_not_where_they_lay(tmp_path):
+    started = {"weights": str(tmp_path / "run")}
+    told = card.portable(recipes.Recipe("a", "resnet20", str(tmp_path / "photos"), started, vectors="there/v.txt"))
+    assert (told["data"], told["model_args"], told["vectors"]) == ("photos", {"weights": "run"}, "v.txt")
+    assert card.portable(recipes.Recipe("a", "lenet5", "emnist/letters"))["data"] == "emnist/letters"

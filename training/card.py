@@ -3,6 +3,7 @@ import json
 import time
 import urllib.parse
 from importlib.metadata import version
+from pathlib import Path
 
 import zoo
 from training.signatures import BEST
@@ -30,6 +31,15 @@ def licence(data):
     return _LICENCES.get(data, "not recorded; ask where the data came from")
 
 
+def portable(recipe):
+    """Return what a card tells of a recipe, a dict: of files and folders their names, not where they lay."""
+    told = json.loads(recipe.to_json())
+    for held, key in ((told, "data"), (told, "vectors"), (told["model_args"], "weights")):
+        if isinstance(held.get(key), str) and (Path(held[key]).is_absolute() or key == "vectors"):
+            held[key] = Path(held[key]).name
+    return told
+
+
 def scores(metrics):
     """Return what a card tells of a metrics.json."""
     return {key: metrics[key] for key in _SCORES if key in metrics}
@@ -43,14 +53,14 @@ def describe(trained, files, name):
         files: {format: file name in the export}.
         name: what the export is served as.
     """
-    model, metrics, recipe = trained.model, trained.metrics, trained.recipe
+    model, metrics, recipe = trained.model, trained.metrics, portable(trained.recipe)
     best = min(BEST, len(trained.class_names))
     return {
-        "name": name, "architecture": recipe.model, "paper": spec(recipe.model).paper,
+        "name": name, "architecture": recipe["model"], "paper": spec(recipe["model"]).paper,
         "weights": model.count_params(), "multiply_adds": total_multiply_adds(model),
         "multiply_adds_of": "one token" if trained.vocabulary else "one image",
-        "data": {"name": recipe.data, "licence": licence(recipe.data)},
-        "recipe": json.loads(recipe.to_json()) if scores(metrics) else None,  # not by a recipe, if from keras.applications
+        "data": {"name": recipe["data"], "licence": licence(recipe["data"])},
+        "recipe": recipe if scores(metrics) else None,  # not by a recipe, if from keras.applications
         "metrics": scores(metrics),
         "class_names": trained.class_names, "input": _text_input(trained) if trained.vocabulary else _image_input(trained),
         "outputs": {"probabilities": f"float32 (batch, {len(trained.class_names)})", "class_id": "int64 (batch,)",

@@ -110,6 +110,6 @@ def recipe(name, data=None):
     source = str(Path(data).resolve()) if Path(data).exists() else data
     title = f"{name.rpartition(':')[2]}-{Path(data).stem}"
     if name in RECIPES:
-        same = Path(data).stem.replace("-", "_") in name.replace("-", "_")  # textcnn-mr on its own mr.csv, wherever it lies
+        same = Path(data).stem == Path(RECIPES[name].data).stem  # textcnn-mr on its own mr.csv, wherever it lies
         return dataclasses.replace(RECIPES[name], name=name if same else title, data=source)
     return Recipe(title, name, source)

@@ -116,10 +116,7 @@ def _validated(source):
 
 def _describe(name, best, args, sources, files):
     """The card; see zoo/shipped.py."""
-    places = {"data": Path(best.recipe.data).name, "vectors": Path(best.recipe.vectors).name}
-    recipe = json.loads(best.recipe.to_json()) | places
-    if recipe["model_args"].get("weights"):
-        recipe["model_args"]["weights"] = Path(recipe["model_args"]["weights"]).name
+    recipe = card.portable(best.recipe)
     scores = [source.metrics["test_accuracy"] for source in sources]
     given = {"kind": "image", "shape": list(best.model.input.shape[1:]), "range": [0, 255], "resize": best.recipe.resize}
     if best.vocabulary:
