@@ -243,7 +243,7 @@ def test_too_small_an_image_names_the_option_that_makes_it_fit():
     ("alexnet", {"units": 0}, "units must be positive whole numbers. Received: 0"),
     ("conv_only", {"kernel": -1}, "kernel must be positive"), ("simple_cnn", {"filters": [8, 0]}, "filters must be positive"),
     ("fashion_cnn", {"units": 0}, "units must be positive"), ("mlp", {"hidden": (0,)}, "hidden must be positive"),
-    ("vgg16", {"filters": (8, 8)}, "as many stages. Received: 5 and 2")])
+    ("vgg16", {"units": -1}, "units must be positive"), ("vgg16", {"filters": (8, 8)}, "as many stages. Received: 5 and 2")])
 def test_wrong_option_is_told_in_one_line(name, options, message):
     with pytest.raises(UsageError, match=message):
         zoo.build(name, **options)

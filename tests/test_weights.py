@@ -119,6 +119,27 @@ def test_a_source_without_its_classifier_will_do():
     assert zoo.build("mobilenet_v1", weights=source, input_shape=SMALL, classes=3).output.shape == (None, 3)
 
 
+def test_vgg_without_its_fully_connected_layers_takes_images_of_any_size(monkeypatch):
+    source = published("vgg19", include_top=False)
+    asked = []
+    monkeypatch.setattr(weights, "_published", lambda application, name, options: asked.append((name, options)) or source)
+    for given in (source, "imagenet"):
+        ours = zoo.build("vgg19", weights=given, input_shape=(None, None, 3), units=0, classes=0)
+        assert ours.count_params() == source.count_params() == 20_024_384 and ours.output.shape == (None, 512)
+        maps = zoo.features(ours, ["stage5"])
+        for shape in (SMALL, (75, 50, 3)):
+            x = images(shape)
+            expected = logits(keras.Sequential([keras.Input(shape), *source.layers[1:]]), prepared("vgg19", x))
+            assert_same(logits_of(maps, x, "stage5"), expected)
+    assert asked == [(None, {"include_top": False}), ("imagenet", {"include_top": False})]
+    headed = zoo.build("vgg19", weights=source, units=0, classes=7, dropout=0.3)
+    assert headed.output.shape == (None, 7) and headed.get_layer("dropout").rate == 0.3
+
+
+def logits_of(model, x, stage):
+    return keras.ops.convert_to_numpy(model(x)[stage])
+
+
 def test_a_new_head_on_an_old_body_moves_in_too():
     body = published("mobilenet_v1", include_top=False, alpha=0.33)
     x = images(SMALL)

@@ -37,12 +37,14 @@ def vgg(input_shape=(224, 224, 3), classes=1000, *, depths, filters=(64, 128, 25
 
     Args:
         input_shape: (height, width, channels) of images in [0, 255]. Each stage halves the map, so the five stages of the
-            paper take at least 32x32, of which they leave 1x1.
-        classes: the number of logits; 0 gives the features of the second fully connected layer.
+            paper take at least 32x32, of which they leave 1x1. With units=0, height and width None for any.
+        classes: the number of logits; 0 gives the features of the second fully connected layer, or the pooled maps.
         depths: the convolutions in each stage.
         filters: of the convolutions in each stage.
-        units: of each of the two fully connected hidden layers; 4096 is far more than images of 32x32 need.
-        dropout: the rate after each of these, 0 to 1.
+        units: of each of the two fully connected hidden layers; 4096 is far more than images of 32x32 need. 0 leaves them
+            out and averages the maps in their place, for those who take VGG's maps, as J. Johnson et al. 2016 do
+            (arXiv:1603.08155, section 3.2).
+        dropout: the rate after each of these, or before the output if there are none, 0 to 1.
         mean, std: of the pixels on a scale of 0 to 1, a number or one per channel; the input is normalised with them.
             The paper subtracts the mean only: std=1/255.
 
@@ -53,15 +55,15 @@ def vgg(input_shape=(224, 224, 3), classes=1000, *, depths, filters=(64, 128, 25
         zoo.errors.UsageError: if the images are too small, an option is no positive integer, or `depths` and `filters`
             differ in length.
     """
-    positive(depths=depths, filters=filters, units=units)
+    positive(depths=depths, filters=filters, **{"units": units} if units else {})
     if len(depths) != len(filters):
         raise UsageError(f"depths and filters must name as many stages. Received: {len(depths)} and {len(filters)}.")
-    image, x = image_input(input_shape, minimum=2 ** len(depths), hint="fewer stages in depths and filters", mean=mean,
-                           std=std)
+    image, x = image_input(input_shape, any_size=not units, minimum=2 ** len(depths), mean=mean, std=std,
+                           hint="fewer stages in depths and filters")
     for number, (maps, depth) in enumerate(zip(filters, depths, strict=True), start=1):
         x = _stage(x, maps, depth, f"stage{number}")
-    x = layers.Flatten(name="flatten")(x)
-    for name in ("fc1", "fc2"):
+    x = layers.Flatten(name="flatten")(x) if units else layers.GlobalAveragePooling2D(name="pool")(x)
+    for name in ("fc1", "fc2") if units else ():
         x = layers.Dense(units, activation="relu", name=name)(x)
         x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
-    return keras.Model(image, classifier(x, classes))
+    return keras.Model(image, classifier(x, classes, dropout=0.0 if units else dropout))

@@ -140,6 +140,7 @@ def _published_in(spec, weights, overrides):
     model = spec.build({**overrides, "mean": prepared.mean, "std": prepared.std})
     if not isinstance(weights, keras.Model):
         options = {"alpha": float(args["alpha"])} if spec.name in ALPHAS else {}
+        options |= {"include_top": False} if args.get("units") == 0 else {}
         pairs(_published(application, None, options), model)  # refuses what will not fit before the download
         weights = _published(application, weights, options)
     transfer(weights, model, bgr=prepared.bgr)
