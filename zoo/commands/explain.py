@@ -32,12 +32,9 @@ def explain(run, image, text, filters, to, data_dir, as_json):
     with quiet_import():
         from training import explain as work
         from training import explain_kernels, explain_page
-        from training.evaluate import is_run
-        from training.run_dir import results, write
-    if run and is_run(run):
-        results(run)  # a missing run is told before a missing folder in it
-        to = to or f"{run}/explain.html"
-    to = Path(to or (f"{run}.html" if run else "filters.html"))
+        from training.run_dir import write
+    place = _place(run)
+    to = Path(to or place)
     refuse_unwritable(to)
     if run:
         explained = work.explain(run, image, text, data_dir)
@@ -52,3 +49,13 @@ def explain(run, image, text, filters, to, data_dir, as_json):
         click.echo(json.dumps({"page": str(to), "bytes": to.stat().st_size, **told}, indent=2))
     else:
         click.echo(f"{to}: {to.stat().st_size:,} bytes, complete in itself; open it in a browser.")
+
+
+def _place(run):
+    """Where the page goes unless told."""
+    from training.evaluate import is_run
+    from training.run_dir import results
+    if run and is_run(run):
+        results(run)  # a missing run is told before a missing folder in it
+        return f"{run}/explain.html"
+    return f"{run}.html" if run else "filters.html"
