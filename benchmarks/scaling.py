@@ -34,7 +34,7 @@ def measure(path):
     """Load and train, and return what it costs."""
     from training import pipeline, recipes
     from training.prepare import compile_model, prepare
-    recipe = recipes.override(recipes.recipe("simple_cnn", str(path)), ["optimizer=sgd"])
+    recipe = recipes.Recipe("scaling", "simple_cnn", str(path), optimizer="sgd")
     began = time.perf_counter()
     dataset, build = prepare(recipe)
     loaded, classes = time.perf_counter() - began, len(dataset.class_names)

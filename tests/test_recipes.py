@@ -5,7 +5,7 @@ import json
 import pytest
 
 import zoo
-from training import card, recipes
+from training import card, fit, recipes
 from zoo.__main__ import main
 from zoo.errors import UsageError
 
@@ -117,3 +117,24 @@ def test_a_card_names_files_and_not_where_they_lay(tmp_path):
     told = card.portable(recipes.Recipe("a", "resnet20", str(tmp_path / "photos"), started, vectors="there/v.txt"))
     assert (told["data"], told["model_args"], told["vectors"]) == ("photos", {"weights": "run"}, "v.txt")
     assert card.portable(recipes.Recipe("a", "lenet5", "emnist/letters"))["data"] == "emnist/letters"
+
+
+def test_a_network_on_data_of_ones_own_gets_settings_for_its_kind():
+    photographs, sentences = recipes.recipe("resnet20", "photos/"), recipes.recipe("textcnn", "reviews.csv")
+    assert (photographs.optimizer, photographs.normalise, photographs.batch) == ("adamw", True, 32)
+    assert recipes.recipe("vgg16", "photos/").learning_rate < photographs.learning_rate
+    assert sentences == recipes.Recipe("textcnn-reviews", "textcnn", "reviews.csv")
+    assert not recipes.recipe("tests.mishaps:mishap", "photos/").normalise  # it takes no mean and std
+    with pytest.raises(UsageError, match="Unknown model 'resnt20'. Did you mean 'resnet20'"):
+        recipes.recipe("resnt20", "photos/")
+
+
+@pytest.mark.parametrize("name, epochs, size, args", [
+    ("resnet20", 2, 8, {"width": 8}), ("vgg16", 8, 32, {"filters": (16, 32, 32, 64, 64), "units": 128}),
+    ("mobilenet_v2", 4, 8, {"stem": "small", "rows": ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 2, 2))}),
+])
+def test_networks_of_all_kinds_learn_few_images_by_it(name, epochs, size, args, tmp_path):
+    """Batch normalisation that has seen few steps, and many layers without: where training from scratch goes wrong."""
+    recipe = recipes.override(recipes.recipe(name, "digits"), [f"epochs={epochs}"])
+    recipe = dataclasses.replace(recipe, model_args={"input_shape": (size, size, 1), **args})
+    assert fit.train(recipe, tmp_path / "run", log=False)["test_accuracy"] > 0.85

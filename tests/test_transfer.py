@@ -10,6 +10,7 @@ from training import prepare, recipes, ship
 from training.fit import train
 from zoo import shipped
 from zoo.errors import UsageError, UserError
+from zoo.weights import pixels
 
 MNIST = {"input_shape": (28, 28, 1), "padding": "same"}
 
@@ -101,17 +102,19 @@ def test_a_damaged_file_is_told(tmp_path):
         zoo.build("lenet5", weights=tmp_path)
 
 
-@pytest.mark.parametrize("recipe, settings, words", [
-    ("lenet-mnist", ["weights=lenet5-mnist"], "normalise must be false, as weights bring .* weights=lenet5-mnist"),
-    ("textcnn-mr", ["weights=textcnn-uit_vsfc"], "--set vectors=FILE starts from word vectors"),
-])
-def test_settings_that_weights_leave_no_room_for_are_refused(recipe, settings, words, tmp_path):
-    source = "digits"
-    if "textcnn" in recipe:
-        (tmp_path / "few.csv").write_text("text,label\n" + "good,1\nbad,0\n" * 20)
-        source = tmp_path / "few.csv"
-    with pytest.raises(UsageError, match=words):
-        prepare.prepare(recipes.override(recipes.recipe(recipe, str(source)), settings))
+def test_sentences_do_not_start_from_the_weights_of_others(tmp_path):
+    (tmp_path / "few.csv").write_text("text,label\n" + "good,1\nbad,0\n" * 20)
+    with pytest.raises(UsageError, match="--set vectors=FILE starts from word vectors"):
+        recipe = recipes.recipe("textcnn-mr", str(tmp_path / "few.csv"))
+        prepare.prepare(recipes.override(recipe, ["weights=textcnn-uit_vsfc"]))
+
+
+def test_weights_bring_the_mean_and_deviation_they_were_trained_with():
+    source, recipe = zoo.load("resnet20-cifar10"), recipes.recipe("resnet20", "digits")
+    assert recipe.normalise
+    _, build = prepare.prepare(recipes.override(recipe, ["weights=resnet20-cifar10"]))
+    taken = pixels(build())
+    assert all(taken[name] == pytest.approx(value) for name, value in pixels(source).items())
 
 
 def test_frozen_stages_without_weights_are_told():

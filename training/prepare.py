@@ -71,7 +71,7 @@ def _images(recipe, spec, args, data_dir, say, **told):
                         data_dir=data_dir, resize=recipe.resize, skip_bad=recipe.skip_bad, say=say, **told)
     data.refuse_untrained(dataset.train, recipe.data)
     dataset = data.limited(dataset, recipe)
-    if recipe.normalise:
+    if recipe.normalise and args.get("weights") is None:  # which bring those they were trained with
         means, stds = dataset.statistics
         args["mean"], args["std"] = means, [std or 1.0 for std in stds]  # a channel may be the same everywhere
     return dataset, args
@@ -85,9 +85,6 @@ def _start(recipe, spec, args, say):
         if recipe.frozen:
             say("Frozen stages keep their random weights: --set weights=RUN, or a shipped network's name, gives trained ones.")
         return
-    if recipe.normalise:
-        raise UsageError("normalise must be false, as weights bring the mean and standard deviation they were trained with. "
-                         f"Received: normalise=true and weights={args['weights']}.")
     args["weights"] = weights.source(args["weights"])
 
 

@@ -29,7 +29,7 @@ class Recipe:
     folds: int = 0                # sentences: cross-validation in so many folds; 0 for the given parts
     fold: int = 0                 # which of them is the test part, from 0
     limit: int = 0                # training examples used, drawn by class; 0 for all
-    normalise: bool = False       # subtract the training images' mean and divide by their standard deviation
+    normalise: bool = False       # by the training images' mean and standard deviation; `weights` bring their own
     validation: float = 0.1       # share of the training images held out to choose the best epoch, 0 to 0.5
     augment: dict = field(default_factory=dict)     # {"crop": pixels, "flip": true, ...}, see training.augment
     optimizer: str = "adam"       # adadelta, adam, adamw, lamb, muon, nesterov, rmsprop, sgd

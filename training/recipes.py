@@ -8,12 +8,14 @@ from pathlib import Path
 
 from training.recipe import Recipe, override, read
 from zoo.errors import unknown
+from zoo.registry import spec
 
 __all__ = ["RECIPES", "Recipe", "override", "read", "recipe"]
 
 _AFFINE = {"shift": 2, "rotate": 10, "zoom": 0.1}
 _TEXTCNN = {"embedding": 100, "scale": 0.05, "embedding_dropout": 0.5}
 _LENET5_28 = {"input_shape": (28, 28, 1), "padding": "same"}  # pads 28x28 to the paper's 32x32
+_LARGE = 50_000_000  # weights
 _HALVES = {"mean": 0.5, "std": 0.5}                           # the course's Normalize((0.5,), (0.5,))
 
 
@@ -49,6 +51,17 @@ def _seed(model, data, **fields):
 def _seed_adam(model, data, rate, args=None, **fields):
     """Adam and batches of 1024 (document 001). It does not say how many epochs; 50 are our choice."""
     return _seed(model, data, **{"model_args": args or {}, "learning_rate": rate, "batch": 1024, "epochs": 50} | fields)
+
+
+def _plain(name, model, data):
+    """For a network on data that no recipe is for: batches small enough that a few hundred images make steps enough, and a
+    rate that networks of every kind learn by; those with layers of thousands of units ask for a smaller one.
+    """
+    if "input_shape" not in (takes := spec(model).defaults):
+        return Recipe(name, model, data)
+    large = (spec(model).params or 0) > _LARGE
+    return Recipe(name, model, data, normalise={"mean", "std"} <= takes.keys(), optimizer="adamw", weight_decay=0.05,
+                  learning_rate=3e-4 if large else 1e-3, batch=32)
 
 
 RECIPES = {recipe.name: recipe for recipe in (
@@ -100,7 +113,7 @@ def recipe(name, data=None):
     """Return the recipe `name`, on other `data` if some are named; or the default recipe of the model `name` on `data`.
 
     Raises:
-        zoo.errors.UsageError: if there is no such recipe; the nearest name is given.
+        zoo.errors.UsageError: if there is no such recipe or model; the nearest name is given.
     """
     if data is None:
         if name not in RECIPES:
@@ -112,4 +125,4 @@ def recipe(name, data=None):
     if name in RECIPES:
         same = Path(data).stem == Path(RECIPES[name].data).stem  # textcnn-mr on its own mr.csv, wherever it lies
         return dataclasses.replace(RECIPES[name], name=name if same else title, data=source)
-    return Recipe(title, name, source)
+    return _plain(title, name, source)

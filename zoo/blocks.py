@@ -5,6 +5,10 @@ from keras import layers, ops
 
 from zoo.errors import UsageError
 
+# Of batch normalisation's moving statistics, a step keeps so much. After a few hundred steps, all that a small data set
+# gives, Keras's 0.99 still holds much of what they began with, and a network that has learnt its images knows no other.
+BN_MOMENTUM = 0.9
+
 
 def image_input(input_shape, *, any_size=False, minimum=1, hint=None, mean=0.0, std=1.0):
     """Return the input of an image network and the normalised image, `(image / 255 - mean) / std`.

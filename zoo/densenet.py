@@ -12,7 +12,7 @@ Differs from the paper:
 import keras
 from keras import layers
 
-from zoo.blocks import classifier, image_input, positive
+from zoo.blocks import BN_MOMENTUM, classifier, image_input, positive
 from zoo.errors import UsageError, unknown
 from zoo.registry import register
 from zoo.resnet import BN_EPSILON, INITIALIZER, imagenet_stem
@@ -25,7 +25,8 @@ CIFAR = {"input_shape": (32, 32, 3), "classes": 10, "stem": "small"}
 
 def bn_relu(x, *, name):
     """Batch normalisation, then relu."""
-    return layers.ReLU(name=f"{name}_relu")(layers.BatchNormalization(epsilon=BN_EPSILON, name=f"{name}_bn")(x))
+    x = layers.BatchNormalization(momentum=BN_MOMENTUM, epsilon=BN_EPSILON, name=f"{name}_bn")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)
 
 
 def convolution(x, filters, kernel, *, name, dropout=0.0):

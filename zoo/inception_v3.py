@@ -23,7 +23,7 @@ import functools
 import keras
 from keras import layers
 
-from zoo.blocks import above_zero, classifier, image_input
+from zoo.blocks import BN_MOMENTUM, above_zero, classifier, image_input
 from zoo.errors import UsageError, unknown
 from zoo.inception import STEM_STRIDE, chain, module
 from zoo.registry import register
@@ -36,7 +36,7 @@ MINIMUM = {"paper": 75, "small": 17}  # leave one pixel of the last stage
 def conv_bn(x, filters, kernel, stride=1, padding="same", *, name, width=1.0, scale=False):
     """A convolution of `filters * width` filters, at least one, without bias; batch normalisation; relu."""
     x = layers.Conv2D(max(1, round(filters * width)), kernel, stride, padding, use_bias=False, name=f"{name}_conv")(x)
-    x = layers.BatchNormalization(epsilon=BN_EPSILON, scale=scale, name=f"{name}_bn")(x)
+    x = layers.BatchNormalization(momentum=BN_MOMENTUM, epsilon=BN_EPSILON, scale=scale, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
 
 

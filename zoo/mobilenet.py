@@ -14,7 +14,7 @@ in the same way, this one on all sides; maps are odd only in images whose sides 
 import keras
 from keras import layers
 
-from zoo.blocks import above_zero, classifier, image_input, positive, smallest
+from zoo.blocks import BN_MOMENTUM, above_zero, classifier, image_input, positive, smallest
 from zoo.errors import unknown
 from zoo.registry import register
 
@@ -26,7 +26,7 @@ TABLE_1 = ((64, 1, 1), (128, 2, 2), (256, 2, 2), (512, 6, 2), (1024, 2, 2))  # f
 
 def bn_relu(x, relu_max, *, name):
     """Batch normalisation and relu, which follow every convolution (figure 3)."""
-    x = layers.BatchNormalization(name=f"{name}_bn")(x)
+    x = layers.BatchNormalization(momentum=BN_MOMENTUM, name=f"{name}_bn")(x)
     return layers.ReLU(max_value=relu_max, name=f"{name}_relu")(x)
 
 

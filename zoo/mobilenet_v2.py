@@ -13,12 +13,11 @@ At `alpha=1.4` table 4 has 6.9M weights; the released network, and this one, has
 import keras
 from keras import layers
 
-from zoo.blocks import classifier, positive
+from zoo.blocks import BN_MOMENTUM, classifier, positive
 from zoo.mobilenet import STEM_FILTERS, STEM_STRIDE, mobile_input
 from zoo.registry import register
 
 PAPER = "Sandler et al. 2018"
-BN_MOMENTUM = 0.999  # of keras.applications' network; the paper gives none
 HEAD_FILTERS = 1280
 TABLE_2 = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
 

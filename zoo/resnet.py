@@ -16,7 +16,7 @@ Table 1 gives 34 layers 3.6e9 operations, the cost without projections, with whi
 import keras
 from keras import layers
 
-from zoo.blocks import classifier, image_input, positive, smallest
+from zoo.blocks import BN_MOMENTUM, classifier, image_input, positive, smallest
 from zoo.errors import UsageError, unknown
 from zoo.registry import register
 
@@ -35,7 +35,7 @@ def conv_bn(x, filters, kernel, stride=1, *, name, bias=False, relu=True):
     if kernel > 1 and stride > 1:
         x, padding = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x), "valid"
     x = layers.Conv2D(filters, kernel, stride, padding, use_bias=bias, kernel_initializer=INITIALIZER, name=f"{name}_conv")(x)
-    x = layers.BatchNormalization(epsilon=BN_EPSILON, name=f"{name}_bn")(x)
+    x = layers.BatchNormalization(momentum=BN_MOMENTUM, epsilon=BN_EPSILON, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x) if relu else x
 
 

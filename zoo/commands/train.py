@@ -34,10 +34,10 @@ def train(name, data, file, run, data_dir, settings, strategy, deterministic, sk
     from training import recipes as known
     if (name is None) == (file is None):
         raise click.UsageError("Name a recipe, or a model and --data, or --recipe FILE. `zoo recipes` lists the recipes.")
-    recipe = known.read(file) if file else known.recipe(name, data)
-    if file and data:
-        recipe = dataclasses.replace(recipe, data=known.recipe(recipe.model, data).data)
     with quiet_import():
+        recipe = known.read(file) if file else known.recipe(name, data)
+        if file and data:
+            recipe = dataclasses.replace(recipe, data=known.recipe(recipe.model, data).data)
         from training import fit
     given = [f"{key}={value}" for key, value in fields.items() if value is not None]
     recipe = known.override(recipe, [*settings, *given, *["skip_bad=true"] * skip_bad])

@@ -40,8 +40,8 @@ def tune(name, data, settings, epochs, space, run, refit, repeats, export, stora
     The end is RUN/best.json, a recipe for `zoo train --recipe`; RUN/trials.csv tells of every trial.
     """
     from training import recipes
-    recipe = recipes.recipe(name, data)
     with quiet_import():
+        recipe = recipes.recipe(name, data)
         import tensorflow as tf
         from tuning import spaces
         from tuning.search import Plan, search
