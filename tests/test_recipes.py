@@ -124,7 +124,6 @@ def test_a_network_on_data_of_ones_own_gets_settings_for_its_kind():
     assert (photographs.optimizer, photographs.normalise, photographs.batch) == ("adamw", True, 32)
     assert recipes.recipe("vgg16", "photos/").learning_rate < photographs.learning_rate
     assert sentences == recipes.Recipe("textcnn-reviews", "textcnn", "reviews.csv")
-    assert not recipes.recipe("tests.mishaps:mishap", "photos/").normalise  # it takes no mean and std
     with pytest.raises(UsageError, match="Unknown model 'resnt20'. Did you mean 'resnet20'"):
         recipes.recipe("resnt20", "photos/")
 
