@@ -8,7 +8,7 @@ normalisation, and D better than C.
 
 Differs from the paper:
 - weights start from the normal distribution of He et al. 2015, made for layers of relus, in place of layers trained in
-  configuration A. From Glorot and Bengio's, which section 3.1 found to do on ImageNet, small data sets teach D and E nothing.
+  configuration A. From Glorot and Bengio's, which section 3.1 found to do on ImageNet, D learns nothing of small data sets.
 """
 import keras
 from keras import layers
