@@ -1,8 +1,9 @@
-"""What does the exported signature cost at batch 1 over a function written by hand?
+"""What does an export cost: its signature at batch 1 over a function written by hand, its bytes over the weights'?
 
 `python benchmarks/export.py RUN|NAME...` exports each finished run or shipped network, loads the SavedModel, and in the same
 process calls in turn its serving_default and a tf.function of the same network with a softmax, the least that answers
-probabilities. It compares the median call. Results go to benchmarks/export.json.
+probabilities. It compares the median call; and the bytes of all files with those of the weights and the vocabulary. Results
+go to benchmarks/export.json.
 """
 import json
 import sys
@@ -17,11 +18,11 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 
 def sides(run, folder):
-    """Return the network's name and {side: a function without arguments that answers one example}."""
+    """Return the network's name, {side: a function without arguments that answers one example}, and {what: bytes}."""
     import tensorflow as tf
 
     from training import export, trained
-    export.export(run, folder)
+    whole = export.export(run, folder)["bytes"]
     source, loaded = trained.run_or_shipped(run), tf.saved_model.load(folder)
     if source.vocabulary:
         question, words = tf.constant(source.examples[:1]), source.vocabulary.lookup()
@@ -38,14 +39,16 @@ def sides(run, folder):
             return tf.nn.softmax(source.model(image, training=False))
     signature, function = loaded.signatures["serving_default"], tf.function(by_hand, input_signature=[spec])
     takes = next(iter(signature.structured_input_signature[1]))
+    least = 4 * source.model.count_params() + len(str(source.vocabulary or "").encode())
     return source.recipe.model, {"signature": lambda: signature(**{takes: question})["probabilities"].numpy(),
-                                 "by hand": lambda: function(question).numpy(), "loaded": lambda: loaded}
+                                 "by hand": lambda: function(question).numpy(), "loaded": lambda: loaded}, {
+        "directory": whole, "weights and vocabulary": least, "ratio": round(whole / least, 3)}
 
 
 def compare(run):
-    """Return the network's name, and the median milliseconds of each side and their ratio."""
+    """Return the network's name, the median milliseconds of each side and their ratio, and the bytes."""
     with tempfile.TemporaryDirectory() as folder:
-        name, asked = sides(run, Path(folder) / "model")
+        name, asked, size = sides(run, Path(folder) / "model")
         times = {side: [] for side in ("signature", "by hand")}
         for number in range(ROUNDS + 1):
             for side in times:
@@ -55,7 +58,8 @@ def compare(run):
                     if number:
                         times[side].append(1e3 * (time.perf_counter() - start))
     medians = {side: round(median(values), 3) for side, values in times.items()}
-    return name, {"median ms": medians, "ratio": round(medians["signature"] / medians["by hand"], 3), "calls": ROUNDS * CALLS}
+    return name, {"median ms": medians, "ratio": round(medians["signature"] / medians["by hand"], 3), "calls": ROUNDS * CALLS,
+                  "bytes": size}
 
 
 def main(runs):

@@ -1,5 +1,6 @@
 """Nothing half-made at any moment: what becomes of an export that is killed, interrupted or short of disk."""
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -53,12 +54,15 @@ def test_an_interrupt_leaves_nothing(finished_run, tmp_path):
     assert process.returncode == -signal.SIGINT and not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_leaves_nothing_and_is_told(finished_run, tmp_path):
-    """A file may not grow past 100 kB, as on a disk that is full: the weights do not fit."""
-    process = started(finished_run, tmp_path / "sub/model",
-                      preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)))
-    said = process.communicate()[1]
-    assert "UserError: Cannot write" in said.splitlines()[-1] and not list(tmp_path.iterdir())
+@pytest.mark.parametrize(("name", "limit", "where"), [
+    ("lenet5-digits", 100_000, "saved_model.pb"), ("textcnn-uit_vsfc", 300_000, "variables.data.*")])
+def test_a_full_disk_leaves_nothing_and_is_told(tmp_path, name, limit, where):
+    """A file may not grow past the limit, as on a disk that is full: a small network's graph, a larger one's variables."""
+    process = started(name, tmp_path / "sub/model",
+                      preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    said = process.communicate()[1].splitlines()[-1]
+    assert re.fullmatch(f".*UserError: Cannot write [^ ]*/sub/model: [^ ]*{where}; File too large.", said)
+    assert not list(tmp_path.iterdir())
 
 
 SWAP = """

@@ -48,8 +48,8 @@ def export(run, to=None, force=False, formats=("saved_model",), report=False, da
         written = scratch / "new"
         try:
             files = _write(source, formats, written, data_dir, _served_name(to))
-        except tf.errors.OpError as error:  # TensorFlow's name for a full disk
-            raise UserError(f"Cannot write {to}: {error.message}") from None
+        except tf.errors.OpError as error:  # TensorFlow's name for a full disk; of a session it tells the whole stack too
+            raise UserError(f"Cannot write {to}: {error.message.partition('[[{{')[0].rstrip().splitlines()[-1]}.") from None
         answers = {"path": str(to), "bytes": _bytes(written), "examples": len(source.examples), "examples_of": source.of,
                    **_check(source, files, written, scratch)}
         if report:
@@ -74,11 +74,11 @@ def _known(formats):
 
 def _write(source, formats, to, data_dir, name):
     """Write all files; return {format: (file name, what its signatures are to be asked)}."""
-    (to / "assets").mkdir(parents=True)
     samples = convert.calibration(source, data_dir) if any("int8" in name for name in formats) else None
     inputs, files = source.inputs(source.examples), {}
     if "saved_model" in formats:
         files["saved_model"] = (".", signatures.write(source, to))
+    (to / "assets").mkdir(parents=True, exist_ok=True)
     others = [name for name in formats if name != "saved_model"]
     if others:
         convert.write(source, others, to, samples)

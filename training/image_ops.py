@@ -55,7 +55,8 @@ def blend(base, images, amount):
 
 
 def grey(images):
-    return images if images.shape[-1] == 1 else tf.image.rgb_to_grayscale(images)
+    """The luminance of float32 images; as tf.image.rgb_to_grayscale has it, in a fifth of its operations."""
+    return images if images.shape[-1] == 1 else tf.reduce_sum(images * (0.2989, 0.5870, 0.1140), -1, keepdims=True)
 
 
 def brightness(images, amount):

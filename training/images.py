@@ -1,6 +1,8 @@
 """From any picture to what a network takes: one definition, used in training and inside the exported graph."""
 import tensorflow as tf
 
+from training.image_ops import grey
+
 
 def fit_to(images, shape, resize="stretch"):
     """Return `images` with the height, width and channels of `shape`, as uint8.
@@ -15,11 +17,10 @@ def fit_to(images, shape, resize="stretch"):
     """
     height, width, channels = shape
     if images.shape[-1] != channels:
-        images = tf.image.rgb_to_grayscale(images) if channels == 1 else tf.image.grayscale_to_rgb(images)
+        images = grey(tf.cast(images, tf.float32)) if channels == 1 else tf.image.grayscale_to_rgb(images)
     if images.shape[1:3] != (height, width):
         images = _RESIZE[resize](images, height, width)
-    images = tf.cast(tf.clip_by_value(tf.round(tf.cast(images, tf.float32)), 0.0, 255.0), tf.uint8)
-    return tf.ensure_shape(images, (None, *shape))
+    return tf.ensure_shape(tf.cast(tf.round(tf.cast(images, tf.float32)), tf.uint8), (None, *shape))
 
 
 def _stretch(images, height, width):
@@ -50,7 +51,7 @@ def decode(data):
         tf.errors.InvalidArgumentError: if the bytes are no such image.
     """
     image = tf.io.decode_image(data, channels=3, expand_animations=False)
-    return tf.ensure_shape(_upright(tf.ensure_shape(image, (None, None, 3)), _orientation(data)), (None, None, 3))
+    return tf.ensure_shape(_upright(image, _orientation(data)), (None, None, 3))
 
 
 # How EXIF's tag 0x0112, one short integer, stands in a file of either byte order; its value is the next byte.
@@ -62,10 +63,10 @@ _EXIF_BYTES = 4096
 def _orientation(data):
     """EXIF's orientation, 1 (upright) to 8, of the encoded image; 1 where it has none."""
     ends = tf.strings.substr([data] * 2, [0, tf.maximum(tf.strings.length(data) - _EXIF_BYTES, 0)], [_EXIF_BYTES] * 2)
-    # tf.strings.split would make a ragged tensor, of more operations than all the rest of decoding.
-    behind = [tf.raw_ops.StringSplitV2(input=[tf.strings.reduce_join(ends)], sep=tag, maxsplit=1).values[1:]
-              for tag in _TAGS]
-    value = tf.io.decode_raw(tf.strings.reduce_join(tf.concat([*behind, [b"\x01"]], 0)), tf.uint8)[0]
+    text = tf.strings.reduce_join(ends, keepdims=True)
+    # tf.strings.split would make a ragged tensor, of more operations than all the rest of decoding; so would indices here.
+    behind = [tf.slice(tf.raw_ops.StringSplitV2(input=text, sep=tag, maxsplit=1).values, [1], [-1]) for tag in _TAGS]
+    value = tf.gather(tf.io.decode_raw(tf.strings.reduce_join(tf.concat([*behind, [b"\x01"]], 0)), tf.uint8), 0)
     return tf.where((value >= 1) & (value <= 8), tf.cast(value, tf.int32), 1)
 
 
@@ -77,6 +78,6 @@ _TURNS = ((False, False, False), (False, False, True), (False, True, True), (Fal
 def _upright(image, orientation):
     def turned():
         # tf.reverse takes the numbers of axes, this whether to reverse each.
-        swap, *reverse = tf.unstack(tf.constant(_TURNS)[orientation - 1])
+        swap, *reverse = tf.unstack(tf.gather(_TURNS, orientation - 1))
         return tf.raw_ops.Reverse(tensor=tf.transpose(image, tf.where(swap, (1, 0, 2), (0, 1, 2))), dims=[*reverse, False])
     return tf.cond(orientation > 1, turned, lambda: image)

@@ -44,7 +44,7 @@ def replacing(to, force=False, marks=EXPORT):
                 if to.exists() or not (scratch / "old").exists():
                     shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
-        raise UserError(f"Cannot write {to}: {error.strerror}.") from None
+        raise UserError(f"Cannot write {to}: {error.strerror or error}.") from None
     finally:
         with contextlib.suppress(OSError):  # not empty: it was written
             for folder in missing:
