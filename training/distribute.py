@@ -32,9 +32,6 @@ def make(name, recipe, deterministic=False):
     if recipe.accumulate > 1:
         raise UsageError(f"accumulate does not work with --strategy {name}: Keras adds gradients up on one device only. "
                          "Several devices hold larger batches.")
-    if recipe.clip:
-        raise UsageError(f"clip does not work with --strategy {name}: Keras bounds the gradient of each device before it adds "
-                         "them up. A lower learning_rate does.")
     if deterministic:
         raise UsageError(f"--deterministic does not work with --strategy {name}: TensorFlow cannot run such a graph so. On "
                          "CPUs it is not needed.")

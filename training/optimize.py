@@ -70,6 +70,8 @@ def optimizer(recipe, steps_per_epoch, stage_of=None):
         use_ema=recipe.ema > 0, ema_momentum=recipe.ema ** (1 / recipe.accumulate),  # Keras averages once a batch
         gradient_accumulation_steps=recipe.accumulate if recipe.accumulate > 1 else None)
     made.exclude_from_weight_decay(var_names=_NOT_DECAYED)
+    if recipe.clip and tf.distribute.has_strategy():
+        _clip_sum(made)
     if recipe.stage_rates:
         _scale_rates(made, [recipe.stage_rates.get(stage, 1.0) for stage in stage_of])
     return made
@@ -80,6 +82,17 @@ def _scale_rates(made, factors):
     update = made.update_step
     made.update_step = lambda gradient, variable, rate: update(
         gradient, variable, rate * factors[made._get_variable_index(variable)])
+
+
+def _clip_sum(made):
+    """Bound the gradient of the whole batch. Keras bounds each device's share of it, and then adds the shares up."""
+    clip = made._clip_gradients
+
+    def clipped(gradients):
+        context = tf.distribute.get_replica_context()
+        whole = context.all_reduce(tf.distribute.ReduceOp.SUM, [tf.convert_to_tensor(share) for share in gradients])
+        return [gradient / context.num_replicas_in_sync for gradient in clip(whole)]
+    made._clip_gradients = clipped
 
 
 def _rate(recipe, steps_per_epoch):
