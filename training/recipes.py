@@ -16,6 +16,7 @@ _AFFINE = {"shift": 2, "rotate": 10, "zoom": 0.1}
 _TEXTCNN = {"embedding": 100, "scale": 0.05, "embedding_dropout": 0.5}
 _LENET5_28 = {"input_shape": (28, 28, 1), "padding": "same"}  # pads 28x28 to the paper's 32x32
 _LARGE = 50_000_000  # weights
+_RATES = {"googlenet": 1e-3}  # deep, and without batch normalisation
 _HALVES = {"mean": 0.5, "std": 0.5}                           # the course's Normalize((0.5,), (0.5,))
 
 
@@ -55,14 +56,14 @@ def _seed_adam(model, data, rate, args=None, **fields):
 
 def _plain(name, model, data):
     """For a network on data that no recipe is for: batches small enough that a few hundred images make steps enough, and a
-    rate that networks of every kind learn by; those with layers of thousands of units ask for a smaller one. Gradients are
-    clipped since Adam would remember the large ones that MobileNets begin with for a thousand steps.
+    rate that networks of every kind learn by; some ask for a smaller one, as those with layers of thousands of units do.
+    Gradients are clipped, without which MobileNets learn much less in as many steps.
     """
     if "input_shape" not in (takes := spec(model).defaults):
         return Recipe(name, model, data)
     large = (spec(model).params or 0) > _LARGE
     return Recipe(name, model, data, normalise={"mean", "std"} <= takes.keys(), optimizer="adamw", weight_decay=0.05,
-                  learning_rate=3e-4 if large else 2e-3, clip=1.0, batch=32)
+                  learning_rate=3e-4 if large else _RATES.get(model, 2e-3), clip=1.0, batch=32)
 
 
 RECIPES = {recipe.name: recipe for recipe in (

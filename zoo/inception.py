@@ -5,7 +5,8 @@ Convolutions", CVPR 2015; https://arxiv.org/abs/1409.4842
 
 Differs from the paper:
 - the paper names local response normalisation without its constants: they are those of Krizhevsky et al. 2012, section 3.3;
-- the auxiliary heads, which the paper discards after training, are built only with `aux=True`.
+- the auxiliary heads, which the paper discards after training, are built only with `aux=True`;
+- the paper does not say how weights start: convolutions do from the normal distribution of He et al. 2015, made for relus.
 Table 1 counts no biases and 1,024 to the K. Its filter counts are followed where they contradict its sums: the first
 convolution (2.7K and 34M printed; 7x7x3x64 is 9,408 and 118M), 4c (463K, not 497K) and 5a (1072K and 54M, not 1018K and 51M).
 
@@ -30,10 +31,10 @@ LRN = {"size": 5, "k": 2.0, "alpha": 1e-4, "beta": 0.75}  # Krizhevsky et al. 20
 STEM_STRIDE = {"paper": 2, "small": 1}
 
 
-def convolution(x, filters, kernel, stride=1, padding="same", *, name, width=1.0, activation=None):
-    """A convolution with bias of `filters * width` filters, at least one; named `NAME_conv`."""
+def convolution(x, filters, kernel, stride=1, padding="same", *, name, width=1.0, activation=None, **options):
+    """A convolution with bias of `filters * width` filters, at least one; named `NAME_conv`; `options` are the layer's."""
     return layers.Conv2D(max(1, round(filters * width)), kernel, stride, padding, activation=activation,
-                         name=f"{name}_conv")(x)
+                         name=f"{name}_conv", **options)(x)
 
 
 def pool(x, kind, stride, padding, *, name):
@@ -134,7 +135,7 @@ def googlenet(input_shape=(224, 224, 3), classes=1000, *, aux=False, depths=(2, 
     above_zero(width=width)
     image, x = image_input(input_shape, any_size=not (aux and classes), minimum=MINIMUM[stem, bool(aux and classes)],
                            mean=mean, std=std, hint="stem='small'" if stem == "paper" else None)
-    conv = functools.partial(convolution, width=width, activation="relu")
+    conv = functools.partial(convolution, width=width, activation="relu", kernel_initializer="he_normal")
     x = _stem(x, STEM_STRIDE[stem], conv)
     outputs = {}
     for name, row in _modules(depths, aux):
