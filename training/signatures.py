@@ -17,14 +17,14 @@ from zoo.errors import UserError
 
 BEST = 5  # classes in top_k
 # Bytes up to which a weight is a constant of the graph, not a variable. TensorFlow then works out ahead what depends on it
-# alone, most of batch normalisation, and nothing is written to save and restore it, a quarter of the file of a small network.
-# Large ones cost several times their size in memory.
+# alone, most of batch normalisation, and nothing is written to save and restore it. Large ones cost several times their size
+# in memory.
 CONSTANT = 200_000
 BAD_IMAGE = "no JPEG, PNG, GIF, BMP or WebP image, or damaged"
 
 
 def write(trained, path):
-    """Write the SavedModel of a `training.trained.Trained` into the directory `path`.
+    """Write the SavedModel of a `training.trained.Trained` into the directory `path`, new or empty.
 
     Of an image network the signatures are
     - serving_default, `image`: float32 pixels in [0, 255], of shape (batch, height, width, channels);
@@ -132,7 +132,7 @@ def _signature(inputs, outputs):
 
 
 def _strip(path):
-    """Take out what TensorFlow works out again when it loads the graph: a tenth of a small network's file."""
+    """Take out what TensorFlow works out again when it loads the graph: a twentieth of LeNet-5's file."""
     model = SavedModel.FromString(path.read_bytes())
     (meta,) = model.meta_graphs
     meta.meta_info_def.ClearField("stripped_op_list")
@@ -147,7 +147,7 @@ def _strip(path):
 
 
 def _decoded(image_bytes, shape, resize):
-    """(images, errors): uint8 (n, *shape), black where the bytes are no image; string (n,), empty where they are one.
+    """(images, errors): float32 (n, *shape), black where the bytes are no image; string (n,), empty where they are one.
 
     An operation that fails takes the whole graph with it, but in a dataset only its element: what cannot be decoded drops
     out, and the rest go where they belong. An element at the end keeps the batch from being empty.
