@@ -18,7 +18,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 
 def sides(run, folder):
-    """Return the network's name, {side: a function without arguments that answers one example}, and {what: bytes}."""
+    """Return the network's name, {side: a function without arguments that answers one example}, and (bytes, the least)."""
     import tensorflow as tf
 
     from training import export, trained
@@ -41,14 +41,13 @@ def sides(run, folder):
     takes = next(iter(signature.structured_input_signature[1]))
     least = 4 * source.model.count_params() + len(str(source.vocabulary or "").encode())
     return source.recipe.model, {"signature": lambda: signature(**{takes: question})["probabilities"].numpy(),
-                                 "by hand": lambda: function(question).numpy(), "loaded": lambda: loaded}, {
-        "directory": whole, "weights and vocabulary": least, "ratio": round(whole / least, 3)}
+                                 "by hand": lambda: function(question).numpy(), "loaded": lambda: loaded}, (whole, least)
 
 
 def compare(run):
     """Return the network's name, the median milliseconds of each side and their ratio, and the bytes."""
     with tempfile.TemporaryDirectory() as folder:
-        name, asked, size = sides(run, Path(folder) / "model")
+        name, asked, (whole, least) = sides(run, Path(folder) / "model")
         times = {side: [] for side in ("signature", "by hand")}
         for number in range(ROUNDS + 1):
             for side in times:
@@ -59,7 +58,7 @@ def compare(run):
                         times[side].append(1e3 * (time.perf_counter() - start))
     medians = {side: round(median(values), 3) for side, values in times.items()}
     return name, {"median ms": medians, "ratio": round(medians["signature"] / medians["by hand"], 3), "calls": ROUNDS * CALLS,
-                  "bytes": size}
+                  "bytes": {"directory": whole, "weights and vocabulary": least, "ratio": round(whole / least, 3)}}
 
 
 def main(runs):

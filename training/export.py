@@ -49,7 +49,8 @@ def export(run, to=None, force=False, formats=("saved_model",), report=False, da
         try:
             files = _write(source, formats, written, data_dir, _served_name(to))
         except tf.errors.OpError as error:  # TensorFlow's name for a full disk; of a session it tells the whole stack too
-            raise UserError(f"Cannot write {to}: {error.message.partition('[[{{')[0].rstrip().splitlines()[-1]}.") from None
+            *_, why = error.message.partition("[[{{")[0].rstrip().split("\n")
+            raise UserError(f"Cannot write {to}: {why}.") from None
         answers = {"path": str(to), "bytes": _bytes(written), "examples": len(source.examples), "examples_of": source.of,
                    **_check(source, files, written, scratch)}
         if report:

@@ -60,11 +60,7 @@ def optimizer(recipe, steps_per_epoch, stage_of=None):
         zoo.errors.UsageError: if the optimiser or the schedule is unknown, or the gradients of more batches than there are
             would be accumulated.
     """
-    if recipe.optimizer not in OPTIMIZERS:
-        raise unknown("optimizer", recipe.optimizer, OPTIMIZERS)
-    if recipe.accumulate > recipe.epochs * steps_per_epoch:
-        raise UsageError(f"accumulate must be at most {recipe.epochs * steps_per_epoch}, as many batches as all epochs have. "
-                         f"Received: {recipe.accumulate}.")
+    _refuse(recipe, recipe.epochs * steps_per_epoch)
     made = OPTIMIZERS[recipe.optimizer](
         recipe, _rate(recipe, steps_per_epoch), weight_decay=recipe.weight_decay or None, global_clipnorm=recipe.clip or None,
         use_ema=recipe.ema > 0, ema_momentum=recipe.ema ** (1 / recipe.accumulate),  # Keras averages once a batch
@@ -75,6 +71,14 @@ def optimizer(recipe, steps_per_epoch, stage_of=None):
     if recipe.stage_rates:
         _scale_rates(made, [recipe.stage_rates.get(stage, 1.0) for stage in stage_of])
     return made
+
+
+def _refuse(recipe, steps):
+    if recipe.optimizer not in OPTIMIZERS:
+        raise unknown("optimizer", recipe.optimizer, OPTIMIZERS)
+    if recipe.accumulate > steps:
+        raise UsageError(f"accumulate must be at most {steps}, as many batches as all epochs have. "
+                         f"Received: {recipe.accumulate}.")
 
 
 def _scale_rates(made, factors):

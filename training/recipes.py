@@ -55,7 +55,7 @@ def _seed_adam(model, data, rate, args=None, **fields):
 
 
 def _plain(name, model, data):
-    """For a network on data that no recipe is for: batches small enough that a few hundred images make steps enough, and a
+    """For a network on data that no recipe is for: batches small enough that a thousand images make steps enough, and a
     rate that networks of every kind learn by; some ask for a smaller one, as those with layers of thousands of units do.
     Gradients are clipped, without which MobileNets learn much less in as many steps.
     """
