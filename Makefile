@@ -30,13 +30,13 @@ models: $(VENV)/.installed
 	$(BIN)/python -m zoo.catalog
 
 # Train what README's table tells of, in runs/results, and write the table: make results RECIPES="lenet5-digits" SEEDS="0 1 2"
-# What is finished is passed over, what is not goes on. `python -m training.results` writes the table alone.
+# What is finished is passed over, what is not goes on. `python -m zoo.training.results.record` writes the table alone.
 results: $(VENV)/.installed
-	$(BIN)/python -m training.rerun $(RECIPES) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FILES),--files $(FILES))
+	$(BIN)/python -m zoo.training.results.rerun $(RECIPES) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FILES),--files $(FILES))
 
 # saved_models/shipped, from finished runs: make ship RUNS="runs/results/lenet5-digits-*"
 ship: $(VENV)/.installed
-	$(BIN)/python -m training.ship $(RUNS)
+	$(BIN)/python -m zoo.training.results.publish $(RUNS)
 
 # The zoo beside its peers, see benchmarks/README.md: make bench IMAGES=a/folder/of/class/folders
 bench: $(VENV)/.bench

@@ -21,12 +21,13 @@ def sides(run, folder):
     """Return the network's name, {side: a function without arguments that answers one example}, and (bytes, the least)."""
     import tensorflow as tf
 
-    from training import export, trained
-    whole = export.export(run, folder)["bytes"]
+    from zoo.training import trained
+    from zoo.training.deployment import exporter
+    whole = exporter.export(run, folder)["bytes"]
     source, loaded = trained.run_or_shipped(run), tf.saved_model.load(folder)
     if source.vocabulary:
         question, words = tf.constant(source.examples[:1]), source.vocabulary.lookup()
-        from training.vocabulary import token_ids
+        from zoo.training.preprocessing.text import token_ids
         spec = tf.TensorSpec((None,), tf.string)
 
         def by_hand(text):
@@ -63,7 +64,7 @@ def compare(run):
 
 def main(runs):
     """Measure, print and keep the results."""
-    from training.finish import machine
+    from zoo.training.engine.finish import machine
     report = {"machine": machine(), **dict(compare(run) for run in runs)}
     HERE.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))

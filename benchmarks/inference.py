@@ -25,16 +25,17 @@ current = {}  # of a side's process: the file and batch at hand, and the functio
 def export(network, folder):
     """Write all formats of `network` into `folder`; return {side: path}."""
     import zoo
-    from training import convert, recipes, signatures, trained
+    from zoo.training import recipes, trained
+    from zoo.training.deployment import conversion, saved_model
     model = zoo.build(network)
     names = [f"class {number}" for number in range(model.output.shape[-1])]
     examples = np.zeros((1, *model.input.shape[1:]), "uint8")
     whole = trained.Trained(folder, model, {"class_names": names}, recipes.Recipe(network, network, "none"), None, examples)
-    signatures.write(whole, folder / "saved_model")
-    convert.write(whole, ("litert", "onnx"), folder, None)
-    onnx = folder / convert.FILES["onnx"]
+    saved_model.write(whole, folder / "saved_model")
+    conversion.write(whole, ("litert", "onnx"), folder, None)
+    onnx = folder / conversion.FILES["onnx"]
     paths = {"SavedModel": folder / "saved_model", "ONNX Runtime": onnx, "OpenVINO": onnx,
-             "LiteRT": folder / convert.FILES["litert"]}
+             "LiteRT": folder / conversion.FILES["litert"]}
     return {side: str(path) for side, path in paths.items()}
 
 
@@ -48,7 +49,7 @@ def open_with(side, path):
         import openvino
         compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})  # else bfloat16
         return lambda images: compiled([images])[0]
-    from training import runtimes  # opens a SavedModel and an ONNX file on all cores
+    from zoo.training.deployment import runtimes  # opens a SavedModel and an ONNX file on all cores
     ask = runtimes.load(path)["serving_default"].ask
     return lambda images: ask(images)["probabilities"]
 

@@ -26,7 +26,9 @@ def step_times(folder):
     import keras
     import tensorflow as tf
 
-    from training import fit, pipeline, recipes
+    from zoo.training import recipes
+    from zoo.training.data import pipeline
+    from zoo.training.engine import fit
 
     class Clock(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):
@@ -59,7 +61,9 @@ def peak_megabytes(folder):
 
 
 def load(folder):
-    from training import fit, pipeline, recipes
+    from zoo.training import recipes
+    from zoo.training.data import pipeline
+    from zoo.training.engine import fit
     recipe = recipes.recipe("resnet20-cifar10", str(folder))
     dataset, _ = fit.prepare(recipe)
     for _ in pipeline.training_batches(dataset.train, recipe, len(dataset.class_names)).take(100):
@@ -80,7 +84,7 @@ def tenth(folder, to):
 
 def main(folder):
     """Measure, print and keep the results."""
-    from training.finish import machine
+    from zoo.training.engine.finish import machine
     times = step_times(folder)
     medians = {side: median(values) for side, values in times.items()}
     report = {"machine": machine(), "network": "resnet20", "batch": 128, "steps": len(times["pipeline"])}

@@ -32,8 +32,9 @@ def write(folder, images, classes):
 
 def measure(path):
     """Load and train, and return what it costs."""
-    from training import pipeline, recipes
-    from training.prepare import compile_model, prepare
+    from zoo.training import recipes
+    from zoo.training.data import pipeline
+    from zoo.training.engine.prepare import compile_model, prepare
     recipe = recipes.Recipe("scaling", "simple_cnn", str(path), optimizer="sgd")
     began = time.perf_counter()
     dataset, build = prepare(recipe)

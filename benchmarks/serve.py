@@ -66,8 +66,8 @@ def ask(name, port, body, requests):
 
 def question():
     """The JSON of a predict request with one image of the digits that scikit-learn embeds, at LeNet-5's size."""
-    from training import data
-    return json.dumps({"instances": data.load("digits", (32, 32, 1)).test.images[:1].tolist()})
+    from zoo.training.data import dataset
+    return json.dumps({"instances": dataset.load("digits", (32, 32, 1)).test.images[:1].tolist()})
 
 
 def summary(asked, before, after):
@@ -83,7 +83,7 @@ def main(saved_model):
     """Measure, print and keep the results."""
     import psutil
 
-    from training.finish import machine
+    from zoo.training.engine.finish import machine
     name, body = Path(saved_model).resolve().name, question()
     rounds = {side: [] for side in PORTS}
     with server(saved_model, PORTS["batching"]) as a, server(saved_model, PORTS["no batching"], "--no-batching") as b:

@@ -81,11 +81,13 @@ def course(seed):
 
 def zoo_recipe(seed):
     """The recipe simple_cnn-mnist as it stands, in a process that starts as the command's does, until it has the score."""
-    from zoo.console import quiet_import
+    from zoo.startup import quiet_import
     with quiet_import():
         import keras
 
-        from training import fit, pipeline, recipes
+        from zoo.training import recipes
+        from zoo.training.data import pipeline
+        from zoo.training.engine import fit
     recipe = recipes.override(recipes.recipe("simple_cnn-mnist"), [f"seed={seed}"])
     dataset, build = fit.prepare(recipe)
     keras.utils.set_random_seed(seed)
@@ -123,7 +125,7 @@ def averages_score(model, test):
 
 def main(rounds):
     """Measure, print and keep the results."""
-    from training.finish import machine
+    from zoo.training.engine.finish import machine
     runs = {"course": [], "zoo": []}
     for seed in range(rounds):
         for side, done in runs.items():

@@ -53,14 +53,14 @@ def clock():
 
 
 def zoo_side(network, settings=()):
-    """As training.fit does it; `settings` are attributes of the compiled model that are to be otherwise."""
+    """As zoo.training.engine.fit does it; `settings` are attributes of the compiled model that are to be otherwise."""
     import tensorflow as tf
 
     import zoo
-    from training import recipes
-    from training.checkpoint import Checkpoint
-    from training.prepare import compile_model
-    from training.progress import Report
+    from zoo.training import recipes
+    from zoo.training.engine.checkpoint import Checkpoint
+    from zoo.training.engine.prepare import compile_model
+    from zoo.training.engine.progress import Report
     recipe = recipes.override(recipes.Recipe(network, network, "none"), [
         "optimizer=sgd", f"momentum={MOMENTUM}", f"learning_rate={RATE}", "schedule=constant", "warmup=0",
         f"batch={NETWORKS[network][0][0]}"])
@@ -84,6 +84,7 @@ def zoo_side(network, settings=()):
 def keras_side(network):
     """As a course's notebook does it: arrays, an optimiser, a loss, fit."""
     import keras
+
     import zoo
     images, labels = batch(network)
     model = zoo.build(network)

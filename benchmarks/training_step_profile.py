@@ -41,7 +41,7 @@ def build(side, network):
             train, _ = training_step.torch_side(network)
         else:
             if side == "Keras's batch normalisation":
-                from training import prepare
+                from zoo.training.engine import prepare
                 prepare.fuse = lambda model: None
             train, _ = training_step.zoo_side(network, SETTINGS[side][1])
         train(8)

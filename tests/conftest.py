@@ -29,8 +29,8 @@ def pytest_collection_finish():
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory):
     """The directory of a short but real training on the embedded digits."""
-    from training import recipes
-    from training.fit import train
+    from zoo.training import recipes
+    from zoo.training.engine.fit import train
     run = tmp_path_factory.mktemp("digits") / "run"
     train(recipes.override(recipes.recipe("lenet5-digits"), ["epochs=3"]), run, log=False)
     return run
@@ -39,7 +39,7 @@ def finished_run(tmp_path_factory):
 @pytest.fixture(scope="session")
 def exported(finished_run, tmp_path_factory):
     """Where the SavedModel of `finished_run` is, and what `export` answered."""
-    from training.export import export
+    from zoo.training.deployment.exporter import export
     to = tmp_path_factory.mktemp("export") / "model"
     return to, export(finished_run, to)
 
@@ -47,8 +47,8 @@ def exported(finished_run, tmp_path_factory):
 @pytest.fixture(scope="session")
 def test_images():
     """50 digits of the test part, uint8 of shape (50, 32, 32, 1)."""
-    from training import data
-    return data.load("digits", (32, 32, 1)).test.images[:50]
+    from zoo.training.data import dataset
+    return dataset.load("digits", (32, 32, 1)).test.images[:50]
 
 
 @pytest.fixture(scope="session")

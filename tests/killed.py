@@ -7,8 +7,9 @@ import os
 import signal
 import sys
 
-from training import checkpoint, recipes, run_dir
-from training.fit import train
+from zoo.training import recipes, run_dir
+from zoo.training.engine import checkpoint
+from zoo.training.engine.fit import train
 
 RECIPE = recipes.Recipe("killed", "lenet5", "digits", {"dropout": 0.3}, normalise=True, epochs=12, batch=64, ema=0.98,
                         clip=1.0, augment={"shift": 2, "rotate": 10}, label_smoothing=0.1, optimizer="adamw",

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training import image_ops as ops
-from training.augment import AUGMENTATIONS, MIXING, augment, check
 from zoo.errors import UsageError
+from zoo.training.data.augmentation import image_ops as ops
+from zoo.training.data.augmentation.augment import AUGMENTATIONS, MIXING, augment, check
 
 STRENGTHS = {"flip": True, "flip_vertical": True, "crop": 4, "shift": 3, "rotate": 30, "zoom": 0.3,
              "randaugment": {"n": 2, "m": 9}, "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.2,

@@ -7,8 +7,8 @@ import tensorflow as tf
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from tests.test_augment import changed, noise, one_hot, same
-from training import image_ops as ops
-from training import randaugment
+from zoo.training.data.augmentation import image_ops as ops
+from zoo.training.data.augmentation import randaugment
 
 
 def middling():

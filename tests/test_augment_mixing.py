@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from tests.test_augment import changed, same
-from training import image_ops as ops
+from zoo.training.data.augmentation import image_ops as ops
 
 
 @pytest.mark.parametrize("height, width", [(64, 64), (48, 96)])

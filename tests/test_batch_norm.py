@@ -5,9 +5,9 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from training import recipes
-from training.batch_norm import Fused, fuse
-from training.prepare import compile_model
+from zoo.training import recipes
+from zoo.training.engine.batch_norm import Fused, fuse
+from zoo.training.engine.prepare import compile_model
 
 
 def operations(layer, maps):
@@ -52,7 +52,7 @@ def test_frozen_layer_keeps_its_statistics():
 
 
 def test_keras_does_not_fuse_yet():
-    """When this fails, Keras fuses by itself, and training/batch_norm.py can go."""
+    """When this fails, Keras fuses by itself, and training/engine/batch_norm.py can go."""
     maps = np.ones((2, 4, 4, 3), "float32")
     assert "FusedBatchNormV3" in operations(Fused(), maps)
     assert "FusedBatchNormV3" not in operations(keras.layers.BatchNormalization(), maps)

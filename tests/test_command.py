@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.conftest import ROOT
 from zoo.__main__ import cli, main
-from zoo.console import INTERRUPTED
+from zoo.startup import INTERRUPTED
 
 
 @pytest.mark.parametrize("args", [["--help"], ["list"]])
@@ -102,7 +102,7 @@ def test_tensorflow_still_needs_to_be_kept_quiet():
 
 
 def test_tensorflow_is_imported_quietly_and_garbage_is_collected_afterwards():
-    program = ("import gc\nfrom zoo.console import quiet_import\nwith quiet_import():\n    import tensorflow\n"
+    program = ("import gc\nfrom zoo.startup import quiet_import\nwith quiet_import():\n    import tensorflow\n"
                "print(gc.isenabled(), gc.get_freeze_count())")
     said = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     enabled, frozen = said.stdout.split()

@@ -6,10 +6,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
 
-from training import data, pipeline, store
-from training.images import decode, fit_to
-from training.recipes import Recipe, recipe
 from zoo.errors import UserError
+from zoo.training.data import cache as store
+from zoo.training.data import dataset as data
+from zoo.training.data import pipeline
+from zoo.training.preprocessing.images import decode, fit_to
+from zoo.training.recipes import Recipe, recipe
 
 
 @pytest.fixture(scope="module")

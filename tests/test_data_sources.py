@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training import data, prepare, recipes
 from zoo.errors import UserError
+from zoo.training import recipes
+from zoo.training.data import dataset as data
+from zoo.training.engine import prepare
 
 
 def test_mnist_has_the_published_counts_and_statistics(mnist_dir):

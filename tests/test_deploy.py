@@ -9,28 +9,31 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training import convert, data, deploy, export, recipes, trained
-from training.fit import train
 from zoo.errors import UserError
+from zoo.training import recipes, trained
+from zoo.training.data import dataset
+from zoo.training.deployment import conversion as convert
+from zoo.training.deployment import exporter, verification
+from zoo.training.engine.fit import train
 
 NETWORKS = ("lenet5", "resnet20", "textcnn")
 ITEMS = 200
 BLOCKED = "import sys\nfor name in {}: sys.modules[name] = None\nimport numpy as np\nmodel, questions = sys.argv[1:]\n"
 STRANGERS = {
-    ".": BLOCKED.format(["keras", "zoo", "training"]) + """
+    ".": BLOCKED.format(["keras", "zoo"]) + """
 import tensorflow as tf
 loaded = tf.saved_model.load(model)
 (name,) = loaded.signatures["serving_default"].structured_input_signature[1]
 answers = loaded.signatures["serving_default"](**{name: tf.constant(np.load(questions))})
 print("\\n".join(label.decode() for label in answers["label"].numpy()))""",
-    "model.tflite": BLOCKED.format(["keras", "zoo", "training", "tensorflow"]) + """
+    "model.tflite": BLOCKED.format(["keras", "zoo", "tensorflow"]) + """
 from ai_edge_litert.interpreter import Interpreter
 ask = Interpreter(model_path=model).get_signature_runner()
 (name,) = ask.get_input_details()
 found = ask(**{name: np.load(questions)})["probabilities"].argmax(axis=1)
 labels = open(model.replace("model.tflite", "labels.txt"), encoding="utf-8").read().splitlines()
 print("\\n".join(labels[i] for i in found))""",
-    "model.onnx": BLOCKED.format(["keras", "zoo", "training", "tensorflow"]) + """
+    "model.onnx": BLOCKED.format(["keras", "zoo", "tensorflow"]) + """
 import onnxruntime
 session = onnxruntime.InferenceSession(model)
 found = session.run(["probabilities"], {session.get_inputs()[0].name: np.load(questions)})[0].argmax(axis=1)
@@ -61,7 +64,7 @@ def exports(finished_run, tmp_path_factory):
             for package in ("ai_edge_litert", "onnxruntime", "tf2onnx"):
                 pytest.importorskip(package, reason=f"{package} is not here: pip install 'classic-zoo[litert,onnx]'")
             run = small(name)
-            made[name] = run, folder / name, export.export(run, folder / name, formats=["all"])
+            made[name] = run, folder / name, exporter.export(run, folder / name, formats=["all"])
         return made[name]
     return get
 
@@ -84,9 +87,9 @@ def test_a_stranger_gets_the_labels_of_the_keras_model(exports, name, file, tmp_
 def test_every_format_was_compared_and_is_no_larger_than_its_numbers(exports, name):
     run, exported, answer = exports(name)
     weights = 4 * trained.load(run).model.count_params()
-    assert list(answer["formats"]) == list(export.FORMATS)
+    assert list(answer["formats"]) == list(exporter.FORMATS)
     for format, found in answer["formats"].items():
-        assert found["agreement"] >= deploy.AGREEMENT and found["difference"] <= deploy.TOLERANCE.get(format, 0.5), format
+        assert found["agreement"] >= verification.AGREEMENT and found["difference"] <= verification.TOLERANCE.get(format, 0.5), format
     vocabulary = (exported / "vocab.txt").stat().st_size if (exported / "vocab.txt").exists() else 0
     card = (file.stat().st_size for file in (exported / "assets").iterdir() if file.name != "vocab.txt")
     saved = answer["formats"]["saved_model"]["bytes"] + vocabulary + sum(card)
@@ -102,7 +105,7 @@ def lenet(exports):
 
 @pytest.fixture(scope="module")
 def scans():
-    return data.load("digits", (32, 32, 1)).test.images[:6]
+    return dataset.load("digits", (32, 32, 1)).test.images[:6]
 
 
 def test_uint8_pixels_are_answered_as_floats_are(lenet, scans):
@@ -162,7 +165,7 @@ def test_the_card_says_what_it_is(exports, name):
     metrics = json.loads((run / "metrics.json").read_text())
     assert card["weights"] == metrics["weights"] and card["metrics"]["test_accuracy"] == metrics["test_accuracy"]
     assert card["architecture"] == name and card["multiply_adds"] > 0 and card["class_names"] == metrics["class_names"]
-    assert all((exported / file).exists() for file in card["files"].values()) and len(card["files"]) == len(export.FORMATS)
+    assert all((exported / file).exists() for file in card["files"].values()) and len(card["files"]) == len(exporter.FORMATS)
     page = (exported / "assets/README.md").read_text()
     assert f"{card['weights']:,} weights" in page and "curl" in page and ("vocab.txt" in page or name == "lenet5")
 
@@ -177,17 +180,17 @@ def test_the_report_scores_and_times_every_format(finished_run, tmp_path, zoo_co
         assert row["accuracy"] == truth["test_accuracy"] and row["agreement"] == 1 and row["examples"] == 360
         assert 0 < row["latency_p50_ms"] <= row["latency_p99_ms"] < row["cold_start_ms"] and row["throughput"] > 0
     table = (tmp_path / "model/deploy.md").read_text()
-    assert all(cell in table for row in deploy.cells(rows)[1] for cell in row) and "litert" in said.stdout
+    assert all(cell in table for row in verification.cells(rows)[1] for cell in row) and "litert" in said.stdout
 
 
 # What can go wrong
 
 def test_an_unknown_format_and_a_missing_package_are_told(finished_run, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="Unknown format 'litert-int4'. Did you mean 'litert-int8'"):
-        export.export(finished_run, tmp_path / "model", formats=["litert-int4"])
+        exporter.export(finished_run, tmp_path / "model", formats=["litert-int4"])
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match=r"The format onnx needs onnxruntime: pip install 'classic-zoo\[onnx\]'"):
-        export.export(finished_run, tmp_path / "model", formats=["saved_model", "onnx"])
+        exporter.export(finished_run, tmp_path / "model", formats=["saved_model", "onnx"])
     assert not list(tmp_path.iterdir())
 
 
@@ -195,10 +198,10 @@ def test_an_unknown_format_and_a_missing_package_are_told(finished_run, tmp_path
 def test_an_export_that_answers_otherwise_is_refused(name, change):
     expected = np.eye(4, dtype="float32")[[0, 1, 2, 3] * 5] * 0.8 + 0.05
     answers = {"serving_default": {"probabilities": expected.copy()}}
-    assert deploy.compare(name, answers, {"probabilities": expected}, list("abcd")) == {"difference": 0.0, "agreement": 1.0}
+    assert verification.compare(name, answers, {"probabilities": expected}, list("abcd")) == {"difference": 0.0, "agreement": 1.0}
     answers["serving_default"]["probabilities"][::6, 3] += change
     with pytest.raises(UserError, match=f"The {name} export's serving_default answers otherwise"):
-        deploy.compare(name, answers, {"probabilities": expected}, list("abcd"))
+        verification.compare(name, answers, {"probabilities": expected}, list("abcd"))
 
 
 def test_a_wrong_conversion_leaves_nothing(finished_run, tmp_path, monkeypatch):
@@ -209,10 +212,10 @@ def test_a_wrong_conversion_leaves_nothing(finished_run, tmp_path, monkeypatch):
             weight.assign(weight + 0.01)
         return honest(model, function, *args)
     monkeypatch.setattr(convert, "_litert", corrupt)
-    monkeypatch.setattr(export.trained.Trained, "probabilities", lambda self, inputs, first=honest_probabilities(finished_run):
+    monkeypatch.setattr(exporter.trained.Trained, "probabilities", lambda self, inputs, first=honest_probabilities(finished_run):
                         first)
     with pytest.raises(UserError, match="litert export's serving_default answers otherwise.*Nothing was exported"):
-        export.export(finished_run, tmp_path / "model", formats=["litert"])
+        exporter.export(finished_run, tmp_path / "model", formats=["litert"])
     assert not list(tmp_path.iterdir())
 
 

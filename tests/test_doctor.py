@@ -11,8 +11,9 @@ import tensorflow as tf
 from PIL import Image
 
 from tests.bad_images import ENDINGS, defects, encoded, picture, pixels, put, turned
-from training import doctor, sources
-from training.images import decode
+from zoo.training import doctor
+from zoo.training.data import sources
+from zoo.training.preprocessing.images import decode
 
 
 @pytest.fixture(scope="module")

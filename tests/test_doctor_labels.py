@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from training import doctor
+from zoo.training import doctor
 
 _numbers = np.random.default_rng(0)
 

@@ -13,10 +13,12 @@ from scipy import ndimage
 from sklearn.metrics import precision_recall_fscore_support
 
 import zoo
-from training import evaluate, explain, explain_figures, explain_kernels, explain_page, recipes, trained
-from training.fit import train
 from zoo.__main__ import main
 from zoo.filters import KERNELS
+from zoo.training import evaluation, recipes, trained
+from zoo.training.engine.fit import train
+from zoo.training.explanation import explainer, figures, kernels
+from zoo.training.explanation import page as explain_page
 
 SECTIONS = ["Training curves", "Confusion matrix", "Precision and recall", "Errors"]
 HOSTILE = "<b>bad</b> & $worse$"
@@ -36,12 +38,12 @@ def text_run(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def digits(finished_run):
-    return explain.explain(finished_run)
+    return explainer.explain(finished_run)
 
 
 @pytest.fixture(scope="module")
 def reviews(text_run):
-    return explain.explain(text_run, text="a <script>fine</script> film")
+    return explainer.explain(text_run, text="a <script>fine</script> film")
 
 
 class Parts(html.parser.HTMLParser):
@@ -100,7 +102,7 @@ def test_what_a_perceptron_lacks_is_left_out_with_a_phrase(model, phrases, text_
     data = "digits" if model == "mlp" else str(text_run.parent / "reviews.csv")
     recipe = dataclasses.replace(recipes.recipe(model, data), model_args={"hidden": (8,)}, epochs=1)
     train(recipe, tmp_path / "run", log=False)
-    explained = explain.explain(tmp_path / "run")
+    explained = explainer.explain(tmp_path / "run")
     page = explain_page.run_page(explained)
     assert checked(page).heads[:4] == SECTIONS and all(f"Left out: this network has {words}" in page for words in phrases)
     assert page.count("Left out") == len(phrases) and set(explained.maps) == ({"fc1"} if model == "mlp" else set())
@@ -114,9 +116,9 @@ def test_scores_of_the_classes_are_scikit_learns():
     matrix = np.zeros((5, 5), int)
     np.add.at(matrix, (labels, found), 1)
     expected = precision_recall_fscore_support(labels, found, labels=range(5), zero_division=0)
-    rows = evaluate.per_class(matrix, list("abcde"))
+    rows = evaluation.per_class(matrix, list("abcde"))
     np.testing.assert_allclose([[row[key] for row in rows] for key in ("precision", "recall", "f1", "examples")], expected)
-    pairs = evaluate.confused(matrix, list("abcde"), 3)
+    pairs = evaluation.confused(matrix, list("abcde"), 3)
     off = sorted((matrix - np.diag(np.diag(matrix))).ravel())[::-1][:3]
     assert [pair["count"] for pair in pairs] == off and all(pair["true"] != pair["found"] for pair in pairs)
 
@@ -136,7 +138,7 @@ def test_the_most_confident_errors_come_first(digits, finished_run):
 def test_the_classical_kernels_are_convolutions(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype("uint8")
     Image.fromarray(pixels).save(tmp_path / "noise.png")
-    shown = explain_kernels.through(tmp_path / "noise.png")
+    shown = kernels.through(tmp_path / "noise.png")
     assert [name for _, name in shown] == [name.replace("_", " ") for name in KERNELS]
     for (found, _), kernel in zip(shown, KERNELS.values(), strict=True):
         expected = ndimage.correlate(pixels.astype(float), kernel[:, :, None].astype(float), mode="constant")
@@ -150,7 +152,7 @@ def many_classes(digits, count):
     matrix = np.random.default_rng(0).integers(0, 3, (count, count)) + 20 * np.eye(count, dtype=int)
     metrics = {**digits.trained.metrics, "class_names": names, "test_confusion": matrix.tolist()}
     return dataclasses.replace(digits, trained=dataclasses.replace(digits.trained, metrics=metrics),
-                               per_class=evaluate.per_class(matrix, names), confused=evaluate.confused(matrix, names))
+                               per_class=evaluation.per_class(matrix, names), confused=evaluation.confused(matrix, names))
 
 
 def test_many_classes_are_a_picture_and_a_list(digits):
@@ -164,7 +166,7 @@ def test_many_classes_are_a_picture_and_a_list(digits):
 
 def test_figures_are_matplotlibs(digits, reviews):
     names = {"curves", "confusion", "per_class"}
-    of_images, of_text = explain_figures.all_of(digits), explain_figures.all_of(reviews)
+    of_images, of_text = figures.all_of(digits), figures.all_of(reviews)
     assert set(of_text) == names | {"ngrams"}
     assert set(of_images) == names | {"errors", "filters", "grad_cam", *(f"maps_{stage}" for stage in digits.maps)}
     for figure in (*of_text.values(), *of_images.values()):

@@ -4,9 +4,10 @@ import pytest
 from PIL import Image
 
 import zoo
-from training import explain, explain_page
 from zoo.__main__ import main
 from zoo.errors import UserError
+from zoo.training.explanation import explainer
+from zoo.training.explanation import page as explain_page
 
 OF_THE_DATA = ("Training curves", "Confusion matrix", "Precision and recall", "Errors")
 
@@ -18,7 +19,7 @@ def photo(tmp_path):
 
 
 def test_an_image_is_looked_into(photo):
-    found = explain.explain("resnet20-cifar10", image=photo)
+    found = explainer.explain("resnet20-cifar10", image=photo)
     page = explain_page.run_page(found)
     assert list(found.maps) == ["stem", "stage1", "stage2", "stage3", "pool"]
     assert found.heat_stage == "stage3" and len(found.heats) == 3 and len(found.filters) == 16
@@ -26,13 +27,13 @@ def test_an_image_is_looked_into(photo):
     assert not any(title in page for title in OF_THE_DATA) and "resnet20 (He et al. 2016) trained on cifar10-jpeg" in page
     answer = found.looked_into[0]
     assert f"found {answer.found}, {answer.probability:.1%}" in page and answer.true is None
-    told = explain.summary(found)
+    told = explainer.summary(found)
     assert told["recipe"] == "resnet20-cifar10" and told["looked_into"][0]["found"] == answer.found and not told["errors"]
     assert told["test_accuracy"] == zoo.card("resnet20-cifar10")["metrics"]["test_accuracy"]
 
 
 def test_a_sentence_is_looked_into():
-    found = explain.explain("textcnn-uit_vsfc", text="thầy dạy rất hay")
+    found = explainer.explain("textcnn-uit_vsfc", text="thầy dạy rất hay")
     page = explain_page.run_page(found)
     assert "In single sentences" in page and "The strongest of any filter" not in page and "Left out" not in page
     assert found.looked_into[0].found == "positive" and found.looked_into[0].ngrams[0].words in page
@@ -42,7 +43,7 @@ def test_something_has_to_be_given(capsys, monkeypatch, tmp_path, photo):
     monkeypatch.chdir(tmp_path)
     for name, option in (("lenet5-mnist", "--image FILE"), ("textcnn-uit_vsfc", "--text 'a sentence'")):
         with pytest.raises(UserError, match=f"^{name} comes without its data. Pass {option} to look into.$"):
-            explain.explain(name)
+            explainer.explain(name)
     assert main(["explain", "lenet5-mnst", "--image", str(photo)]) == 1
     assert "Did you mean 'lenet5-mnist'?" in capsys.readouterr().err
     assert main(["explain", "lenet5-mnist", "--image", str(photo)]) == 0

@@ -5,8 +5,9 @@ import pytest
 
 import zoo
 from tests.models import TINY
-from training import explain_image, explain_text
 from zoo.registry import spec
+from zoo.training.explanation import images
+from zoo.training.explanation import ngrams as explain_text
 
 
 def test_grad_cam_is_what_a_network_made_by_hand_says():
@@ -20,10 +21,10 @@ def test_grad_cam_is_what_a_network_made_by_hand_says():
     model.trainable = False
     corner = np.zeros((2, 8, 8, 1), "uint8")
     corner[:, 0, 0] = 255
-    heat = explain_image.grad_cam(model, corner, [0, 1])
+    heat = images.grad_cam(model, corner, [0, 1])
     np.testing.assert_allclose(heat, [corner[0, ..., 0] / 255, 1 - corner[0, ..., 0] / 255], atol=1e-6)
     model.get_layer("logits").set_weights([-np.eye(2)])  # nothing speaks for a class
-    assert not explain_image.grad_cam(model, corner, [0, 0]).any()
+    assert not images.grad_cam(model, corner, [0, 0]).any()
 
 
 def test_every_image_network_has_heat_or_no_maps():
@@ -31,13 +32,13 @@ def test_every_image_network_has_heat_or_no_maps():
     for builder, name in builders.items():
         model = zoo.build(name, **TINY[name])
         image = np.random.default_rng(0).integers(0, 256, model.input.shape[1:]).astype("uint8")
-        assert set(explain_image.stage_maps(model, image)) == set(zoo.stages(model))
+        assert set(images.stage_maps(model, image)) == set(zoo.stages(model))
         if name.startswith("mlp"):
-            assert explain_image.last_map(model) is None and not explain_image.first_filters(model)
+            assert images.last_map(model) is None and not images.first_filters(model)
             continue
-        heat = explain_image.grad_cam(model, np.stack([image, image]), [0, 1])
+        heat = images.grad_cam(model, np.stack([image, image]), [0, 1])
         assert heat.shape == (2, *image.shape[:2]) and np.isfinite(heat).all() and heat.min() >= 0 and heat.max() <= 1, name
-        assert explain_image.first_filters(model)
+        assert images.first_filters(model)
 
 
 def by_hand(model, ids, row):

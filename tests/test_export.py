@@ -11,14 +11,16 @@ import pytest
 import tensorflow as tf
 
 import zoo
-from training import convert, export, predict, signatures, trained
-from training.images import fit_to
 from zoo.__main__ import main
 from zoo.errors import UserError
+from zoo.training import prediction, trained
+from zoo.training.deployment import conversion, exporter
+from zoo.training.deployment import saved_model as signatures
+from zoo.training.preprocessing.images import fit_to
 
 STRANGER = """
 import sys
-sys.modules["keras"] = sys.modules["zoo"] = sys.modules["training"] = None
+sys.modules["keras"] = sys.modules["zoo"] = None
 import tensorflow as tf
 model = tf.saved_model.load(sys.argv[1])
 answer = model.signatures["from_bytes"](tf.constant([open(sys.argv[2], "rb").read()]))
@@ -74,14 +76,14 @@ def test_a_stranger_with_tensorflow_alone_gets_a_label(exported, finished_run, t
     (tmp_path / "digit.png").write_bytes(tf.io.encode_png(test_images[0]).numpy())
     asked = subprocess.run([sys.executable, "-I", "-c", STRANGER, exported[0], tmp_path / "digit.png"],
                            capture_output=True, text=True)
-    assert asked.stdout.strip() == predict.predict(finished_run, [tmp_path / "digit.png"])[0]["label"], asked.stderr
+    assert asked.stdout.strip() == prediction.predict(finished_run, [tmp_path / "digit.png"])[0]["label"], asked.stderr
 
 
 @pytest.mark.parametrize(("constant", "variables"), [(signatures.CONSTANT, 0), (1_000, 4), (0, 10)])
 def test_the_weights_are_on_disk_once(finished_run, tmp_path, monkeypatch, constant, variables):
     """As constants of the graph up to that limit, as variables over it."""
     monkeypatch.setattr(signatures, "CONSTANT", constant)
-    found = export.export(finished_run, tmp_path / "model")
+    found = exporter.export(finished_run, tmp_path / "model")
     weights, graph = 4 * 61_706, (tmp_path / "model/saved_model.pb").stat().st_size
     on_disk = sum(file.stat().st_size for file in (tmp_path / "model").glob("variables/*"))
     kept = tf.saved_model.load(tmp_path / "model").variables
@@ -99,9 +101,9 @@ def test_what_is_added_to_the_model_is_its_card(exported):
 def test_an_export_that_is_there_is_kept_unless_forced(exported, finished_run):
     before = (exported[0] / "saved_model.pb").read_bytes()
     with pytest.raises(UserError, match="exists. Choose another --to, or replace it with --force"):
-        export.export(finished_run, exported[0])
+        exporter.export(finished_run, exported[0])
     assert (exported[0] / "saved_model.pb").read_bytes() == before
-    export.export(finished_run, exported[0], force=True)
+    exporter.export(finished_run, exported[0], force=True)
     assert sorted(p.name for p in exported[0].parent.iterdir()) == ["model"]
 
 
@@ -117,14 +119,14 @@ def test_a_mismatch_leaves_nothing_behind(finished_run, tmp_path, monkeypatch):
         return asked
     monkeypatch.setattr(signatures, "write", corrupt)
     with pytest.raises(UserError, match="serving_default answers otherwise than the Keras model.*Nothing was exported"):
-        export.export(finished_run, tmp_path / "model")
+        exporter.export(finished_run, tmp_path / "model")
     assert not list(tmp_path.iterdir())
 
 
 def test_an_export_that_cannot_be_written_says_so(finished_run, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="Cannot write .*file/model: "):
-        export.export(finished_run, tmp_path / "file/model")
+        exporter.export(finished_run, tmp_path / "file/model")
 
 
 def test_a_shipped_network_is_exported_by_its_name(test_images, tmp_path, monkeypatch, capfd):
@@ -141,7 +143,7 @@ def test_a_shipped_network_is_exported_by_its_name(test_images, tmp_path, monkey
 
 def test_an_unknown_format_is_told_beside_all():
     with pytest.raises(UserError, match="Unknown format 'litter'. Did you mean 'litert'?"):
-        export.export("lenet5-digits", formats=["all", "litter"])
+        exporter.export("lenet5-digits", formats=["all", "litter"])
 
 
 @pytest.mark.parametrize("content", [b"", b"PK damaged", None])
@@ -150,16 +152,16 @@ def test_a_model_that_cannot_be_opened_is_told_with_its_version(finished_run, tm
     (run / "model.keras").unlink() if content is None else (run / "model.keras").write_bytes(content)
     words = f"^Cannot open .*model.keras with Keras {keras.__version__}; Keras {keras.__version__} made it: .+"
     with pytest.raises(UserError, match=words) as raised:
-        export.export(run, tmp_path / "model")
+        exporter.export(run, tmp_path / "model")
     assert "\n" not in str(raised.value) and not (tmp_path / "model").exists()
 
 
 def test_an_unfinished_run_is_not_exported(tmp_path):
     with pytest.raises(UserError, match="is no run directory"):
-        export.export(tmp_path, tmp_path / "model")
+        exporter.export(tmp_path, tmp_path / "model")
     (tmp_path / "recipe.json").write_text(json.dumps({"name": "x"}))
     with pytest.raises(UserError, match="has not finished"):
-        export.export(tmp_path, tmp_path / "model")
+        exporter.export(tmp_path, tmp_path / "model")
 
 
 def test_no_stage_is_called_as_an_answer_is(finished_run, tmp_path):
@@ -183,6 +185,6 @@ def test_a_crop_is_what_resizing_and_cutting_gives(size):
 def test_a_network_too_large_for_onnx_is_refused_before_anything_is_written():
     model = zoo.build("lenet5")
     with pytest.raises(UserError, match=r"^Converting lenet5 to ONNX takes about 0 GB .* Leave onnx out: --formats "):
-        convert.refuse_too_large(model, ("saved_model", "onnx-int8"), memory=1e6)
-    convert.refuse_too_large(model, ("saved_model", "litert"), memory=1e6)
-    convert.refuse_too_large(model, export.FORMATS)
+        conversion.refuse_too_large(model, ("saved_model", "onnx-int8"), memory=1e6)
+    conversion.refuse_too_large(model, ("saved_model", "litert"), memory=1e6)
+    conversion.refuse_too_large(model, exporter.FORMATS)

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from training import figures
+from zoo.training import figures
 
 
 @pytest.mark.parametrize("first, told", [(2.0, []), (14.0, ["14↑"])])

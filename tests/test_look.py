@@ -4,9 +4,9 @@ import json
 import pytest
 
 import zoo
-from training import recipes
 from zoo import catalog
 from zoo.__main__ import main
+from zoo.training import recipes
 
 
 def test_list_imports_neither_keras_nor_tensorflow(zoo_command):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tensorflow_datasets as tfds
 
-from training import ntc_scv
+from zoo.training.data import ntc_scv
 
 pytest.importorskip("dill", reason="tensorflow_datasets.testing needs dill: pip install dill")
 

@@ -7,29 +7,30 @@ import subprocess
 import pytest
 import tensorflow as tf
 
-from training import export, predict
 from zoo.errors import UserError
+from zoo.training import prediction
+from zoo.training.deployment import exporter
 
 
 def test_a_file_that_is_no_image_is_named(exported, tmp_path):
     (tmp_path / "note.jpg").write_text("not a picture")
     with pytest.raises(UserError, match="note.jpg is no JPEG"):
-        predict.predict(exported[0], [tmp_path / "note.jpg"])
+        prediction.predict(exported[0], [tmp_path / "note.jpg"])
     with pytest.raises(UserError, match="Cannot read .*gone.png: No such file"):
-        predict.predict(exported[0], [tmp_path / "gone.png"])
+        prediction.predict(exported[0], [tmp_path / "gone.png"])
 
 
 def test_an_export_cut_short_is_told(exported, tmp_path):
     (tmp_path / "saved_model.pb").write_bytes((exported[0] / "saved_model.pb").read_bytes()[:1_000])
     with pytest.raises(UserError, match="^Cannot open .*, is it damaged"):
-        predict.predict(tmp_path, ["digit.png"])
+        prediction.predict(tmp_path, ["digit.png"])
 
 
 def test_a_table_goes_into_links_and_pipes_too(tmp_path):
     (tmp_path / "real.csv").touch(), (tmp_path / "link.csv").symlink_to("real.csv"), os.mkfifo(tmp_path / "pipe")
     with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE, text=True) as reader:
         for target in ("link.csv", "pipe"):
-            predict.write_csv(tmp_path / target, [{"file": "a.png", "label": "1", "class_id": 1, "probability": 1.0}])
+            prediction.write_csv(tmp_path / target, [{"file": "a.png", "label": "1", "class_id": 1, "probability": 1.0}])
         assert reader.communicate()[0] == (tmp_path / "real.csv").read_text() == (
             "file,label,class_id,probability\na.png,1,1,1.0\n")
     assert (tmp_path / "link.csv").is_symlink() and (tmp_path / "pipe").is_fifo()
@@ -42,7 +43,7 @@ def test_a_folder_is_labelled_and_one_bad_file_is_told(exported, finished_run, t
     (tmp_path / "scans/bad.jpg").write_text("not a picture")
     (tmp_path / "scans/readme.md").write_text("is left alone")
     (tmp_path / "scans/folder.png").mkdir(), (tmp_path / "scans/._0.png").write_text("is hidden")
-    expected = [answer["label"] for answer in predict.predict(finished_run, [tmp_path / "scans/deep"])]
+    expected = [answer["label"] for answer in prediction.predict(finished_run, [tmp_path / "scans/deep"])]
     said = zoo_command("predict", exported[0], tmp_path / "scans", "--csv", "labels.csv")
     rows = list(csv.DictReader((tmp_path / "labels.csv").read_text().splitlines()))
     assert said.returncode == 1 and said.stderr.startswith("zoo: 1 of 4 files could not be labelled; the first is")
@@ -59,22 +60,22 @@ def test_an_answer_file_that_cannot_be_written_is_told_before_the_work(zoo_comma
 def test_other_formats_label_files_too(finished_run, test_images, tmp_path, file, package):
     pytest.importorskip(package, reason=f"{package} is not here: pip install 'classic-zoo[litert,onnx]'")
     (tmp_path / "digit.png").write_bytes(tf.io.encode_png(test_images[0]).numpy())
-    export.export(finished_run, tmp_path / "model", formats=["litert" if "tflite" in file else "onnx"])
-    expected, = predict.predict(finished_run, [tmp_path / "digit.png"])
-    found, = predict.predict(tmp_path / "model" / file, [tmp_path / "digit.png"])
+    exporter.export(finished_run, tmp_path / "model", formats=["litert" if "tflite" in file else "onnx"])
+    expected, = prediction.predict(finished_run, [tmp_path / "digit.png"])
+    found, = prediction.predict(tmp_path / "model" / file, [tmp_path / "digit.png"])
     assert found["label"] == expected["label"] and found["probability"] == pytest.approx(expected["probability"], abs=1e-4)
     with pytest.raises(UserError, match="is an export without a SavedModel. Name one of its files: model"):
-        predict.predict(tmp_path / "model", [tmp_path / "digit.png"])
+        prediction.predict(tmp_path / "model", [tmp_path / "digit.png"])
     (tmp_path / "model" / file).write_bytes((tmp_path / "model" / file).read_bytes()[:3_000])
     with pytest.raises(UserError, match=f"^Cannot open .*/{file}, is it damaged"):
-        predict.predict(tmp_path / "model" / file, [tmp_path / "digit.png"])
+        prediction.predict(tmp_path / "model" / file, [tmp_path / "digit.png"])
 
 
 def test_the_likeliest_classes_are_told_by_every_kind_of_network(exported, finished_run, test_images, tmp_path, zoo_command):
     (tmp_path / "digit.png").write_bytes(tf.io.encode_png(test_images[0]).numpy())
     (tmp_path / "bad.png").write_text("not a picture")
     files = [tmp_path / "digit.png", tmp_path / "bad.png"]
-    (first,), whole = predict.predict(finished_run, files[:1]), predict.predict(finished_run, files[:1], top=20)
+    (first,), whole = prediction.predict(finished_run, files[:1]), prediction.predict(finished_run, files[:1], top=20)
     assert [answer["rank"] for answer in whole] == list(range(1, 11)) and {**first, "rank": 1} == whole[0]
     assert sum(answer["probability"] for answer in whole) == pytest.approx(1)
     assert sorted(answer["label"] for answer in whole) == [str(digit) for digit in range(10)]
@@ -88,6 +89,6 @@ def test_the_likeliest_classes_are_told_by_every_kind_of_network(exported, finis
 def test_an_export_that_does_not_name_its_classes_tells_the_likeliest(exported, test_images, tmp_path):
     shutil.copytree(exported[0], tmp_path / "model", ignore=shutil.ignore_patterns("card.json"))
     (tmp_path / "digit.png").write_bytes(tf.io.encode_png(test_images[0]).numpy())
-    assert predict.predict(tmp_path / "model", [tmp_path / "digit.png"])[0]["label"]
+    assert prediction.predict(tmp_path / "model", [tmp_path / "digit.png"])[0]["label"]
     with pytest.raises(UserError, match="model has no model card, assets/card.json, that names its classes"):
-        predict.predict(tmp_path / "model", [tmp_path / "digit.png"], top=2)
+        prediction.predict(tmp_path / "model", [tmp_path / "digit.png"], top=2)

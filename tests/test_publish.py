@@ -10,11 +10,11 @@ import time
 import pytest
 
 from tests.conftest import ROOT
-from training import export, publish
 from zoo.errors import UserError
+from zoo.training import files
+from zoo.training.deployment import exporter
 
-
-EXPORT = "import sys; from training import export; export.export(sys.argv[1], sys.argv[2], force=True)"
+EXPORT = "import sys; from zoo.training.deployment import exporter; exporter.export(sys.argv[1], sys.argv[2], force=True)"
 
 
 def started(run, to, **options):
@@ -34,7 +34,7 @@ def contents(folder):
 
 def test_kills_leave_the_old_export_whole(finished_run, tmp_path):
     to = tmp_path / "model"
-    export.export(finished_run, to)
+    exporter.export(finished_run, to)
     before = contents(to)
     for moment in (".model.tmp/new", ".model.tmp/new/saved_model.pb", ".model.tmp/saved_model-checked"):
         process = started(finished_run, to)
@@ -42,7 +42,7 @@ def test_kills_leave_the_old_export_whole(finished_run, tmp_path):
         process.send_signal(signal.SIGKILL)
         process.communicate()
         assert contents(to) == before, moment
-    export.export(finished_run, to, force=True)
+    exporter.export(finished_run, to, force=True)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
@@ -68,13 +68,13 @@ def test_a_full_disk_leaves_nothing_and_is_told(tmp_path, name, limit, where):
 SWAP = """
 import os, signal, sys
 from pathlib import Path
-from training import publish
+from zoo.training import files
 rename, done = os.rename, []
 def dying(*args):
     rename(*args)
     os.kill(os.getpid(), signal.SIGKILL)
 os.rename = dying
-with publish.replacing(sys.argv[1], force=True) as scratch:
+with files.replacing(sys.argv[1], force=True) as scratch:
     (scratch / "new").mkdir()
 """
 
@@ -85,7 +85,7 @@ def test_a_kill_between_the_two_renames_is_mended(tmp_path):
     (to / "assets/card.json").write_text("old")
     killed = subprocess.run([sys.executable, "-c", SWAP, to], env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert killed.returncode == -signal.SIGKILL and not to.exists()
-    with pytest.raises(UserError, match="exists. Choose another --to"), publish.replacing(to):
+    with pytest.raises(UserError, match="exists. Choose another --to"), files.replacing(to):
         pass
     assert (to / "assets/card.json").read_text() == "old" and [path.name for path in tmp_path.iterdir()] == ["model"]
 
@@ -94,12 +94,12 @@ def test_only_an_export_is_replaced_and_by_one_process(tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home/letter.txt").write_text("mine")
     with pytest.raises(UserError, match="home is no export, and --force replaces nothing else"):
-        with publish.replacing(tmp_path / "home", force=True):
+        with files.replacing(tmp_path / "home", force=True):
             pass
-    with pytest.raises(UserError, match="^/ exists. Choose another --to"), publish.replacing("/"):
+    with pytest.raises(UserError, match="^/ exists. Choose another --to"), files.replacing("/"):
         pass
-    with publish.replacing(tmp_path / "model") as scratch:
+    with files.replacing(tmp_path / "model") as scratch:
         (scratch / "new").mkdir()
-        with pytest.raises(UserError, match="Another process is writing"), publish.replacing(tmp_path / "model"):
+        with pytest.raises(UserError, match="Another process is writing"), files.replacing(tmp_path / "model"):
             pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "model"]

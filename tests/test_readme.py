@@ -12,8 +12,8 @@ import tensorflow as tf
 from sklearn.datasets import load_digits
 
 from tests.conftest import ROOT
-from training import results
 from zoo import catalog
+from zoo.training.results import record
 
 TEXT = (ROOT / "README.md").read_text()
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.S) for line in block.splitlines()]
@@ -108,8 +108,8 @@ def test_make_knows_what_is_told_of_it():
 
 
 def test_the_results_are_the_recorded_ones():
-    """If this fails: python -m training.results."""
-    assert results.readme(TEXT) == TEXT
+    """If this fails: python -m zoo.training.results.record."""
+    assert record.readme(TEXT) == TEXT
 
 
 def test_the_networks_are_those_of_the_catalogue():

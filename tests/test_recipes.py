@@ -5,9 +5,11 @@ import json
 import pytest
 
 import zoo
-from training import card, fit, recipes
 from zoo.__main__ import main
 from zoo.errors import UsageError
+from zoo.training import recipes
+from zoo.training.deployment import card
+from zoo.training.engine import fit
 
 LENET = recipes.recipe("lenet5-mnist")
 

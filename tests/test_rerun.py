@@ -2,7 +2,10 @@
 import json
 import subprocess
 
-from training import finish, recipes, rerun, results
+from zoo.training import recipes
+from zoo.training.engine import finish
+from zoo.training.results import record as results
+from zoo.training.results import rerun
 
 
 def test_results_are_rerun_and_what_is_finished_is_passed_by(tmp_path, monkeypatch, capfd):
@@ -29,15 +32,15 @@ def test_a_commit_is_dirty_if_its_python_has_changed(tmp_path, monkeypatch):
     """Not if a result was recorded, or the README's table written, since."""
     def git(*args):
         subprocess.run(["git", "-C", tmp_path, "-c", "user.name=A", "-c", "user.email=a@b.c", *args], check=True)
-    monkeypatch.setattr(finish, "__file__", str(tmp_path / "training/finish.py"))
+    monkeypatch.setattr(finish, "__file__", str(tmp_path / "training/engine/finish.py"))
     assert finish._commit() is None
     git("init", "--quiet")
-    (tmp_path / "training").mkdir()
-    (tmp_path / "training/finish.py").touch(), (tmp_path / "README.md").touch()
+    (tmp_path / "training/engine").mkdir(parents=True)
+    (tmp_path / "training/engine/finish.py").touch(), (tmp_path / "README.md").touch()
     git("add", "--all"), git("commit", "--quiet", "--message", "Begin")
     clean = finish._commit()
     assert len(clean) >= 7 and not clean.endswith("-dirty")
     (tmp_path / "README.md").write_text("a result")
     assert finish._commit() == clean
-    (tmp_path / "training/finish.py").write_text("changed = True")
+    (tmp_path / "training/engine/finish.py").write_text("changed = True")
     assert finish._commit() == f"{clean}-dirty"

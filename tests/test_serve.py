@@ -42,16 +42,17 @@ def serving(folder, *options):
 @pytest.fixture(scope="module")
 def models(finished_run, tmp_path_factory):
     """A folder with an image network in two versions, as TensorFlow Serving has them, and a text network."""
-    from training import export, recipes
-    from training.fit import train
+    from zoo.training import recipes
+    from zoo.training.deployment import exporter
+    from zoo.training.engine.fit import train
     folder = tmp_path_factory.mktemp("models")
-    export.export(finished_run, folder / "lenet5-digits/1")
+    exporter.export(finished_run, folder / "lenet5-digits/1")
     shutil.copytree(folder / "lenet5-digits/1", folder / "lenet5-digits/2")
     rows = [f"film {n} was {('poor', 'fine')[n % 2]},{('bad', 'good')[n % 2]}" for n in range(60)]
     (folder / "reviews.csv").write_text("\n".join(["text,label", *rows]))
     run = tmp_path_factory.mktemp("text") / "run"
     train(recipes.override(recipes.recipe("text_mlp", str(folder / "reviews.csv")), ["epochs=1"]), run, log=False)
-    export.export(run, folder / "reviews")
+    exporter.export(run, folder / "reviews")
     return folder
 
 
@@ -166,8 +167,8 @@ def test_the_maps_of_a_damaged_image_have_an_error_and_are_not_shown(server, dig
 
 
 def test_maps_as_long_as_the_longest_sentence_are_those_of_one_request(server, models):
-    from training.serve_batching import Batcher
-    from training.serve_models import Model
+    from zoo.training.serving.batching import Batcher
+    from zoo.training.serving.models import Model
     signature = Model(models / "reviews", 1).signatures["stages"]
 
     async def ask(*sentences):
@@ -183,8 +184,8 @@ def test_maps_as_long_as_the_longest_sentence_are_those_of_one_request(server, m
 def test_what_cannot_be_warmed_up_is_served(tmp_path):
     import tensorflow as tf
 
-    from training.serve_batching import Batcher
-    from training.serve_models import Model
+    from zoo.training.serving.batching import Batcher
+    from zoo.training.serving.models import Model
     lengths = tf.function(lambda jpeg: {"pixels": tf.map_fn(lambda data: tf.size(tf.io.decode_jpeg(data)), jpeg,
                                                             fn_output_signature=tf.int32)},
                           input_signature=[tf.TensorSpec((None,), tf.string, name="jpeg")])
@@ -196,11 +197,11 @@ def test_what_cannot_be_warmed_up_is_served(tmp_path):
 
 
 def test_of_two_that_start_on_a_port_the_later_is_told():
-    from training import serve_places
-    with serve_places.listen("127.0.0.1", 0) as first, serve_places.listen(*first.getsockname()) as second:
-        serve_places.accept(first)
+    from zoo.training.serving import startup
+    with startup.listen("127.0.0.1", 0) as first, startup.listen(*first.getsockname()) as second:
+        startup.accept(first)
         with pytest.raises(UserError, match="another process is there; choose another --port"):
-            serve_places.accept(second)
+            startup.accept(second)
 
 
 def counted(server, name):

@@ -75,11 +75,11 @@ class Foreign(tf.Module):
 
 @pytest.fixture(scope="module")
 def models(finished_run, tmp_path_factory):
-    from training import export
+    from zoo.training.deployment import exporter
     folder, module = tmp_path_factory.mktemp("models"), Foreign()
     names = ("twice", "positive", "words", "sizes", "sums", "scalars", "half", "fixed", "complex", "brain")
     tf.saved_model.save(module, folder / "foreign", {name: getattr(module, name) for name in names})
-    export.export(finished_run, folder / "my digits")
+    exporter.export(finished_run, folder / "my digits")
     return folder
 
 
@@ -112,8 +112,8 @@ def test_nobody_gets_the_rows_of_another(server, name, given, expected):
 
 
 def test_requests_cut_before_it_shows_are_asked_again_whole(models):
-    from training.serve_batching import Batcher
-    from training.serve_models import Model
+    from zoo.training.serving.batching import Batcher
+    from zoo.training.serving.models import Model
     positive = Model(models / "foreign", 1).signatures["positive"]
 
     async def answers(*requests):

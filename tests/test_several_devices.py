@@ -9,15 +9,15 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.test_training_options import RESNET, options
-from training import distribute
-from training.fit import train
 from zoo.errors import UserError
-
+from zoo.training.engine import distribution
+from zoo.training.engine.fit import train
 
 TWO_DEVICES = """
 import sys, keras, tensorflow as tf
-from training import distribute, optimize, recipes
-from training.fit import train
+from zoo.training import recipes
+from zoo.training.engine import distribution, optimizers
+from zoo.training.engine.fit import train
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0],
                                            [tf.config.LogicalDeviceConfiguration()] * 2)
 train(recipes.read(sys.argv[1]), sys.argv[2], log=False, strategy="mirrored")
@@ -70,4 +70,4 @@ def test_a_last_batch_without_an_example_for_every_device_is_refused(examples, d
     """tf.data cuts 5 examples for 4 devices into 2, 2, 1 and none."""
     strategy = types.SimpleNamespace(num_replicas_in_sync=devices)
     with pytest.raises(UserError, match=words) if words else contextlib.nullcontext():
-        distribute.refuse_empty_share(examples, options(batch=64), strategy)
+        distribution.refuse_empty_share(examples, options(batch=64), strategy)

@@ -17,10 +17,13 @@ from sklearn.datasets import load_digits
 
 import zoo
 from tests.conftest import ROOT
-from training import evaluate, export, fit, predict, recipes, ship
 from zoo import shipped
 from zoo.__main__ import main
 from zoo.errors import UserError
+from zoo.training import evaluation, prediction, recipes
+from zoo.training.deployment import exporter
+from zoo.training.engine import fit
+from zoo.training.results import publish as ship
 
 NAMES = [pytest.param(name, marks=[pytest.mark.slow] * ("cifar10" in name)) for name in shipped.names()]
 
@@ -87,7 +90,7 @@ def _data_of(name, request, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_card_tells_the_truth(name, request, tmp_path):
-    found = evaluate.evaluate(name, *_data_of(name, request, tmp_path))
+    found = evaluation.evaluate(name, *_data_of(name, request, tmp_path))
     told = zoo.card(name)["metrics"]
     assert found["accuracy"] == pytest.approx(told["test_accuracy"], abs=1e-3) and found["examples"] == told["test_examples"]
 
@@ -105,14 +108,14 @@ def test_a_shipped_model_is_small_and_whole(name):
 
 
 def test_every_folder_is_a_model_and_listed():
-    """If the table is another: python -m training.ship."""
+    """If the table is another: python -m zoo.training.results.publish."""
     assert {file.name for file in shipped.FOLDER.iterdir()} == set(shipped.names()) and "lenet5-digits" in shipped.names()
     page = (shipped.FOLDER.parent / "README.md").read_text()
     assert ship.readme(page) == page and all(f"`{name}`" in page for name in shipped.names())
 
 
 def test_a_shipped_run_answers_as_the_run_does(folder, finished_run):
-    model, (kept, *_) = shipped.load("lenet5-digits", folder), evaluate.load(finished_run)
+    model, (kept, *_) = shipped.load("lenet5-digits", folder), evaluation.load(finished_run)
     images = np.load(finished_run / "examples.npz")["examples"].astype("float32")
     np.testing.assert_allclose(model.predict(images, verbose=0), kept.predict(images, verbose=0), atol=1e-5)
 
@@ -200,7 +203,7 @@ def test_the_commands_take_a_name(digit, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     assert main(["predict", "lenet5-digits", str(digit), "--json"]) == 0
     answer, = json.loads(capfd.readouterr().out)
-    assert answer["label"] == "0" and answer == predict.predict("lenet5-digits", [digit])[0]
+    assert answer["label"] == "0" and answer == prediction.predict("lenet5-digits", [digit])[0]
     assert main(["evaluate", "lenet5-digits", "--json"]) == 0
     found = json.loads(capfd.readouterr().out)["accuracy"]
     assert found == pytest.approx(zoo.card("lenet5-digits")["metrics"]["test_accuracy"], abs=1e-3)
@@ -222,12 +225,12 @@ def test_sentences_ship_with_their_words(tmp_path, monkeypatch, capfd):
     assert told.startswith("text_mlp-reviews: test accuracy ") and str(tmp_path) not in told
     assert str(tmp_path) not in (tmp_path / "models/text_mlp-reviews/card.json").read_text()
     monkeypatch.setattr(shipped, "FOLDER", tmp_path / "models")
-    expected = predict.predict(tmp_path / "run", [tmp_path / "sentences.txt"])
-    for one, other in zip(predict.predict("text_mlp-reviews", [tmp_path / "sentences.txt"]), expected, strict=True):
+    expected = prediction.predict(tmp_path / "run", [tmp_path / "sentences.txt"])
+    for one, other in zip(prediction.predict("text_mlp-reviews", [tmp_path / "sentences.txt"]), expected, strict=True):
         assert one["label"] == other["label"] and one["probability"] == pytest.approx(other["probability"], abs=1e-6)
-    done = export.export("text_mlp-reviews", tmp_path / "export")
+    done = exporter.export("text_mlp-reviews", tmp_path / "export")
     assert done["examples_of"] == "random" and done["formats"]["saved_model"]["agreement"] == 1.0
-    for one, other in zip(predict.predict(tmp_path / "export", [tmp_path / "sentences.txt"]), expected, strict=True):
+    for one, other in zip(prediction.predict(tmp_path / "export", [tmp_path / "sentences.txt"]), expected, strict=True):
         assert one["label"] == other["label"]
     monkeypatch.setattr(ship, "LIMIT", 1000)
     with pytest.raises(UserError, match="a shipped model has at most 1,000"):

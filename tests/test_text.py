@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training import text
-from training.vocabulary import PADDING, UNKNOWN, Vocabulary, standardise, token_ids, vectors
 from zoo.errors import UserError
+from zoo.training.data import sentences as text
+from zoo.training.preprocessing.text import PADDING, UNKNOWN, Vocabulary, standardise, token_ids, vectors
 
 VIETNAMESE = "aàáảãạăằắẳẵặâầấẩẫậbcdđeèéẻẽẹêềếểễệghiìíỉĩịklmnoòóỏõọôồốổỗộơờớởỡợpqrstuùúủũụưừứửữựvxyỳýỷỹỵ"
 

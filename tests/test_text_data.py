@@ -9,15 +9,19 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from training import doctor, evaluate, export, fit, folds, predict, recipes, text, text_data
-from training.vocabulary import Vocabulary
 from zoo.__main__ import main
 from zoo.errors import UserError
+from zoo.training import doctor, evaluation, prediction, recipes
+from zoo.training.data import sentences as text
+from zoo.training.data import text_data
+from zoo.training.deployment import exporter
+from zoo.training.engine import fit, folds
+from zoo.training.preprocessing.text import Vocabulary
 
 GOOD, BAD = ("good", "lovely", "fine", "quán rất ngon"), ("poor", "awful", "dull", "quán rất dở")
 STRANGER = """
 import sys
-sys.modules["keras"] = sys.modules["zoo"] = sys.modules["training"] = None
+sys.modules["keras"] = sys.modules["zoo"] = None
 import tensorflow as tf
 model = tf.saved_model.load(sys.argv[1])
 print(*[label.decode() for label in model.signatures["serving_default"](text=tf.constant(sys.argv[2:]))["label"].numpy()])
@@ -111,27 +115,27 @@ def test_it_learns_and_is_scored(run):
     metrics = json.loads((run / "metrics.json").read_text())
     assert metrics["test_accuracy"] >= 0.95 and metrics["test_macro_f1"] >= 0.95
     assert metrics["class_names"] == ["bad", "good"]
-    assert evaluate.evaluate(run)["accuracy"] == metrics["test_accuracy"]
+    assert evaluation.evaluate(run)["accuracy"] == metrics["test_accuracy"]
 
 
 def test_a_stranger_asks_the_saved_model_in_sentences(run, tmp_path):
-    report = export.export(run, tmp_path / "model")
+    report = exporter.export(run, tmp_path / "model")
     assert report["examples"] == 32
     sentences = ["The film was LOVELY!", "dull", "Quán rất ngon", ""]
     asked = subprocess.run([sys.executable, "-I", "-c", STRANGER, tmp_path / "model", *sentences], capture_output=True,
                            text=True)
     (tmp_path / "lines.txt").write_bytes("\r\n".join(["The film was\u2028LOVELY!", *sentences[1:]]).encode())
-    told = predict.predict(run, [tmp_path / "lines.txt"])
+    told = prediction.predict(run, [tmp_path / "lines.txt"])
     assert asked.stdout.split()[:3] == [answer["label"] for answer in told] == ["good", "bad", "good"], asked.stderr
     assert [answer["line"] for answer in told] == [1, 2, 3]
-    assert predict.predict(tmp_path / "model", [tmp_path / "lines.txt"]) == [
+    assert prediction.predict(tmp_path / "model", [tmp_path / "lines.txt"]) == [
         {**answer, "probability": pytest.approx(answer["probability"], abs=1e-5)} for answer in told]
 
 
 @pytest.fixture(scope="module")
 def loaded(run, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export") / "model"
-    export.export(run, folder)
+    exporter.export(run, folder)
     return tf.saved_model.load(folder)
 
 
@@ -204,9 +208,9 @@ def test_word_vectors_come_from_a_file(recipe, vector_file, tmp_path, capsys, mo
     recipe = dataclasses.replace(recipe, model=model, vectors=str(vector_file), epochs=1,
                                  model_args={"windows": [2], "filters": 4})
     assert fit.train(recipe, tmp_path / "run")["test_examples"] == 48
-    words = evaluate.vocabulary(tmp_path / "run").words
+    words = evaluation.vocabulary(tmp_path / "run").words
     assert f"vectors of 8 numbers for 2 of the {len(words) - 2:,} words" in capsys.readouterr().out
-    (table,) = [v for v in evaluate.load(tmp_path / "run")[0].variables if "embeddings" in v.path]
+    (table,) = [v for v in evaluation.load(tmp_path / "run")[0].variables if "embeddings" in v.path]
     assert np.array_equal(table.numpy()[words.index("film")], np.arange(8)) != trained
 
 

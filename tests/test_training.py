@@ -16,9 +16,11 @@ import pytest
 import tensorflow as tf
 
 from tests.conftest import ROOT
-from training import evaluate, fit, optimize, pipeline, precision, recipes
-from training.fit import train
 from zoo.errors import UserError
+from zoo.training import evaluation, recipes
+from zoo.training.data import pipeline
+from zoo.training.engine import fit, optimizers, precision
+from zoo.training.engine.fit import train
 
 
 def test_a_run_directory_is_complete(finished_run):
@@ -38,7 +40,7 @@ def test_a_run_directory_is_complete(finished_run):
 
 def test_the_model_file_is_the_network_that_was_scored(finished_run):
     metrics = json.loads((finished_run / "metrics.json").read_text())
-    scores = evaluate.evaluate(finished_run)
+    scores = evaluation.evaluate(finished_run)
     assert scores["accuracy"] == metrics["test_accuracy"] and scores["loss"] == pytest.approx(metrics["test_loss"], rel=1e-6)
 
 
@@ -65,7 +67,7 @@ def test_a_training_that_cannot_start_leaves_no_directory(tmp_path):
 
 
 def test_two_trainings_do_not_share_a_directory(finished_run):
-    from training.run_dir import claim
+    from zoo.training.run_dir import claim
     recipe = recipes.read(finished_run / "recipe.json")
     with claim(finished_run, recipe), pytest.raises(UserError, match="Another process is training"):
         with claim(finished_run, recipe):
@@ -141,7 +143,7 @@ def test_auto_precision_is_float32_without_an_accelerator():
 
 def test_the_rate_warms_up_and_falls_to_zero():
     recipe = recipes.Recipe("r", "lenet5", "digits", epochs=10, warmup=2, learning_rate=0.1)
-    rate = optimize.optimizer(recipe, steps_per_epoch=5)._learning_rate
+    rate = optimizers.optimizer(recipe, steps_per_epoch=5)._learning_rate
     rates = [float(rate(step)) for step in range(51)]
     assert rates[0] == 0 and rates[10] == pytest.approx(0.1) and rates[50] == pytest.approx(0, abs=1e-9)
     assert rates[:11] == sorted(rates[:11]) and rates[10:] == sorted(rates[10:], reverse=True)
@@ -150,7 +152,7 @@ def test_the_rate_warms_up_and_falls_to_zero():
 def test_weight_decay_spares_biases():
     recipe = recipes.Recipe("r", "lenet5", "digits", optimizer="adamw", weight_decay=0.5, schedule="constant",
                             learning_rate=0.1, warmup=0)
-    made = optimize.optimizer(recipe, 5)
+    made = optimizers.optimizer(recipe, 5)
     kernel, bias = keras.Variable(np.ones(3), name="kernel"), keras.Variable(np.ones(3), name="bias")
     made.build([kernel, bias])
     made.apply([np.zeros(3, "float32"), np.zeros(3, "float32")])
@@ -161,7 +163,7 @@ def test_weight_decay_spares_biases():
                                           ("schedule", "Unknown schedule 'adm'. Known: constant, cosine")])
 def test_an_unknown_part_is_named(field, words):
     with pytest.raises(UserError, match=words):
-        optimize.optimizer(recipes.Recipe("r", "lenet5", "digits", **{field: "adm"}), 5)
+        optimizers.optimizer(recipes.Recipe("r", "lenet5", "digits", **{field: "adm"}), 5)
 
 
 def test_the_cassava_recipe_runs_on_photographs_of_other_classes(tmp_path):

@@ -11,9 +11,13 @@ import pytest
 import zoo
 from tests.conftest import ROOT
 from tests.test_training_options import DIGITS, options, stop
-from training import checkpoint, data, evaluate, explain, export, fit, prepare, progress, recipes
-from training.fit import train
 from zoo.errors import UserError
+from zoo.training import evaluation, recipes
+from zoo.training.data import dataset as data
+from zoo.training.deployment import exporter
+from zoo.training.engine import checkpoint, fit, prepare, progress
+from zoo.training.engine.fit import train
+from zoo.training.explanation import explainer
 
 
 def test_a_diverging_training_says_where_and_keeps_no_broken_weights(tmp_path):
@@ -29,7 +33,7 @@ def test_an_overflow_under_loss_scaling_halves_the_scale_and_goes_on(tmp_path):
 
 def test_a_full_disk_loses_no_earlier_checkpoint(tmp_path):
     """The limit on the size of a file stands for the end of the disk."""
-    script = ("import resource, sys; from training import checkpoint, recipes; from training.fit import train;"
+    script = ("import resource, sys; from zoo.training import recipes; from zoo.training.engine import checkpoint; from zoo.training.engine.fit import train;"
               "checkpoint._SECONDS = 0; recipe = recipes.read(sys.argv[1]);"
               "save = checkpoint.Checkpoint.save\n"
               "def full(self):\n"
@@ -102,16 +106,16 @@ def drawn(tmp_path):
 
 def test_what_was_trained_on_is_not_scored_as_a_test_part(drawn, tmp_path):
     run, file = drawn
-    before = evaluate.evaluate(run)
+    before = evaluation.evaluate(run)
     assert before["examples"] == 16
     with np.load(file) as held:
         np.savez(file, images=held["images"][2:], labels=held["labels"][2:])
     with pytest.raises(UserError, match="The test part of .*d.npz has changed since .*run was trained, .* `zoo evaluate"):
-        evaluate.evaluate(run)
+        evaluation.evaluate(run)
     with pytest.raises(UserError, match="has changed since"):
-        export.export(run, tmp_path / "export", report=True)
-    assert evaluate.evaluate(run, str(file))["examples"] == 16
-    assert "that the run kept" in explain.explain(run).tested
+        exporter.export(run, tmp_path / "export", report=True)
+    assert evaluation.evaluate(run, str(file))["examples"] == 16
+    assert "that the run kept" in explainer.explain(run).tested
 
 
 def test_classes_that_have_changed_are_not_reported_on(drawn, tmp_path):
@@ -119,7 +123,7 @@ def test_classes_that_have_changed_are_not_reported_on(drawn, tmp_path):
     with np.load(file) as held:
         np.savez(file, images=held["images"], labels=held["labels"] + 1)
     with pytest.raises(UserError, match="knows the classes 0, 1; .* has 0, 1, 2"):
-        export.export(run, tmp_path / "export", report=True)
+        exporter.export(run, tmp_path / "export", report=True)
     assert not (tmp_path / "export").exists()
 
 
@@ -128,7 +132,7 @@ def test_classes_that_have_changed_are_not_reported_on(drawn, tmp_path):
 def test_a_damaged_run_directory_is_told_in_a_line(file, drawn):
     run, _ = drawn
     recipe = recipes.read(run / "recipe.json")
-    doing = {"examples.npz": export.export, "history.csv": explain.explain}.get(file)
+    doing = {"examples.npz": exporter.export, "history.csv": explainer.explain}.get(file)
     if file != "metrics.json" and not doing:
         (run / "metrics.json").unlink()
     (run / file).write_bytes((run / file).read_bytes()[:100] if file.endswith(".npz") else b"epoch\n?")

@@ -5,9 +5,10 @@ import keras
 import numpy as np
 import pytest
 
-from training import fit, optimize, progress, recipes
-from training.fit import train
 from zoo.errors import UserError
+from zoo.training import recipes
+from zoo.training.engine import fit, optimizers, progress
+from zoo.training.engine.fit import train
 
 DIGITS = recipes.Recipe("r", "lenet5", "digits", epochs=2, batch=256, warmup=0.0, schedule="constant")
 RESNET = dataclasses.replace(DIGITS, model="resnet20", model_args={"input_shape": (8, 8, 1), "n": 1})
@@ -19,7 +20,7 @@ def options(recipe=DIGITS, **fields):
 
 def stepped(recipe, gradients, start=1.0, stages=None):
     """The kernel after one call of the recipe's optimiser for each of `gradients`, numbers."""
-    made = optimize.optimizer(recipe, 10, stages)
+    made = optimizers.optimizer(recipe, 10, stages)
     kernel = keras.Variable(np.full((2, 3), start, "float32"), name="kernel")
     made.build([kernel])
     for gradient in gradients:
@@ -27,7 +28,7 @@ def stepped(recipe, gradients, start=1.0, stages=None):
     return kernel.numpy()[0, 0]
 
 
-@pytest.mark.parametrize("name", optimize.OPTIMIZERS)
+@pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
 def test_every_optimizer_goes_against_the_gradient(name):
     assert stepped(options(optimizer=name, learning_rate=0.1), [1.0] * 3) < 1
 
@@ -39,19 +40,19 @@ def test_every_optimizer_goes_against_the_gradient(name):
     ({"schedule": "cosine"}, {0: 0.2, 50: 0.1, 100: 0}),
 ])
 def test_schedules_go_through_their_points(fields, expected):
-    rate = optimize.optimizer(options(epochs=10, learning_rate=0.2, **fields), 10)._learning_rate
+    rate = optimizers.optimizer(options(epochs=10, learning_rate=0.2, **fields), 10)._learning_rate
     assert {step: float(rate(step)) for step in expected} == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("accumulate", [1, 4])
-@pytest.mark.parametrize("schedule", optimize.SCHEDULES)
+@pytest.mark.parametrize("schedule", optimizers.SCHEDULES)
 def test_the_rate_goes_by_batches_however_many_make_an_update(schedule, accumulate):
     recipe = options(epochs=10, learning_rate=0.2, schedule=schedule, accumulate=accumulate)
-    made, kernel = optimize.optimizer(recipe, 10), keras.Variable(np.ones((2, 3), "float32"), name="kernel")
+    made, kernel = optimizers.optimizer(recipe, 10), keras.Variable(np.ones((2, 3), "float32"), name="kernel")
     made.build([kernel])
     for batch in range(100):
         if batch in (0, 25, 50, 75):
-            assert float(made.learning_rate) == pytest.approx(float(optimize._rate(recipe, 10)(batch)))
+            assert float(made.learning_rate) == pytest.approx(float(optimizers._rate(recipe, 10)(batch)))
             assert batch != 25 or float(made.learning_rate) > 0.1
         made.apply([keras.ops.ones((2, 3))])
 
@@ -60,7 +61,7 @@ def test_the_average_of_the_weights_goes_by_updates():
     averages = []
     for accumulate in (1, 4):
         sgd = options(optimizer="sgd", momentum=0.0, learning_rate=1.0, schedule="constant", ema=0.9, accumulate=accumulate)
-        made, kernel = optimize.optimizer(sgd, 100), keras.Variable(np.zeros((2, 3), "float32"), name="kernel")
+        made, kernel = optimizers.optimizer(sgd, 100), keras.Variable(np.zeros((2, 3), "float32"), name="kernel")
         made.build([kernel])
         for _ in range(10 * accumulate):
             made.apply([-keras.ops.ones((2, 3))])
@@ -113,7 +114,7 @@ def test_thawing_goes_on_after_an_interrupt(tmp_path, monkeypatch):
                       lambda self, batch, logs=None: self.checkpoint.step == 8 and stop())
         with pytest.raises(KeyboardInterrupt):
             train(recipe, tmp_path / "again", log=False)
-        patch.setattr("training.checkpoint._SECONDS", 0)
+        patch.setattr("zoo.training.engine.checkpoint._SECONDS", 0)
         with pytest.raises(KeyboardInterrupt):
             train(recipe, tmp_path / "again", log=False)
     train(recipe, tmp_path / "again", log=False)

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 import zoo
-from training import prepare, recipes, ship
-from training.fit import train
 from zoo import shipped
 from zoo.errors import UsageError, UserError
+from zoo.training import recipes
+from zoo.training.engine import prepare
+from zoo.training.engine.fit import train
+from zoo.training.results import publish
 from zoo.weights import pixels
 
 MNIST = {"input_shape": (28, 28, 1), "padding": "same"}
@@ -152,7 +154,7 @@ def test_what_was_started_from_weights_ships_without_them(tmp_path):
     """With their preparation of pixels, which no argument of its recipe tells."""
     settings = ["weights=resnet20-cifar10", "epochs=1", "limit=64", "learning_rate=0"]
     train(recipes.override(recipes.recipe("resnet20", "digits"), settings), tmp_path / "run", log=False)
-    ship.ship([tmp_path / "run"], tmp_path / "models")
+    publish.ship([tmp_path / "run"], tmp_path / "models")
     source, card = zoo.load("resnet20-cifar10"), zoo.card("resnet20-digits", tmp_path / "models")
     assert "weights" not in card["arguments"] and card["recipe"]["model_args"] == {"weights": "resnet20-cifar10"}
     shipped_again = zoo.load("resnet20-digits", tmp_path / "models")

@@ -8,14 +8,14 @@ import keras_tuner as kt
 import numpy as np
 import pytest
 
-import tuning
 from tests.test_tuning_oracles import space
 from tests.test_tuning_spaces import DIGITS
-from training import recipes
-from tuning import figures, refit, report
-from tuning.search import Plan, search
+from zoo import tuning
 from zoo.__main__ import main
 from zoo.errors import UserError
+from zoo.training import recipes
+from zoo.tuning import figures, refitting, report
+from zoo.tuning.sequential import Plan, search
 
 # keras-tuner 1.4.8 calls threading.currentThread().getName() at every step of an oracle; nothing a caller can do.
 pytestmark = pytest.mark.filterwarnings(r"ignore:(currentThread|getName)\(\) is deprecated:DeprecationWarning")
@@ -183,7 +183,7 @@ def test_a_space_of_every_kind_is_drawn():
 
 def test_the_refit_is_judged_on_the_test_part_with_the_spread_of_its_seeds(finished):
     run, rows, plan = finished
-    told = refit.refit(plan, run, repeats=2, log=False)
+    told = refitting.refit(plan, run, repeats=2, log=False)
     assert json.loads((run / "refit.json").read_text()) == told
     assert len(told["tuned"]["test_accuracy"]) == 2 and told["tuned"]["stdev"] is not None
     assert told["difference"] > told["noise"] and "is better" in told["verdict"]  # ten times the rate, of a linear network
@@ -198,4 +198,4 @@ def test_the_refit_is_judged_on_the_test_part_with_the_spread_of_its_seeds(finis
 def test_noise_is_not_taken_for_progress(tuned, plain, words):
     tuned, plain = ({"test_accuracy": scores, "mean": np.mean(scores), "stdev": np.std(scores, ddof=1) if scores[1:] else None}
                     for scores in (tuned, plain))
-    assert words in refit._judged(tuned, plain, 360)["verdict"]
+    assert words in refitting._judged(tuned, plain, 360)["verdict"]

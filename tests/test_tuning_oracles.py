@@ -3,7 +3,7 @@ import keras_tuner as kt
 import numpy as np
 import pytest
 
-from tuning.oracles import OBJECTIVE, oracle
+from zoo.tuning.oracles import OBJECTIVE, oracle
 
 # keras-tuner 1.4.8 calls threading.currentThread().getName() at every step of an oracle; nothing a caller can do.
 pytestmark = pytest.mark.filterwarnings(r"ignore:(currentThread|getName)\(\) is deprecated:DeprecationWarning")

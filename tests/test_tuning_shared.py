@@ -23,7 +23,7 @@ def worker(folder, url, *more):
     (folder / "space.py").write_text(SPACE)
     args = ["tune", "tests.mishaps:mishap", "--data", "digits", "--epochs", "3", "--space", folder / "space.py", "--run",
             folder / "run", "--storage", url, "--trials", TRIALS, *more]
-    start = "import sys; from tuning import distributed; distributed._HEARTBEAT = 1; from zoo.__main__ import main; " \
+    start = "import sys; from zoo.tuning import distributed; distributed._HEARTBEAT = 1; from zoo.__main__ import main; " \
             "sys.exit(main(sys.argv[1:]))"
     return subprocess.Popen([sys.executable, "-c", start, *map(str, args)], cwd=ROOT, stdout=subprocess.PIPE,
                             stderr=subprocess.STDOUT, text=True)

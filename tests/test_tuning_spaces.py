@@ -9,13 +9,13 @@ import pytest
 
 import zoo
 from tests.test_tuning_oracles import answers
-from training import recipes
-from tuning import spaces
-from tuning.architectures import architecture
-from tuning.attempt import candidate, size
-from tuning.oracles import oracle
-from tuning.search import Plan
 from zoo.errors import UsageError
+from zoo.training import recipes
+from zoo.tuning import spaces
+from zoo.tuning.network_spaces import architecture
+from zoo.tuning.oracles import oracle
+from zoo.tuning.sequential import Plan
+from zoo.tuning.trial import candidate, size
 
 # keras-tuner 1.4.8 calls threading.currentThread().getName() at every step of an oracle; nothing a caller can do.
 pytestmark = pytest.mark.filterwarnings(r"ignore:(currentThread|getName)\(\) is deprecated:DeprecationWarning")
@@ -127,7 +127,7 @@ def test_the_sizes_of_weights_that_come_ready_made_are_not_searched(name, fields
 
 @pytest.mark.parametrize("text, words", [
     ("def space(hp): return {'batch': hp.Choice('batch', [8, 16]), 'padding': 'same'}", None),
-    ("from tuning.spaces import default\ndef space(hp, recipe):\n    hp.Choice('batch', [8])\n    return default(hp, recipe)",
+    ("from zoo.tuning.spaces import default\ndef space(hp, recipe):\n    hp.Choice('batch', [8])\n    return default(hp, recipe)",
      None),
     ("def spcae(hp): return {}", "defines no function space"),
     ("def space(hp): return {'epochs': hp.Int('epochs', 1, 9)}", "epochs are not searched: --epochs says"),

@@ -14,13 +14,13 @@ import psutil
 import pytest
 
 from tests.conftest import ROOT
-from training.recipes import Recipe
-from training.run_dir import write
-from tuning import search
-from tuning.search import Plan
-from tuning.trial import JOBS
-from tuning.worker import Worker
 from zoo.errors import UserError
+from zoo.training.files import write
+from zoo.training.recipes import Recipe
+from zoo.tuning import sequential as search
+from zoo.tuning.job import JOBS
+from zoo.tuning.sequential import Plan
+from zoo.tuning.subprocess_worker import Worker
 
 # keras-tuner 1.4.8 calls threading.currentThread().getName() at every step of an oracle; nothing a caller can do.
 pytestmark = pytest.mark.filterwarnings(r"ignore:(currentThread|getName)\(\) is deprecated:DeprecationWarning")
@@ -123,7 +123,7 @@ def test_killed_three_times_it_ends_in_the_same_ranking(tmp_path, algorithm, tri
 
 
 def test_a_trial_imports_tensorflow_only_where_that_is_quick():
-    program = "import sys, tuning.trial; print('tensorflow' in sys.modules)"
+    program = "import sys, zoo.tuning.job; print('tensorflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True).stdout == "False\n"
 
 
@@ -158,16 +158,16 @@ def test_an_interrupt_takes_one_line_and_the_search_goes_on(tmp_path):
 
 
 def test_a_trial_that_ends_the_search_is_not_begun_for_ever(tmp_path):
-    from tuning import attempt
-    folder = attempt.folder_of(tmp_path, 0)
+    from zoo.tuning import trial
+    folder = trial.folder_of(tmp_path, 0)
     folder.mkdir(parents=True)
     kept, starts = None, []
-    for _ in range(attempt._STARTS + 1):
-        kept = attempt._start(folder, kept)
+    for _ in range(trial._STARTS + 1):
+        kept = trial._start(folder, kept)
         starts.append(kept["starts"])
-    assert starts[-1] > attempt._STARTS
+    assert starts[-1] > trial._STARTS
     (folder / "checkpoint.npz").write_text("an epoch was done")
-    assert attempt._start(folder, kept)["starts"] == 1, "a trial that gets on is given up"
+    assert trial._start(folder, kept)["starts"] == 1, "a trial that gets on is given up"
 
 
 @pytest.mark.slow

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from training import sources
-from training.doctor_arrays import examine_arrays
-from training.doctor_labels import Finding, class_findings, digest, errors_first, repeated
 from zoo.errors import UserError
+from zoo.training.data import sources
+from zoo.training.data.checks.arrays import examine_arrays
+from zoo.training.data.checks.labels import Finding, class_findings, digest, errors_first, repeated
 
 _THUMBNAIL = 64  # pixels a side at which images of TensorFlow Datasets that vary in size are compared
 HEAD = ("severity", "what", "examples", "in words")
@@ -26,7 +26,9 @@ def examine(name, data_dir=None, progress=None):
     Raises:
         zoo.errors.UserError: if it is unknown, cannot be read, or is no such data set.
     """
-    from training import data, text, text_data  # imports TensorFlow: seconds
+    from zoo.training.data import dataset as data  # imports TensorFlow: seconds
+    from zoo.training.data import sentences as text
+    from zoo.training.data import text_data
     if text_data.is_text(name, data_dir):
         found = text.listing(name) if data.is_path(name) else text_data.listing(name, data_dir)
         return examine_rows((where, words, label, split) for split, rows in found.items() for where, words, label in rows)
@@ -58,7 +60,7 @@ def examine_files(items, quick=False, progress=None, classes=()):
     Returns:
         A list of `Finding`, errors first.
     """
-    from training.doctor_images import FORMS, PROBLEMS, look_at, suffix_lies  # imports TensorFlow: seconds
+    from zoo.training.data.checks.image_files import FORMS, PROBLEMS, look_at, suffix_lies  # imports TensorFlow: seconds
     items = [(Path(path), label, split) for path, label, split in items]
     problems, forms, liars, sizes, same = (collections.defaultdict(list) for _ in range(5))
     for (path, label, split), seen in zip(items, look_at([item[0] for item in items], quick, progress), strict=True):
@@ -144,7 +146,7 @@ def move_bad(findings, dataset, folder):
     Raises:
         zoo.errors.UserError: if `folder` lies in the data set, or a file cannot be moved; those before it have been.
     """
-    from training.doctor_images import PROBLEMS
+    from zoo.training.data.checks.image_files import PROBLEMS
     bad = [Path(path) for found in findings if found.kind in PROBLEMS for path in found.files]
     if bad and Path(folder).resolve().is_relative_to(Path(dataset).resolve()):
         raise UserError(f"{folder} lies in the data set {dataset}, where it would pass for a class. Choose another folder.")

@@ -31,7 +31,7 @@ class Recipe:
     limit: int = 0                # training examples used, drawn by class; 0 for all
     normalise: bool = False       # by the training images' mean and standard deviation; `weights` bring their own
     validation: float = 0.1       # share of the training images held out to choose the best epoch, 0 to 0.5
-    augment: dict = field(default_factory=dict)     # {"crop": pixels, "flip": true, ...}, see training.augment
+    augment: dict = field(default_factory=dict)     # {"crop": pixels, "flip": true, ...}, see zoo.training.data.augmentation.augment
     optimizer: str = "adam"       # adadelta, adam, adamw, lamb, muon, nesterov, rmsprop, sgd
     momentum: float = 0.9         # of muon, nesterov and sgd, 0 to 1
     learning_rate: float = 1e-3   # the highest rate

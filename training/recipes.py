@@ -6,9 +6,9 @@ recipe.json, so that `zoo train --recipe RUN/recipe.json` repeats the run.
 import dataclasses
 from pathlib import Path
 
-from training.recipe import Recipe, override, read
 from zoo.errors import unknown
 from zoo.registry import spec
+from zoo.training.recipe import Recipe, override, read
 
 __all__ = ["RECIPES", "Recipe", "override", "read", "recipe"]
 

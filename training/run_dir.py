@@ -2,30 +2,11 @@
 import contextlib
 import fcntl
 import json
-import os
-import zipfile
-import zlib
 from pathlib import Path
 
-import numpy as np
-
-from training import recipes
 from zoo.errors import UserError
-
-
-def write(path, data):
-    """Write text or bytes to `path` so that a reader, or a kill at any instant, sees the old file or the new, whole."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:  # a full disk: what was there stays, and the space is given back
-        temporary.unlink(missing_ok=True)
-        raise
+from zoo.training import recipes
+from zoo.training.files import read_json
 
 
 @contextlib.contextmanager
@@ -85,35 +66,3 @@ def results(path):
     if not (path / "metrics.json").is_file():
         raise UserError(f"The training in {path} has not finished. Run its `zoo train` command again to go on.")
     return read_json(path / "metrics.json")
-
-
-def read_json(file):
-    """Return what a JSON file of a run directory holds.
-
-    Raises:
-        zoo.errors.UserError: if it is damaged.
-    """
-    try:
-        return json.loads(file.read_text())
-    except ValueError as error:
-        raise damaged(file, error) from None
-
-
-@contextlib.contextmanager
-def arrays_of(file):
-    """Open an .npz file of a run directory, as `np.load` does.
-
-    Raises:
-        zoo.errors.UserError: if it is damaged or missing, or lacks an array that is asked for.
-    """
-    try:
-        with open(file, "rb") as opened, np.load(opened) as arrays:
-            yield arrays
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise damaged(file, error) from None
-
-
-def damaged(file, error):
-    """Return the UserError for a `file` of a run directory that is not there whole."""
-    return UserError(f"Cannot read {file}: {type(error).__name__}. The run directory is damaged: choose a new --run, or "
-                     "delete it to train again.")

@@ -5,11 +5,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from training import evaluate, run_dir
-from training.images import fit_to
-from training.recipes import Recipe
-from training.vocabulary import Vocabulary
 from zoo import shipped
+from zoo.training import evaluation, files
+from zoo.training.preprocessing.images import fit_to
+from zoo.training.preprocessing.text import Vocabulary
+from zoo.training.recipes import Recipe
 
 _DRAWN = 32  # examples for a network that comes without any
 
@@ -50,16 +50,16 @@ class Trained:
 
     def probabilities(self, inputs):
         """Return what the network itself answers, float32 of shape (n, classes)."""
-        return evaluate.probabilities(self.model, inputs)
+        return evaluation.probabilities(self.model, inputs)
 
     def dataset(self, data_dir=None):
-        """Return the `training.data.Dataset` it was trained on, validation examples among the training ones.
+        """Return the `zoo.training.data.dataset.Dataset` it was trained on, validation examples among the training ones.
 
         Raises:
             zoo.errors.UserError: if they are not to be had, or have changed since.
         """
-        found = evaluate.dataset(self.model, self.recipe, self.vocabulary, data_dir)
-        evaluate.refuse_others(self.run, self.metrics, self.recipe.data, found)
+        found = evaluation.dataset(self.model, self.recipe, self.vocabulary, data_dir)
+        evaluation.refuse_others(self.run, self.metrics, self.recipe.data, found)
         return found
 
 
@@ -69,10 +69,10 @@ def load(run):
     Raises:
         zoo.errors.UserError: if there is no finished run.
     """
-    model, metrics, recipe = evaluate.load(run)
-    with run_dir.arrays_of(Path(run) / "examples.npz") as kept:
+    model, metrics, recipe = evaluation.load(run)
+    with files.arrays_of(Path(run) / "examples.npz") as kept:
         examples = kept["examples"]
-    return Trained(Path(run), model, metrics, recipe, evaluate.vocabulary(run), examples)
+    return Trained(Path(run), model, metrics, recipe, evaluation.vocabulary(run), examples)
 
 
 def run_or_shipped(source):
@@ -84,9 +84,9 @@ def run_or_shipped(source):
     Raises:
         zoo.errors.UserError: if there is neither, or its files are damaged.
     """
-    if evaluate.is_run(source):
+    if evaluation.is_run(source):
         return load(source)
-    model, class_names, recipe, vocabulary = evaluate.network(source)
+    model, class_names, recipe, vocabulary = evaluation.network(source)
     card = shipped.card(source)
     metrics = {**card["metrics"], "class_names": class_names, "versions": card["trained_with"]}
     draw = np.random.default_rng(0)
@@ -106,5 +106,5 @@ def _sentences(draw, vocabulary):
 
 
 def questions(split):
-    """Return all examples of a `training.store.Split` as `Trained.examples` holds some: images, or texts as bytes."""
+    """Return all examples of a `zoo.training.data.cache.Split` as `Trained.examples` holds some: images, or texts as bytes."""
     return split.images if split.texts is None else np.array([text.encode() for text in split.texts[split.rows]])

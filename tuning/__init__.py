@@ -6,6 +6,6 @@ __all__ = ["hypermodel"]
 def __getattr__(name):
     """Import what needs keras-tuner on first use, so that the process of a trial does without."""
     if name != "hypermodel":
-        raise AttributeError(f"module 'tuning' has no attribute {name!r}")
-    from tuning.plain import hypermodel
+        raise AttributeError(f"module 'zoo.tuning' has no attribute {name!r}")
+    from zoo.tuning.hypermodels import hypermodel
     return hypermodel

@@ -15,17 +15,18 @@ import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
-from training.run_dir import refuse_foreign
-from tuning import attempt, report, spaces
-from tuning import search as alone
-from tuning.worker import Worker
 from zoo.errors import UserError
+from zoo.training.run_dir import refuse_foreign
+from zoo.tuning import report, spaces
+from zoo.tuning import sequential as alone
+from zoo.tuning import trial as attempt
+from zoo.tuning.subprocess_worker import Worker
 
 try:
     import optuna
     from sqlalchemy.exc import SQLAlchemyError
 
-    from tuning.samplers import first_of, grid, sampler, suggested
+    from zoo.tuning.samplers import first_of, grid, sampler, suggested
 except ImportError:
     raise UserError("--storage needs Optuna and SQLAlchemy: pip install 'classic-zoo[distributed]'") from None
 
@@ -40,15 +41,15 @@ class TrialFailed(Exception):
 def search(plan, run, url, log=True):
     """Take trials of `plan` from the database `url` until all are done, by this process or another.
 
-    Writes what `tuning.search.search` writes, each process into its own `run`; they may share one.
+    Writes what `zoo.tuning.sequential.search` writes, each process into its own `run`; they may share one.
 
     Args:
-        plan: a `tuning.search.Plan`; hyperband is Optuna's, random trials stopped at the ends of their rounds.
+        plan: a `zoo.tuning.sequential.Plan`; hyperband is Optuna's, random trials stopped at the ends of their rounds.
         run: path of the directory.
         url: of SQLAlchemy: sqlite:///FILE for one machine, postgresql+psycopg://USER@HOST/DATABASE for many.
         log: whether to print progress.
 
-    Returns and raises as `tuning.search.search` does.
+    Returns and raises as `zoo.tuning.sequential.search` does.
     """
     run = Path(run)
     run.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 keras-tuner keeps a search in oracle.json and trial.json, which are not written atomically, lose the Gaussian process's random
 state, and break grid search. Here an oracle writes nothing: to go on, a search is asked for again from its first trial, and
-the finished ones are answered from their results (`tuning.search`).
+the finished ones are answered from their results (`zoo.tuning.sequential`).
 """
 import warnings
 

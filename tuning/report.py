@@ -5,8 +5,8 @@ import html
 import io
 import math
 
-from training.run_dir import write
-from tuning import figures
+from zoo.training.files import write
+from zoo.tuning import figures
 
 HEAD = ("trial", "status", "score", "val_loss", "weights", "multiply_adds", "epochs", "best_epoch", "seconds", "continues")
 

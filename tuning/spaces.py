@@ -11,10 +11,10 @@ import random
 import keras_tuner as kt
 
 import zoo
-from training.recipes import Recipe
-from tuning.architectures import choice, dropout_only, space_of
 from zoo.errors import UsageError, unknown
 from zoo.settings import convert, split_setting
+from zoo.training.recipes import Recipe
+from zoo.tuning.network_spaces import choice, dropout_only, space_of
 
 _ALIKE = (("adam", "adamw"), ("sgd", "nesterov"))  # optimisers that take rates of one order
 _EXPLORED = 100  # candidates that a space is asked for to learn all its hyperparameters

@@ -1,102 +1,169 @@
-"""One job in a process of its own: memory that TensorFlow does not give back ends with it, and so does what kills it.
+"""One trial: its recipe, its directory, and what came of it.
 
-`python -m tuning.trial` imports TensorFlow, reads its job, a line of JSON, from standard input, writes FOLDER/result.json and
-ends. It ends as well when standard input does, so that no trial outlives the search that started it.
+RUN/trials/NUMBER holds recipe.json, trial.json (what was tried) and, once the trial has ended, result.json.
 """
+import functools
 import json
 import os
-import signal
-import sys
-import threading
-from pathlib import Path
+import shutil
 
-from training.recipes import read
-from training.run_dir import claim, write
-from zoo.console import look_here, quiet_import
-from zoo.errors import UserError
+import keras
+
+import zoo
+from zoo.errors import UsageError, UserError
+from zoo.layer_table import total_multiply_adds
+from zoo.training.files import write
+from zoo.training.recipe import read
+from zoo.tuning import spaces
+from zoo.tuning.job import told
+
+_STARTS = 5  # times that a trial may end the search, without getting on, before it counts as failed
+_WEIGHTS = ("best.npz", "checkpoint.npz")
 
 
-def check(folder, data_dir, **_):
-    """Load the data of the recipe in `folder`, build its network, and return what both have settled.
+def candidate(plan, declared, values):
+    """Return the recipe of the hyperparameters `values`.
 
-    These are args, the builder's arguments, and data, a fingerprint of all but the test part.
+    Raises:
+        zoo.errors.UsageError: if the space asks for a hyperparameter here that it did not ask for anywhere before.
     """
-    import keras
-
-    from training import fit
-    from training.store import fingerprint
-    recipe = read(folder / "recipe.json")
-    dataset, build = fit.prepare(recipe, data_dir, cache_dir=folder)
-    if dataset.validation is None:
-        raise UserError("Tuning needs a validation part to choose by. Set validation to a share of the training part, "
-                        "such as 0.1.")
-    with keras.StatelessScope(initialize_variables=False):  # shapes, no weights
-        model = build()
-    shape = {"vocab_size": len(dataset.vocabulary)} if dataset.vocabulary else {"input_shape": list(model.input.shape[1:])}
-    if recipe.vectors:
-        shape["embedding"] = model.get_layer("embedding_masked").output.shape[-1]
-    return {"args": {**shape, "classes": len(dataset.class_names)}, "data": fingerprint([dataset.train, dataset.validation])}
+    hp = declared.copy()
+    hp.values = dict(values)
+    found = plan.space(hp, plan.recipe)
+    if len(hp.space) > len(declared.space):
+        raise UsageError(f"The space asks for {hp.space[-1].name} at these values, and too seldom to be searched: ask for it "
+                         "at all values, or in hp.conditional_scope.")
+    return spaces.apply(plan.recipe, found)
 
 
-def search(folder, data_dir, log, until):
-    """Train the recipe in `folder` up to the epoch `until`; its best epoch's accuracy on the validation part is the score."""
-    import keras
-
-    from training import evaluate, fit
-    recipe = read(folder / "recipe.json")
-    with claim(folder, recipe):
-        dataset, build = fit.prepare(recipe, data_dir, cache_dir=folder)
-        state = fit.fit(recipe, folder, dataset, build, log, until)
-    model = build()
-    state.load_best(model)
-    if isinstance(model.output, dict):
-        model = keras.Model(model.input, model.output["logits"])
-    scores = evaluate.score(model, dataset.validation, dataset.class_names)  # the history's losses are with label smoothing
-    return {"score": scores["accuracy"], "val_loss": scores["loss"], "best_epoch": state.best()["epoch"],
-            "epochs": len(state.history), "until": until, "seconds": round(state.seconds, 2)}
+def size(recipe, args):
+    """Return (weights, multiply-adds) of a recipe's network, counted without making the weights."""
+    return _size(recipe.model, json.dumps({**args, **recipe.model_args}, sort_keys=True))
 
 
-def train(folder, data_dir, log):
-    """Train the recipe in `folder`, a run directory, to its score on the test part."""
-    from training import fit
-    metrics = fit.train(read(folder / "recipe.json"), folder, data_dir, log=log)
-    return {key: metrics[key] for key in ("test_accuracy", "test_loss", "test_examples", "best_epoch", "seconds", "seed")}
+@functools.cache  # most of what is searched does not change the network
+def _size(model, args):
+    with keras.StatelessScope(initialize_variables=False):
+        model = zoo.build(model, **json.loads(args))
+        counts = model.count_params(), total_multiply_adds(model)
+    keras.utils.clear_session()  # forgets the weights that were not made
+    return counts
 
 
-JOBS = {"check": check, "search": search, "train": train}
-
-
-def main():
-    """Do the job that standard input names."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the search, which ends this process
-    look_here()
-    with quiet_import():
-        from training import fit  # noqa: F401 - while the trial before this one still trains
-    line = sys.stdin.readline()
-    if not line:
-        return
-    threading.Thread(target=_end_with_the_search, daemon=True).start()
-    job = json.loads(line)
-    folder = Path(job.pop("folder"))
-    with open(folder / "stderr.txt", "wb") as file:
-        os.dup2(file.fileno(), 2)
+def fits(plan, declared, args, values):
+    """Return whether the network of the hyperparameters `values` is within the plan's limits, or cannot be built at all."""
+    if plan.max_params is None and plan.max_flops is None:
+        return True
     try:
-        answer = {"status": "completed", **JOBS[job.pop("job")](folder, **job)}
-    except Exception as error:  # whatever ends a trial is its result
-        answer = {"status": "failed", "error": told(error)}
-    write(folder / "result.json", json.dumps(answer, indent=2) + "\n")
+        return within(plan, *size(candidate(plan, declared, values), args))
+    except Exception:  # a trial of it records what is wrong
+        return True
 
 
-def told(error):
-    """Return an exception as one line: its kind, unless it is a sentence for the user, and its message."""
-    message = " ".join(str(error).split())
-    return message if isinstance(error, UserError) else f"{type(error).__name__}: {message}"
+def within(plan, weights, flops):
+    """Return whether a network of that size may be tried."""
+    return (plan.max_params is None or weights <= plan.max_params) and (plan.max_flops is None or flops <= plan.max_flops)
 
 
-def _end_with_the_search():
-    sys.stdin.read()
-    os._exit(1)
+def folder_of(run, number):
+    return run / "trials" / f"{number:04}"
 
 
-if __name__ == "__main__":
-    main()
+def kept(run, number):
+    file = folder_of(run, number) / "trial.json"
+    return json.loads(file.read_text()) if file.exists() else None
+
+
+def attempt(plan, run, declared, args, number, values, worker, refused=()):
+    """Return the row of the trial `number` of the hyperparameters `values`, run now unless it has a result."""
+    folder, before = folder_of(run, number), kept(run, number)
+    if before and (shown(before["values"]) != shown(values) or _leads_elsewhere(plan, declared, values, folder)):
+        raise UserError(f"{folder} holds other hyperparameters than this search proposes: keras-tuner, the recipe or the "
+                        "space has changed. Choose another --run.")
+    folder.mkdir(parents=True, exist_ok=True)
+    until = values.get("tuner/epochs", plan.recipe.epochs)
+    if not _done(folder, until):
+        sizes = _prepared(plan, declared, args, values, folder)
+        starts = _start(folder, before)
+        noted = {"values": values, "refused": list(refused), **sizes}
+        write(folder / "trial.json", json.dumps({**noted, **starts}, indent=2) + "\n")
+        (folder / "result.json").unlink(missing_ok=True)
+        if "tuner/trial_id" in values:
+            _go_on_from(folder_of(run, int(values["tuner/trial_id"])), folder)
+        try:
+            answer = _refusal(sizes, starts) or worker.run("search", folder, more=number + 1 < plan.trials, until=until)
+        except KeyboardInterrupt:  # of the user's will, and no fault of the trial
+            write(folder / "trial.json", json.dumps({**noted, **starts, "starts": 0}, indent=2) + "\n")
+            raise
+        write(folder / "result.json", json.dumps(answer, indent=2) + "\n")
+    return row(run, number)
+
+
+def _leads_elsewhere(plan, declared, values, folder):
+    """Return whether the space makes another recipe of the same values than it did when the trial began."""
+    file = folder / "recipe.json"
+    return file.exists() and read(file).to_json() != candidate(plan, declared, values).to_json()
+
+
+def row(run, number):
+    """Return what is known of a trial that has ended, a dict with the keys of `zoo.tuning.report.HEAD`, values and error."""
+    folder, before = folder_of(run, number), kept(run, number)
+    return {"trial": number, "values": shown(before["values"]), "continues": before["values"].get("tuner/trial_id"),
+            "weights": before.get("weights"), "multiply_adds": before.get("multiply_adds"),
+            **json.loads((folder / "result.json").read_text())}
+
+
+def shown(values):
+    """Return the hyperparameters without those that Hyperband adds."""
+    return {name: value for name, value in values.items() if not name.startswith("tuner/")}
+
+
+def _done(folder, until):
+    """Return whether a trial has ended, and not before the epoch `until`."""
+    file = folder / "result.json"
+    return file.exists() and json.loads(file.read_text()).get("until", until) >= until
+
+
+def _refusal(sizes, starts):
+    """The result of a trial that is not to be run, None if it is."""
+    if "error" in sizes:
+        return {"status": sizes.get("status", "failed"), "error": sizes["error"]}
+    if starts["starts"] > _STARTS:
+        return {"status": "failed", "error": f"It ended the search itself {_STARTS} times, with no epoch done between."}
+    return None
+
+
+def _prepared(plan, declared, args, values, folder):
+    """Write the trial's recipe and return its network's size; or the error that keeps it from being one."""
+    try:
+        recipe = candidate(plan, declared, values)
+        weights, flops = size(recipe, args)
+    except Exception as error:  # of the space or the builder, at these hyperparameters
+        return {"error": told(error)}
+    write(folder / "recipe.json", recipe.to_json())
+    sizes = {"weights": weights, "multiply_adds": flops}
+    if within(plan, weights, flops):
+        return sizes
+    return {**sizes, "status": "skipped", "error": f"{weights:,} weights and {flops:,} multiply-adds are over the limit."}
+
+
+def _start(folder, before):
+    """Count the starts of a trial since its checkpoint last changed."""
+    checkpoint = folder / "checkpoint.npz"
+    mark = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+    same = before is not None and before["checkpoint"] == mark
+    return {"starts": before["starts"] + 1 if same else 1, "checkpoint": mark}
+
+
+def _go_on_from(before, folder):
+    """Copy the state of the trial that is gone on with. Without it, the same epochs are trained again."""
+    for name in _WEIGHTS:  # the checkpoint last: it says that the rest is there
+        if (before / name).exists() and not (folder / "checkpoint.npz").exists():
+            shutil.copyfile(before / name, folder / f".{name}.tmp")
+            os.replace(folder / f".{name}.tmp", folder / name)
+
+
+def drop_weights(folder):
+    """Delete the weights of a trial."""
+    for name in _WEIGHTS:
+        (folder / name).unlink(missing_ok=True)

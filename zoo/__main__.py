@@ -6,9 +6,10 @@ import sys
 import click
 
 from zoo import __version__
-from zoo.commands import explain, look, serve, ship, train, tune
-from zoo.console import INTERRUPTED, Group, example, interrupts_seen, look_here
+from zoo.cli import explain, export, list, serve, train, tune
+from zoo.cli.console import Group, example
 from zoo.errors import UserError
+from zoo.startup import INTERRUPTED, add_current_folder, interrupts_seen
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
@@ -18,14 +19,14 @@ def cli():
     """The classic networks: exact to their papers, trained on real data, exported with one command."""
 
 
-for _command in (look.list_models, look.info, look.recipes, train.train, train.doctor, train.evaluate, tune.tune,
-                 ship.predict, ship.export, serve.serve, explain.explain):
+for _command in (list.list_models, list.info, list.recipes, train.train, train.doctor, train.evaluate, tune.tune,
+                 export.predict, export.export, serve.serve, explain.explain):
     cli.add_command(_command)
 
 
 def main(args=None):
     """Run the command; a user's mistake is one line on stderr and the exit code 1 (failure) or 2 (usage)."""
-    look_here()
+    add_current_folder()
     interrupts = interrupts_seen()
     try:
         code = cli.main(args, prog_name="zoo", standalone_mode=False) or 0

@@ -10,13 +10,15 @@ import io
 import json
 import zipfile
 import zlib
+from importlib.resources import files
 from pathlib import Path
 
 from zoo import imagenet
 from zoo.errors import UserError, unknown
-from zoo.registry import build, names as registered
+from zoo.registry import build
+from zoo.registry import names as registered
 
-FOLDER = Path(__file__).parents[1] / "saved_models" / "shipped"
+FOLDER = Path(str(files("zoo.saved_models"))) / "shipped"
 WEIGHTS = "weights.npz"
 
 
@@ -29,7 +31,7 @@ def card(name, folder=None):
     """Return the card of a shipped model, a dict.
 
     class_names are in the order of the logits; metrics, seeds, recipe, data, input, output, files, licence and versions are
-    what `training.ship` wrote.
+    what `zoo.training.results.publish` wrote.
 
     Args:
         name: one of `names(folder)`; or of a network with ImageNet's weights, see `zoo.imagenet`.

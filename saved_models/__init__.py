@@ -1,0 +1,1 @@
+"""The trained networks that come with the zoo, in `shipped`; see `zoo.load`."""

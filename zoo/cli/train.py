@@ -1,0 +1,113 @@
+"""Training and its data: `zoo train`, `zoo doctor`, `zoo evaluate`."""
+import dataclasses
+import json
+
+import click
+
+from zoo.cli.console import data_dir_option, example, json_option, table
+from zoo.errors import UsageError
+from zoo.startup import quiet_import
+
+
+@click.command(epilog=example("zoo train lenet5-digits", "zoo train lenet5-mnist --data-dir ~/tensorflow_datasets",
+                              "zoo train lenet --data fashion_mnist --epochs 5 --set dropout=0.2"))
+@click.argument("name", required=False, metavar="[RECIPE|MODEL]")
+@click.option("--data", metavar="DATASET", help="Train on this data.")
+@click.option("--recipe", "file", type=click.Path(), metavar="FILE", help="Repeat the run of a recipe.json.")
+@click.option("--run", type=click.Path(), metavar="DIR", help="The run directory; runs/RECIPE by default.")
+@data_dir_option
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE",
+              help="Replace a field of the recipe or an argument of the network.")
+@click.option("--epochs", metavar="N", help="The same as --set epochs=N.")
+@click.option("--precision", metavar="P", help="auto, float32, mixed_bfloat16 or mixed_float16.")
+@click.option("--seed", metavar="N", help="The same as --set seed=N.")
+@click.option("--folds", metavar="N", help="Cross-validate sentences in N folds, each in a folder of the run.")
+@click.option("--strategy", default="none", metavar="S",
+              help="mirrored or multi_worker: share each batch between GPUs or machines.")
+@click.option("--deterministic", is_flag=True, help="Refuse GPU operations that may differ from run to run.")
+@click.option("--skip-bad", is_flag=True, help="Leave out image files that cannot be decoded.")
+@json_option
+def train(name, data, file, run, data_dir, settings, strategy, deterministic, skip_bad, as_json, **fields):
+    """Train by RECIPE, or MODEL on --data. Run again with the same --run, it goes on where it stopped.
+
+    DATASET is "digits" (embedded), the path of a folder of class folders or of an .npz file, or a name of TensorFlow Datasets.
+    """
+    from zoo.training import recipes as known
+    if (name is None) == (file is None):
+        raise click.UsageError("Name a recipe, or a model and --data, or --recipe FILE. `zoo recipes` lists the recipes.")
+    with quiet_import():
+        recipe = known.read(file) if file else known.recipe(name, data)
+        if file and data:
+            recipe = dataclasses.replace(recipe, data=known.recipe(recipe.model, data).data)
+        from zoo.training.engine import fit
+    given = [f"{key}={value}" for key, value in fields.items() if value is not None]
+    recipe = known.override(recipe, [*settings, *given, *["skip_bad=true"] * skip_bad])
+    run = run or f"runs/{recipe.name}"
+    if recipe.folds > 1 and fields["folds"]:
+        _cross_validate(recipe, run, data_dir, as_json, strategy, deterministic)
+        return
+    metrics = fit.train(recipe, run, data_dir, log=not as_json, strategy=strategy, deterministic=deterministic)
+    if metrics is None:
+        click.echo(f"{recipe.name}: this worker is done; the first one writes the results.")
+        return
+    if as_json:
+        click.echo(json.dumps(metrics, indent=2))
+        return
+    click.echo(f"{recipe.name}: test accuracy {metrics['test_accuracy']:.4f} on {metrics['test_examples']:,} examples"
+               f"{_uneven(metrics)}, {metrics['seconds']:.0f} s of training. Results, model and pictures are in {run}")
+    click.echo(f"Next: zoo export {run}")
+
+
+def _cross_validate(recipe, run, data_dir, as_json, strategy, deterministic):
+    from zoo.training.engine import folds
+    if strategy == "multi_worker":
+        raise UsageError("--folds trains on one machine. Several can share one fold: --set folds=10 --set fold=0.")
+    result = folds.cross_validate(recipe, run, data_dir, log=not as_json, strategy=strategy, deterministic=deterministic)
+    click.echo(json.dumps(result, indent=2) if as_json else
+               f"{recipe.name}: test accuracy {result['test_accuracy']:.4f} ± {result['stdev']:.4f} over {recipe.folds} "
+               f"folds, {result['seconds']:.0f} s of training. Results are in {run}")
+
+
+def _uneven(metrics):
+    """What accuracy hides where classes are uneven."""
+    shares = [sum(row) / metrics["test_examples"] for row in metrics["test_confusion"]]
+    if max(shares) < 3 * min(shares):
+        return ""
+    return (f" (classes are uneven, {min(shares):.1%} to {max(shares):.1%} of them: macro-F1 {metrics['test_macro_f1']:.4f}, "
+            "see confusion.png)")
+
+
+@click.command(epilog=example("zoo doctor photos/", "zoo doctor photos/ --move-bad photos-bad/"))
+@click.argument("dataset")
+@data_dir_option
+@click.option("--move-bad", type=click.Path(), metavar="DIR", help="Move image files that cannot be used into DIR.")
+@json_option
+def doctor(dataset, data_dir, move_bad, as_json):
+    """Say what is wrong with DATASET before it is trained on; the exit code is 1 if that would break or falsify training."""
+    with quiet_import():
+        from zoo.training import doctor as work
+        from zoo.training.engine.progress import counter
+    with counter("files", quiet=as_json) as count:
+        findings = work.examine(dataset, data_dir, count)
+    if as_json:
+        click.echo(json.dumps(work.to_json(findings, dataset), indent=2))
+    else:
+        table(work.HEAD, work.report(findings), right=(2,))
+    if move_bad:
+        click.echo(f"{work.move_bad(findings, dataset, move_bad)} files moved to {move_bad}", err=as_json)
+    return int(any(found.severity == "error" for found in findings))
+
+
+@click.command(epilog=example("zoo evaluate runs/lenet5-digits", "zoo evaluate runs/lenet5-mnist --data-dir DIR --json"))
+@click.argument("run", type=click.Path(), metavar="RUN|NAME")
+@click.option("--data", metavar="DATASET", help="Another data set with the same classes.")
+@data_dir_option
+@json_option
+def evaluate(run, data, data_dir, as_json):
+    """Score the trained network of RUN, or the shipped model NAME, on the test images."""
+    with quiet_import():
+        from zoo.training import evaluation as work
+    scores = work.evaluate(run, data, data_dir)
+    click.echo(json.dumps(scores, indent=2) if as_json else
+               f"{scores['data']}: accuracy {scores['accuracy']:.4f}, loss {scores['loss']:.4f} "
+               f"on {scores['examples']:,} test examples")
