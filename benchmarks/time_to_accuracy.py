@@ -91,7 +91,7 @@ def zoo_recipe(seed):
     recipe = recipes.override(recipes.recipe("simple_cnn-mnist"), [f"seed={seed}"])
     dataset, build = fit.prepare(recipe)
     keras.utils.set_random_seed(seed)
-    model, steps = build(), pipeline.steps_per_epoch(dataset.train, recipe.batch)
+    model, steps = build(), pipeline.steps_per_epoch(dataset.train, recipe.batch_size)
     fit.compile_model(model, recipe, steps)
 
     class Stop(keras.callbacks.Callback):

@@ -63,7 +63,7 @@ def zoo_side(network, settings=()):
     from zoo.training.engine.progress import Report
     recipe = recipes.override(recipes.Recipe(network, network, "none"), [
         "optimizer=sgd", f"momentum={MOMENTUM}", f"learning_rate={RATE}", "schedule=constant", "warmup=0",
-        f"batch={NETWORKS[network][0][0]}"])
+        f"batch_size={NETWORKS[network][0][0]}"])
     images, labels = batch(network)
     model = zoo.build(network)
     compile_model(model, recipe, 1000)

@@ -11,8 +11,8 @@ from zoo.training import recipes, run_dir
 from zoo.training.engine import checkpoint
 from zoo.training.engine.fit import train
 
-RECIPE = recipes.Recipe("killed", "lenet5", "digits", {"dropout": 0.3}, normalise=True, epochs=12, batch=64, ema=0.98,
-                        clip=1.0, augment={"shift": 2, "rotate": 10}, label_smoothing=0.1, optimizer="adamw",
+RECIPE = recipes.Recipe("killed", "lenet5", "digits", {"dropout": 0.3}, normalize=True, epochs=12, batch_size=64, ema=0.98,
+                        clip_norm=1.0, augment={"shift": 2, "rotate": 10}, label_smoothing=0.1, optimizer="adamw",
                         weight_decay=1e-3)
 
 

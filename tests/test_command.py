@@ -48,7 +48,7 @@ MISTAKES = [
     (["train", "--recipe", "gone.json"], 2, "Cannot read the recipe gone.json: No such file or directory."),
     (["train", "lenet5-digits", "--set", "input_shape=32"], 2, "input_shape must be height, width and 1 or 3 channels."),
     (["train", "lenet5-digits", "--set", "input_shape=(-32, 32, 1)"], 2, "input_shape must be positive whole numbers."),
-    (["tune", "lenet5-digits", "--fix", "batch"], 2, "--fix takes name=value, such as batch=64. Received: 'batch'."),
+    (["tune", "lenet5-digits", "--fix", "batch"], 2, "--fix takes name=value, such as batch_size=64. Received: 'batch'."),
     (["info", "lenet5", "--set", "classes=-1"], 2, "lenet5 cannot be built with {'classes': -1}: "),
     (["info", "lenet9"], 2, "Unknown model 'lenet9'."),
     (["info", "lenet5", "--set", "clases=2"], 2, "Did you mean 'classes'?"),
@@ -117,7 +117,7 @@ def test_train_evaluate_predict_and_export_from_an_empty_folder(tmp_path, monkey
         out, err = capfd.readouterr()
         assert not err
         return out
-    trained = said("train", "lenet5-digits", "--epochs", "1", "--set", "batch=128")
+    trained = said("train", "lenet5-digits", "--epochs", "1", "--set", "batch_size=128")
     assert trained.splitlines()[0] == "1,797 images of 32x32x1: 1.8 MB in memory"
     assert trained.splitlines()[1].startswith("epoch 1/1  accuracy ")
     assert trained.splitlines()[-1] == "Next: zoo export runs/lenet5-digits"

@@ -53,11 +53,11 @@ def test_a_batch_depends_on_seed_and_step_alone(digits):
     augmented = recipe("lenet5-digits")
     whole = first_batches(digits.train, augmented, 60)
     assert same(whole[41:], first_batches(digits.train, augmented, 19, first=41))
-    assert not same(whole[:5], first_batches(digits.train, Recipe("r", "lenet5", "digits", seed=1, batch=32), 5))
+    assert not same(whole[:5], first_batches(digits.train, Recipe("r", "lenet5", "digits", seed=1, batch_size=32), 5))
 
 
 def test_every_image_comes_once_an_epoch_in_an_order_of_its_own(digits):
-    plain = Recipe("plain", "lenet5", "digits", batch=100)
+    plain = Recipe("plain", "lenet5", "digits", batch_size=100)
     steps = pipeline.steps_per_epoch(digits.train, 100)
     assert steps == 13
     epochs = np.concatenate([images for images, _ in first_batches(digits.train, plain, 2 * steps)])
@@ -69,7 +69,7 @@ def test_every_image_comes_once_an_epoch_in_an_order_of_its_own(digits):
 
 def test_labels_stay_with_their_images(digits):
     known = {image.tobytes(): label for image, label in zip(digits.train.images, digits.train.labels, strict=True)}
-    for images, labels in first_batches(digits.train, Recipe("plain", "lenet5", "digits", batch=50), 30):
+    for images, labels in first_batches(digits.train, Recipe("plain", "lenet5", "digits", batch_size=50), 30):
         assert [known[image.tobytes()] for image in images] == list(labels.argmax(axis=1))
 
 
@@ -79,14 +79,14 @@ def test_validation_comes_in_its_own_order(digits):
 
 
 def test_the_recipes_augmentation_reaches_the_batches(digits):
-    (plain, _), = first_batches(digits.train, Recipe("p", "lenet5", "digits", batch=64), 1)
-    (changed, _), = first_batches(digits.train, Recipe("a", "lenet5", "digits", batch=64, augment={"zoom": 0.3}), 1)
+    (plain, _), = first_batches(digits.train, Recipe("p", "lenet5", "digits", batch_size=64), 1)
+    (changed, _), = first_batches(digits.train, Recipe("a", "lenet5", "digits", batch_size=64, augment={"zoom": 0.3}), 1)
     assert np.mean(np.abs(changed - plain).max(axis=(1, 2, 3)) > 1) > 0.9, "images were left as they were"
     assert changed.min() >= 0 and changed.max() <= 255
 
 
 def test_mixed_labels_reach_the_batches_whole(digits):
-    (_, labels), = first_batches(digits.train, Recipe("m", "lenet5", "digits", batch=64, augment={"mixup": 1.0}), 1)
+    (_, labels), = first_batches(digits.train, Recipe("m", "lenet5", "digits", batch_size=64, augment={"mixup": 1.0}), 1)
     assert labels.sum(axis=1) == pytest.approx(1) and (labels.max(axis=1) < 0.999).any()
 
 
@@ -114,13 +114,13 @@ def test_class_weights_make_all_classes_count_alike(uneven):
     weights = pipeline.class_weights(uneven, 10)
     totals = weights * np.bincount(uneven.labels)
     assert totals == pytest.approx([len(uneven) / 10] * 10)
-    weighted = Recipe("w", "lenet5", "digits", batch=64, balance="weights")
+    weighted = Recipe("w", "lenet5", "digits", batch_size=64, balance="weights")
     for _, labels, weight in first_batches(uneven, weighted, 3):
         assert weight == pytest.approx(weights[labels.argmax(axis=1)])
 
 
 def test_balanced_sampling_draws_each_class_as_often(uneven):
-    sampled = Recipe("s", "lenet5", "digits", batch=64, balance="sampling")
+    sampled = Recipe("s", "lenet5", "digits", batch_size=64, balance="sampling")
     labels = np.concatenate([labels.argmax(axis=1) for _, labels in first_batches(uneven, sampled, 60)])
     counts = np.bincount(labels, minlength=10)
     assert np.abs(counts / len(labels) - 0.1).max() < 4 * np.sqrt(0.1 * 0.9 / len(labels))

@@ -88,7 +88,7 @@ def test_a_test_part_alone_is_for_scoring(tmp_path, kind):
     dataset = data.load(str(name), (4, 4, 3))
     assert (len(dataset.train), dataset.validation, len(dataset.test)) == (0, None, 6)
     with pytest.raises(UserError, match=f"^{name} has no train part to learn from. `zoo evaluate RUN --data {name}`"):
-        prepare.prepare(recipes.Recipe("r", "lenet5", str(name), normalise=True))
+        prepare.prepare(recipes.Recipe("r", "lenet5", str(name), normalize=True))
     (tmp_path / "set/test").rename(tmp_path / "set/val")
     if kind == "folder":
         with pytest.raises(UserError, match="set: expected a train or a test part. Received: validation."):

@@ -50,7 +50,7 @@ def exports(finished_run, tmp_path_factory):
         if name == "lenet5":
             return finished_run
         if name == "resnet20":  # on the scans as they are, 8x8
-            recipe = recipes.Recipe(name, name, "digits", {"input_shape": (8, 8, 1)}, epochs=5, batch=32, normalise=True)
+            recipe = recipes.Recipe(name, name, "digits", {"input_shape": (8, 8, 1)}, epochs=5, batch_size=32, normalize=True)
         else:
             table = Path(os.environ.get("ZOO_DATA", "")) / "mr.csv"
             if not table.is_file():

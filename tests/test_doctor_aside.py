@@ -63,7 +63,7 @@ def test_classes_too_small_to_divide_are_those_that_training_refuses(tmp_path, c
     small = [f for f in doctor.examine_files(sources.files(tmp_path)) if f.kind == "class too small"]
     assert [f.severity for f in small] == ([] if count > 1 else ["note" if part else "error"])
     try:
-        dataset.load(str(tmp_path), (4, 4, 3), validation=Recipe.validation)
+        dataset.load(str(tmp_path), (4, 4, 3), validation=Recipe.validation_split)
     except UserError:
         assert small
     else:
@@ -79,4 +79,4 @@ def test_parts_too_small_for_every_class_are_those_that_training_refuses(tmp_pat
     found = doctor.examine_files(sources.files(tmp_path))
     assert [f.severity for f in found if f.kind == "too few examples"] == severities
     with pytest.raises(UserError, match=words) if words else contextlib.nullcontext():
-        dataset.load(str(tmp_path), (4, 4, 3), validation=Recipe.validation)
+        dataset.load(str(tmp_path), (4, 4, 3), validation=Recipe.validation_split)

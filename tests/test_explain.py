@@ -31,7 +31,7 @@ def text_run(tmp_path_factory):
     rows = [f"<i>film {n % 7}</i> was {('poor', 'fine')[n % 2]},{(HOSTILE, 'good')[n % 2]}" for n in range(90)]
     (folder / "reviews.csv").write_text("\n".join(["text,label", *rows]))
     recipe = recipes.recipe("textcnn", str(folder / "reviews.csv"))
-    small = dataclasses.replace(recipe, model_args={"embedding": 8, "filters": 4}, epochs=2, batch=16)
+    small = dataclasses.replace(recipe, model_args={"embedding": 8, "filters": 4}, epochs=2, batch_size=16)
     train(small, folder / "run", log=False)
     return folder / "run"
 

@@ -70,7 +70,7 @@ def test_the_zoo_commands_run_in_the_order_they_are_told(folder):
 
 def test_the_mnist_commands_run(folder, mnist_dir):
     """On 2,000 images, for an epoch."""
-    short = " --epochs 1 --set limit=2000"
+    short = " --epochs 1 --set max_train_examples=2000"
     lines = [line.replace("~/tensorflow_datasets", mnist_dir) for line in COMMANDS if "mnist" in line]
     together([line if "--recipe" in line else line.replace("--epochs 5", "") + short for line in lines], folder,
              TFDS_DATA_DIR=mnist_dir)

@@ -22,9 +22,9 @@ def test_every_recipe_trains_a_network_of_the_zoo_under_its_own_name():
 
 
 def test_settings_replace_fields_and_arguments_of_the_network():
-    changed = recipes.override(LENET, ["epochs=3", "learning_rate=1", "normalise=true", "augment={'shift': 1}",
+    changed = recipes.override(LENET, ["epochs=3", "learning_rate=1", "normalize=true", "augment={'shift': 1}",
                                        "optimizer=sgd", "dropout=0.5", "input_shape=32,32,1"])
-    assert (changed.epochs, changed.learning_rate, changed.normalise) == (3, 1.0, True)
+    assert (changed.epochs, changed.learning_rate, changed.normalize) == (3, 1.0, True)
     assert (changed.augment, changed.optimizer) == ({"shift": 1}, "sgd")
     assert changed.model_args == {"input_shape": (32, 32, 1), "padding": "same", "dropout": 0.5}
 
@@ -33,10 +33,10 @@ def test_settings_replace_fields_and_arguments_of_the_network():
     ("epochs=abc", "epochs must be a whole number. Received: 'abc'"),
     ("epochs=2.5", "epochs must be a whole number. Received: '2.5'"),
     ("epochs=0", "epochs must be at least 1. Received: 0"),
-    ("validation=0.9", "validation must be 0 to 0.5. Received: 0.9"),
+    ("validation_split=0.9", "validation_split must be 0 to 0.5. Received: 0.9"),
     ("learning_rate=fast", "learning_rate must be a number"),
     ("learning_rate=nan", "learning_rate must be a number"),
-    ("normalise=perhaps", "normalise must be true or false"),
+    ("normalize=perhaps", "normalize must be true or false"),
     ("augment=3", "augment must be a dictionary"),
     ("dropout=no", "dropout must be a number"),
     ("resize=squash", "Unknown resize 'squash'"),
@@ -69,7 +69,7 @@ def test_a_broken_recipe_file_is_explained(tmp_path, text, words):
     ({"frozen": "all"}, "frozen must be a list. Received: 'all'."),
     ({"name": "../x"}, "name must be one that a folder can have. Received: '../x'."),
     ({"folds": 1}, "folds must be 0, for the given parts, or at least 2. Received: 1."),
-    ({"stage_rates": {"c1": -1}}, "stage_rates must be numbers of at least 0. Received: -1 for c1."),
+    ({"stage_lr_multipliers": {"c1": -1}}, "stage_lr_multipliers must be numbers of at least 0. Received: -1 for c1."),
 ])
 def test_a_value_that_no_recipe_can_have_is_explained(tmp_path, fields, words):
     (tmp_path / "recipe.json").write_text(json.dumps({**json.loads(LENET.to_json()), **fields}))
@@ -123,7 +123,7 @@ def test_a_card_names_files_and_not_where_they_lay(tmp_path):
 
 def test_a_network_on_data_of_ones_own_gets_settings_for_its_kind():
     photographs, sentences = recipes.recipe("resnet20", "photos/"), recipes.recipe("textcnn", "reviews.csv")
-    assert (photographs.optimizer, photographs.normalise, photographs.batch) == ("adamw", True, 32)
+    assert (photographs.optimizer, photographs.normalize, photographs.batch_size) == ("adamw", True, 32)
     assert recipes.recipe("vgg16", "photos/").learning_rate < photographs.learning_rate
     assert sentences == recipes.Recipe("textcnn-reviews", "textcnn", "reviews.csv")
     with pytest.raises(UsageError, match="Unknown model 'resnt20'. Did you mean 'resnet20'"):

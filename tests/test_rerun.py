@@ -9,7 +9,7 @@ from zoo.training.results import rerun
 
 
 def test_results_are_rerun_and_what_is_finished_is_passed_by(tmp_path, monkeypatch, capfd):
-    short = recipes.Recipe("short-digits", "lenet5", "digits", epochs=1, batch=128)
+    short = recipes.Recipe("short-digits", "lenet5", "digits", epochs=1, batch_size=128)
     for recipe in (short, recipes.Recipe("lost-photos", "lenet5", str(tmp_path / "lost"))):
         monkeypatch.setitem(recipes.RECIPES, recipe.name, recipe)
     monkeypatch.setattr(results, "FOLDER", tmp_path / "results")

@@ -21,8 +21,8 @@ from zoo.training.engine.fit import train
 tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0],
                                            [tf.config.LogicalDeviceConfiguration()] * 2)
 train(recipes.read(sys.argv[1]), sys.argv[2], log=False, strategy="mirrored")
-half = recipes.Recipe("half", "mlp", "digits", {"input_shape": (8, 8, 1)}, epochs=1, batch=256, precision="mixed_float16",
-                      clip=1.0)
+half = recipes.Recipe("half", "mlp", "digits", {"input_shape": (8, 8, 1)}, epochs=1, batch_size=256, precision="mixed_float16",
+                      clip_norm=1.0)
 train(half, sys.argv[3], log=False, strategy="mirrored")
 two = distribute.make("mirrored", half)
 with two.scope():
@@ -54,7 +54,7 @@ def test_mirrored_devices_train_as_one_does(tmp_path):
 @pytest.mark.parametrize("strategy, fields, words", [
     ("miror", {}, "Unknown strategy 'miror'. Did you mean 'mirrored'"),
     ("multi_worker", {}, "needs TF_CONFIG in the environment.*--strategy mirrored is for one machine"),
-    ("mirrored", {"accumulate": 2}, "accumulate does not work with --strategy mirrored"),
+    ("mirrored", {"accumulation_steps": 2}, "accumulation_steps does not work with --strategy mirrored"),
 ])
 def test_a_strategy_that_cannot_work_is_refused(tmp_path, strategy, fields, words):
     with pytest.raises(UserError, match=words):
@@ -63,8 +63,8 @@ def test_a_strategy_that_cannot_work_is_refused(tmp_path, strategy, fields, word
 
 
 @pytest.mark.parametrize("examples, devices, words", [
-    (1293, 4, None), (64, 4, None), (71, 4, None), (65, 2, "would have 1 of 65 .* 2 devices. Choose --set batch=62"),
-    (69, 4, "5 of 69 examples, which do not go round 4 devices. Choose --set batch=56"), (5, 4, "Choose fewer devices"),
+    (1293, 4, None), (64, 4, None), (71, 4, None), (65, 2, "would have 1 of 65 .* 2 devices. Choose --set batch_size=62"),
+    (69, 4, "5 of 69 examples, which do not go round 4 devices. Choose --set batch_size=56"), (5, 4, "Choose fewer devices"),
 ])
 def test_a_last_batch_without_an_example_for_every_device_is_refused(examples, devices, words):
     """tf.data cuts 5 examples for 4 devices into 2, 2, 1 and none."""

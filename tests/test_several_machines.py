@@ -17,7 +17,7 @@ from zoo.training import recipes
 from zoo.training.engine.fit import train
 
 RECIPE = recipes.Recipe("shared", "resnet20", "digits", {"input_shape": (8, 8, 1), "n": 1, "dropout": 0.2}, epochs=6,
-                        batch=128, limit=1280, optimizer="nesterov", learning_rate=0.02, ema=0.9, augment={"shift": 1})
+                        batch_size=128, max_train_examples=1280, optimizer="nesterov", learning_rate=0.02, ema=0.9, augment={"shift": 1})
 
 
 @contextlib.contextmanager

@@ -133,7 +133,7 @@ def test_broken_utf8_does_not_fail_the_batch():
 def test_the_commonest_words_come_first():
     built = Vocabulary.build(["b a c", "a B c", "a d"], size=5)
     assert built.words == (PADDING, UNKNOWN, "a", "b", "c")
-    assert Vocabulary.build(["b a c", "a b", "a d"], minimum_count=2).words == (PADDING, UNKNOWN, "a", "b")
+    assert Vocabulary.build(["b a c", "a b", "a d"], min_count=2).words == (PADDING, UNKNOWN, "a", "b")
     assert Vocabulary.parse(str(built)) == built and str(built).split("\n")[4] == "c"
 
 

@@ -40,7 +40,7 @@ def table(tmp_path_factory):
 @pytest.fixture(scope="module")
 def recipe(table):
     small = {"embedding": 16, "windows": [2, 3], "filters": 8}
-    return dataclasses.replace(recipes.recipe("textcnn", str(table)), model_args=small, epochs=8, batch=16, learning_rate=1e-2)
+    return dataclasses.replace(recipes.recipe("textcnn", str(table)), model_args=small, epochs=8, batch_size=16, learning_rate=1e-2)
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +173,7 @@ def test_what_a_folder_holds_is_seen_by_its_parts_and_classes(tmp_path):
         text.read(tmp_path / "tables")
 
 
-@pytest.mark.parametrize("setting", ["augment={'flip': True}", "normalise=true", "resize=crop"])
+@pytest.mark.parametrize("setting", ["augment={'flip': True}", "normalize=true", "resize=crop"])
 def test_what_is_for_images_alone_is_refused(recipe, setting, tmp_path):
     with pytest.raises(UserError, match=f"{setting.split('=')[0]} is for images, and the examples of .* are sentences"):
         fit.train(recipes.override(recipe, [setting]), tmp_path / "run")

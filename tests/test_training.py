@@ -114,7 +114,7 @@ def test_a_training_step_is_traced_once():
 
 def test_auxiliary_heads_train_with_the_network_and_leave_it(tmp_path):
     small = {"input_shape": (32, 32, 1), "stem": "small", "depths": (1, 4, 1), "width": 0.0625, "aux": True}
-    metrics = train(recipes.Recipe("aux", "googlenet", "digits", small, epochs=2, batch=256), tmp_path / "run", log=False)
+    metrics = train(recipes.Recipe("aux", "googlenet", "digits", small, epochs=2, batch_size=256), tmp_path / "run", log=False)
     row = metrics["best_epoch"]
     assert row["loss"] == pytest.approx(row["logits_loss"] + 0.3 * (row["aux1_loss"] + row["aux2_loss"]), rel=0.01)
     assert "val_accuracy" in row
@@ -123,7 +123,7 @@ def test_auxiliary_heads_train_with_the_network_and_leave_it(tmp_path):
 
 @pytest.mark.parametrize("policy, wrapped", [("float32", False), ("mixed_bfloat16", False), ("mixed_float16", True)])
 def test_every_precision_trains_and_ends_in_a_float32_model(tmp_path, policy, wrapped):
-    recipe = recipes.override(recipes.recipe("lenet5-digits"), ["epochs=1", f"precision={policy}", "batch=256"])
+    recipe = recipes.override(recipes.recipe("lenet5-digits"), ["epochs=1", f"precision={policy}", "batch_size=256"])
     metrics = train(recipe, tmp_path / "run", log=False)
     assert metrics["precision"] == policy and np.isfinite(metrics["test_loss"])
     model = keras.models.load_model(tmp_path / "run/model.keras")

@@ -10,7 +10,7 @@ from zoo.training import recipes
 from zoo.training.engine import fit, optimizers, progress
 from zoo.training.engine.fit import train
 
-DIGITS = recipes.Recipe("r", "lenet5", "digits", epochs=2, batch=256, warmup=0.0, schedule="constant")
+DIGITS = recipes.Recipe("r", "lenet5", "digits", epochs=2, batch_size=256, warmup=0.0, schedule="constant")
 RESNET = dataclasses.replace(DIGITS, model="resnet20", model_args={"input_shape": (8, 8, 1), "n": 1})
 
 
@@ -47,7 +47,7 @@ def test_schedules_go_through_their_points(fields, expected):
 @pytest.mark.parametrize("accumulate", [1, 4])
 @pytest.mark.parametrize("schedule", optimizers.SCHEDULES)
 def test_the_rate_goes_by_batches_however_many_make_an_update(schedule, accumulate):
-    recipe = options(epochs=10, learning_rate=0.2, schedule=schedule, accumulate=accumulate)
+    recipe = options(epochs=10, learning_rate=0.2, schedule=schedule, accumulation_steps=accumulate)
     made, kernel = optimizers.optimizer(recipe, 10), keras.Variable(np.ones((2, 3), "float32"), name="kernel")
     made.build([kernel])
     for batch in range(100):
@@ -60,7 +60,7 @@ def test_the_rate_goes_by_batches_however_many_make_an_update(schedule, accumula
 def test_the_average_of_the_weights_goes_by_updates():
     averages = []
     for accumulate in (1, 4):
-        sgd = options(optimizer="sgd", momentum=0.0, learning_rate=1.0, schedule="constant", ema=0.9, accumulate=accumulate)
+        sgd = options(optimizer="sgd", momentum=0.0, learning_rate=1.0, schedule="constant", ema=0.9, accumulation_steps=accumulate)
         made, kernel = optimizers.optimizer(sgd, 100), keras.Variable(np.zeros((2, 3), "float32"), name="kernel")
         made.build([kernel])
         for _ in range(10 * accumulate):
@@ -73,8 +73,8 @@ def test_the_average_of_the_weights_goes_by_updates():
 
 def test_accumulated_gradients_make_one_update_of_their_mean():
     sgd = options(optimizer="sgd", momentum=0.0, learning_rate=0.1)
-    assert stepped(options(sgd, accumulate=2), [1.0, 3.0]) == pytest.approx(stepped(sgd, [2.0]))
-    assert stepped(options(sgd, accumulate=2), [1.0]) == 1
+    assert stepped(options(sgd, accumulation_steps=2), [1.0, 3.0]) == pytest.approx(stepped(sgd, [2.0]))
+    assert stepped(options(sgd, accumulation_steps=2), [1.0]) == 1
 
 
 def test_clipping_bounds_the_norm_of_the_gradient():
@@ -83,7 +83,7 @@ def test_clipping_bounds_the_norm_of_the_gradient():
 
 
 def test_a_stage_follows_its_own_share_of_the_rate():
-    sgd = options(optimizer="sgd", momentum=0.0, learning_rate=1.0, stage_rates={"stem": 0.1})
+    sgd = options(optimizer="sgd", momentum=0.0, learning_rate=1.0, stage_lr_multipliers={"stem": 0.1})
     assert stepped(sgd, [1.0], stages=["stem"]) == pytest.approx(0.9)
     assert stepped(sgd, [1.0], stages=["stage1"]) == 0
 
@@ -97,7 +97,7 @@ def weights_of(run, stage):
 def test_frozen_stages_do_not_move_until_they_are_thawed(tmp_path):
     recipe = options(RESNET, frozen=["stem", "stage1"])
     train(recipe, tmp_path / "frozen", log=False)
-    train(options(recipe, thaw=1), tmp_path / "thawed", log=False)
+    train(options(recipe, unfreeze_every=1), tmp_path / "thawed", log=False)
     keras.utils.set_random_seed(0)
     start = {v.path: v.numpy() for v in fit.prepare(recipe)[1]().variables}
     for run, stage, moves in (("frozen", "stage1", False), ("frozen", "stage2", True), ("thawed", "stage1", True),
@@ -107,7 +107,7 @@ def test_frozen_stages_do_not_move_until_they_are_thawed(tmp_path):
 
 
 def test_thawing_goes_on_after_an_interrupt(tmp_path, monkeypatch):
-    recipe = options(RESNET, frozen=["all"], thaw=1, stage_rates={"stage3": 0.5}, epochs=3, patience=3, ema=0.9)
+    recipe = options(RESNET, frozen=["all"], unfreeze_every=1, stage_lr_multipliers={"stage3": 0.5}, epochs=3, patience=3, ema=0.9)
     train(recipe, tmp_path / "whole", log=False)
     with monkeypatch.context() as patch:
         patch.setattr(progress.Report, "on_train_batch_begin",
@@ -153,9 +153,9 @@ def test_the_initializer_draws_every_kernel():
 @pytest.mark.parametrize("fields, words", [
     ({"initializer": "identity"}, r"'identity' cannot draw the kernels of lenet5. Received: the shape \(5, 5, 1, 6\)"),
     ({"initializer": "get"}, "Unknown initializer 'get'"),
-    ({"patience": 2, "validation": 0.0}, "patience needs validation examples.* Received: patience=2, validation=0."),
-    ({"stage_rates": {"all": 0.1}}, "Unknown stage of lenet5 'all'"),
-    ({"accumulate": 13}, "accumulate must be at most 12, as many batches as all epochs have. Received: 13."),
+    ({"patience": 2, "validation_split": 0.0}, "patience needs validation examples.* Received: patience=2, validation_split=0."),
+    ({"stage_lr_multipliers": {"all": 0.1}}, "Unknown stage of lenet5 'all'"),
+    ({"accumulation_steps": 13}, "accumulation_steps must be at most 12, as many batches as all epochs have. Received: 13."),
 ])
 def test_what_could_do_nothing_is_refused(tmp_path, fields, words):
     with pytest.raises(UserError, match=words):

@@ -77,7 +77,7 @@ def test_few_examples_go_further_from_trained_weights(tmp_path):
     """50 scans of digits, from handwriting learnt on MNIST."""
     found = {}
     for weights in ("", "lenet5-mnist"):
-        settings = ["input_shape=28,28,1", "padding=same", "limit=50", "epochs=5", "batch=10", "augment={}"]
+        settings = ["input_shape=28,28,1", "padding=same", "max_train_examples=50", "epochs=5", "batch_size=10", "augment={}"]
         recipe = recipes.override(recipes.recipe("lenet5-digits"), settings + [f"weights={weights}"] * bool(weights))
         found[weights] = train(recipe, tmp_path / f"run{weights}", log=False)["test_accuracy"]
     assert found["lenet5-mnist"] > found[""] + 0.1
@@ -113,7 +113,7 @@ def test_sentences_do_not_start_from_the_weights_of_others(tmp_path):
 
 def test_weights_bring_the_mean_and_deviation_they_were_trained_with():
     source, recipe = zoo.load("resnet20-cifar10"), recipes.recipe("resnet20", "digits")
-    assert recipe.normalise
+    assert recipe.normalize
     _, build = prepare.prepare(recipes.override(recipe, ["weights=resnet20-cifar10"]))
     taken = pixels(build())
     assert all(taken[name] == pytest.approx(value) for name, value in pixels(source).items())
@@ -152,7 +152,7 @@ def test_a_run_does_not_go_on_from_other_weights(finished_run, tmp_path):
 
 def test_what_was_started_from_weights_ships_without_them(tmp_path):
     """With their preparation of pixels, which no argument of its recipe tells."""
-    settings = ["weights=resnet20-cifar10", "epochs=1", "limit=64", "learning_rate=0"]
+    settings = ["weights=resnet20-cifar10", "epochs=1", "max_train_examples=64", "learning_rate=0"]
     train(recipes.override(recipes.recipe("resnet20", "digits"), settings), tmp_path / "run", log=False)
     publish.ship([tmp_path / "run"], tmp_path / "models")
     source, card = zoo.load("resnet20-cifar10"), zoo.card("resnet20-digits", tmp_path / "models")

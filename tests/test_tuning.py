@@ -21,7 +21,7 @@ from zoo.tuning.sequential import Plan, search
 pytestmark = pytest.mark.filterwarnings(r"ignore:(currentThread|getName)\(\) is deprecated:DeprecationWarning")
 
 FATES = ("die", "raise", "nan", "over", "fine", "better")
-MISHAP = recipes.Recipe("mishap", "tests.mishaps:mishap", "digits", epochs=2, batch=256, schedule="constant",
+MISHAP = recipes.Recipe("mishap", "tests.mishaps:mishap", "digits", epochs=2, batch_size=256, schedule="constant",
                         learning_rate=1e-3)
 
 
@@ -89,7 +89,7 @@ def test_a_finished_search_is_not_done_again(finished):
 @pytest.mark.parametrize("changed, words", [({"algorithm": "random"}, "algorithm is grid there, random here"),
                                             ({"max_params": 7}, "max_params is 1000 there, 7 here"),
                                             ({"space": space}, "space is "),
-                                            ({"space": lambda *hp: mishaps(*hp) | {"batch": 9}}, "the space has changed"),
+                                            ({"space": lambda *hp: mishaps(*hp) | {"batch_size": 9}}, "the space has changed"),
                                             ({"recipe": dataclasses.replace(MISHAP, seed=5)}, "of another recipe")])
 def test_another_search_is_not_mixed_in(finished, changed, words):
     run, rows, plan = finished
@@ -101,7 +101,7 @@ def test_another_search_is_not_mixed_in(finished, changed, words):
 
 def test_data_that_cannot_be_tuned_on_ends_it_before_the_first_trial(tmp_path):
     for recipe, words in ((dataclasses.replace(DIGITS, data="no/such.npz"), "no/such.npz"),
-                          (dataclasses.replace(DIGITS, validation=0.0), "needs a validation part")):
+                          (dataclasses.replace(DIGITS, validation_split=0.0), "needs a validation part")):
         with pytest.raises(UserError, match=words):
             search(Plan(recipe), tmp_path / "run", log=False)
         assert not list(tmp_path.iterdir())
@@ -114,8 +114,8 @@ def test_where_every_trial_fails_the_first_error_is_told(tmp_path):
 
 
 def test_the_command_writes_a_row_for_each_trial_and_a_recipe(zoo_command, tmp_path):
-    args = ["tune", "lenet5-digits", "--trials", 5, "--algorithm", "random", "--seed", 0, "--epochs", 1, "--set", "batch=256",
-            "--fix", "batch=256", "--run", "R"]
+    args = ["tune", "lenet5-digits", "--trials", 5, "--algorithm", "random", "--seed", 0, "--epochs", 1, "--set", "batch_size=256",
+            "--fix", "batch_size=256", "--run", "R"]
     answer = zoo_command(*args)
     assert answer.returncode == 0 and not answer.stderr, answer.stderr
     assert "rank" in answer.stdout and "5 trials" in answer.stdout
@@ -146,7 +146,7 @@ def test_every_builder_is_a_hypermodel_of_keras_tuner(tmp_path):
     images, labels = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 1)), np.arange(64) % 10
     tuner = kt.Hyperband(tuning.hypermodel("lenet5"), kt.Objective("val_loss", "min"), max_epochs=3, seed=1,
                          directory=tmp_path, project_name="mine")
-    assert "batch" in tuner.oracle.get_space()
+    assert "batch_size" in tuner.oracle.get_space()
     seen = []
 
     class Seen(keras.callbacks.Callback):

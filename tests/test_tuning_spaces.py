@@ -77,14 +77,14 @@ def test_the_size_is_counted_without_making_the_weights():
 def test_hyperparameters_are_pinned_and_wrong_ones_named():
     declared = spaces.declared(spaces.default, DIGITS, FIXED)
     free = {hp.name for hp in declared.space if not isinstance(hp, kt.engine.hyperparameters.Fixed)}
-    assert free == {"learning_rate", "batch"}
+    assert free == {"learning_rate", "batch_size"}
     assert declared.get("dropout") == 0.0 and type(declared.get("dropout")) is float
-    with pytest.raises(UsageError, match="Unknown hyperparameter of --fix 'bacth'. Did you mean 'batch'"):
+    with pytest.raises(UsageError, match="Unknown hyperparameter of --fix 'bacth'. Did you mean 'batch_size'"):
         spaces.declared(spaces.default, DIGITS, ["bacth=3"])
-    with pytest.raises(UsageError, match="batch must be a whole number"):
-        spaces.declared(spaces.default, DIGITS, ["batch=many"])
-    with pytest.raises(UsageError, match="batch must be at least 1"):
-        spaces.declared(spaces.default, DIGITS, ["batch=0"])
+    with pytest.raises(UsageError, match="batch_size must be a whole number"):
+        spaces.declared(spaces.default, DIGITS, ["batch_size=many"])
+    with pytest.raises(UsageError, match="batch_size must be at least 1"):
+        spaces.declared(spaces.default, DIGITS, ["batch_size=0"])
     with pytest.raises(UsageError, match="--fix cannot pin momentum"):
         spaces.declared(momentum_of_sgd, DIGITS, ["momentum=0.5"])
 
@@ -126,12 +126,12 @@ def test_the_sizes_of_weights_that_come_ready_made_are_not_searched(name, fields
 
 
 @pytest.mark.parametrize("text, words", [
-    ("def space(hp): return {'batch': hp.Choice('batch', [8, 16]), 'padding': 'same'}", None),
-    ("from zoo.tuning.spaces import default\ndef space(hp, recipe):\n    hp.Choice('batch', [8])\n    return default(hp, recipe)",
+    ("def space(hp): return {'batch_size': hp.Choice('batch_size', [8, 16]), 'padding': 'same'}", None),
+    ("from zoo.tuning.spaces import default\ndef space(hp, recipe):\n    hp.Choice('batch_size', [8])\n    return default(hp, recipe)",
      None),
     ("def spcae(hp): return {}", "defines no function space"),
     ("def space(hp): return {'epochs': hp.Int('epochs', 1, 9)}", "epochs are not searched: --epochs says"),
-    ("def space(hp): return {'bacth': 3}", "Unknown field or argument of lenet5 in the space: 'bacth'. Did you mean 'batch'"),
+    ("def space(hp): return {'bacth': 3}", "Unknown field or argument of lenet5 in the space: 'bacth'. Did you mean 'batch_size'"),
     ("def space(hp): return 3", "must return a dict"),
     ("import nosuchmodule", "cannot be run: ModuleNotFoundError"),
 ])
@@ -139,7 +139,7 @@ def test_a_space_of_the_users_own(tmp_path, text, words):
     (tmp_path / "space.py").write_text(text)
     if words is None:
         declared = spaces.declared(spaces.load(tmp_path / "space.py"), DIGITS)
-        assert declared.get("batch") == 8
+        assert declared.get("batch_size") == 8
         return
     with pytest.raises(UsageError, match=words):
         spaces.declared(spaces.load(tmp_path / "space.py"), DIGITS)

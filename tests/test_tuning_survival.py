@@ -27,7 +27,7 @@ pytestmark = pytest.mark.filterwarnings(r"ignore:(currentThread|getName)\(\) is 
 
 SPACE = """
 def space(hp, recipe):
-    return {"learning_rate": hp.Float("learning_rate", 1e-4, 1e-1, sampling="log"), "batch": hp.Choice("batch", [64, 128])}
+    return {"learning_rate": hp.Float("learning_rate", 1e-4, 1e-1, sampling="log"), "batch_size": hp.Choice("batch_size", [64, 128])}
 """
 
 
@@ -78,7 +78,7 @@ class Here(Worker):
 
 
 def linear(hp, recipe):
-    return {"learning_rate": hp.Float("learning_rate", 1e-4, 1e-1, sampling="log"), "batch": hp.Choice("batch", [64, 128])}
+    return {"learning_rate": hp.Float("learning_rate", 1e-4, 1e-1, sampling="log"), "batch_size": hp.Choice("batch_size", [64, 128])}
 
 
 @pytest.mark.parametrize("algorithm", [pytest.param("random", marks=pytest.mark.slow), "bayesian", "hyperband",

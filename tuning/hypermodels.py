@@ -17,7 +17,7 @@ class _HyperModel(kt.HyperModel):
 
     def declare_hyperparameters(self, hp):
         """keras-tuner learns here of what only `fit` asks for."""
-        return spaces.choice(hp, "batch", (32, 64, 128, 256), self.recipe.batch)
+        return spaces.choice(hp, "batch_size", (32, 64, 128, 256), self.recipe.batch_size)
 
     def build(self, hp):
         recipe = spaces.apply(self.recipe, spaces.optimization(hp, self.recipe) | spaces.network(hp, self.recipe))
@@ -30,7 +30,7 @@ class _HyperModel(kt.HyperModel):
     def fit(self, hp, model, *args, **kwargs):
         data = args[0] if args else kwargs.get("x")
         if "batch_size" not in kwargs and not isinstance(data, (tf.data.Dataset, keras.utils.PyDataset)):
-            kwargs["batch_size"] = hp.get("batch")
+            kwargs["batch_size"] = hp.get("batch_size")
         return model.fit(*args, **kwargs)
 
 

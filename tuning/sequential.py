@@ -18,7 +18,7 @@ from zoo.training.run_dir import claim
 from zoo.tuning import report, spaces
 from zoo.tuning.oracles import OBJECTIVE, oracle
 from zoo.tuning.subprocess_worker import Worker
-from zoo.tuning.trial import attempt, candidate, drop_weights, fits, folder_of, kept
+from zoo.tuning.trial import attempt, candidate, drop_weights, fits, folder_of, kept, rename_old_fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +119,7 @@ def settled(plan, run, declared, worker, engine="keras-tuner"):
     here = {"recipe": json.loads(plan.recipe.to_json()), "engine": engine, "algorithm": plan.algorithm,
             "seed": plan.seed, "max_params": plan.max_params, "max_flops": plan.max_flops,
             "space": [f"{hp['class_name']} {json.dumps(hp['config'])}" for hp in declared.get_config()["space"]]}
+    rename_old_fields(run, declared)
     there = json.loads(file.read_text()) if file.exists() else None
     if there:
         _refuse_another(run, there, here)

@@ -13,7 +13,7 @@ import keras_tuner as kt
 import zoo
 from zoo.errors import UsageError, unknown
 from zoo.settings import convert, split_setting
-from zoo.training.recipes import Recipe
+from zoo.training.recipe import Recipe, current_names
 from zoo.tuning.network_spaces import choice, dropout_only, space_of
 
 _ALIKE = (("adam", "adamw"), ("sgd", "nesterov"))  # optimisers that take rates of one order
@@ -34,7 +34,7 @@ def training(hp, recipe):
     """The fields that every recipe has; the strength multiplies the numbers of the recipe's own augmentation."""
     found = {**optimization(hp, recipe),
              "schedule": choice(hp, "schedule", ("constant", "cosine"), recipe.schedule),
-             "batch": choice(hp, "batch", (32, 64, 128, 256), recipe.batch),
+             "batch_size": choice(hp, "batch_size", (32, 64, 128, 256), recipe.batch_size),
              "label_smoothing": choice(hp, "label_smoothing", (0.0, 0.05, 0.1, 0.2), recipe.label_smoothing)}
     gradual = {name: value for name, value in recipe.augment.items() if type(value) in (int, float) and name not in _SHARES}
     if gradual:
@@ -100,6 +100,7 @@ def apply(recipe, found):
     """
     if not isinstance(found, dict):
         raise UsageError(f"space(hp) must return a dict of recipe fields and builder arguments. Received: {found!r}.")
+    found = current_names(found, "space(hp)")
     if "epochs" in found:
         raise UsageError("epochs are not searched: --epochs says how long a whole training is, and hyperband shortens it.")
     known = {*inspect.signature(zoo.spec(recipe.model).builder).parameters, "weights"}
@@ -121,7 +122,8 @@ def declared(space, recipe, fixed=()):
     space(free, recipe)
     _explore(space, recipe, free)
     known = {hp.name: hp for hp in free.space}
-    for name, value in (split_setting(setting, "--fix") for setting in fixed):
+    pins = [split_setting(setting, "--fix") for setting in fixed]
+    for name, value in current_names(dict(pins), "--fix").items():
         if name not in known:
             raise unknown("hyperparameter of --fix", name, known)
         if known[name].conditions:

@@ -5,6 +5,7 @@ RUN/trials/NUMBER holds recipe.json, trial.json (what was tried) and, once the t
 import functools
 import json
 import os
+import re
 import shutil
 
 import keras
@@ -13,7 +14,7 @@ import zoo
 from zoo.errors import UsageError, UserError
 from zoo.layer_table import total_multiply_adds
 from zoo.training.files import write
-from zoo.training.recipe import read
+from zoo.training.recipe import OLD_NAMES, read
 from zoo.tuning import spaces
 from zoo.tuning.job import told
 
@@ -72,6 +73,25 @@ def folder_of(run, number):
 def kept(run, number):
     file = folder_of(run, number) / "trial.json"
     return json.loads(file.read_text()) if file.exists() else None
+
+
+def rename_old_fields(run, declared):
+    """Replace the old names of recipe fields in a search of version 0.1, so that it can be resumed."""
+    used = {hp.name for hp in declared.space}
+    renamed = {old: new for old, new in OLD_NAMES.items() if old not in used}
+
+    def current(values):
+        return {renamed.get(name, name): value for name, value in values.items()}
+    for file in run.glob("trials/*/trial.json"):
+        trial = json.loads(file.read_text())
+        if trial["values"] != current(trial["values"]):
+            write(file, json.dumps({**trial, "values": current(trial["values"])}, indent=2) + "\n")
+    file = run / "search.json"
+    search = json.loads(file.read_text()) if file.exists() else {"recipe": {}}
+    if search["recipe"] != current(search["recipe"]):
+        space = [re.sub(r'(?<="name": ")(\w+)', lambda name: renamed.get(name[0], name[0]), hp)
+                 for hp in search["space"]]
+        write(file, json.dumps({**search, "recipe": current(search["recipe"]), "space": space}, indent=2) + "\n")
 
 
 def attempt(plan, run, declared, args, number, values, worker, refused=()):

@@ -35,7 +35,7 @@ def split_setting(setting, option="--set"):
     """Return (name, value) of "name=value", as the command line's `option` takes it."""
     name, equals, value = setting.partition("=")
     if not equals:
-        raise UsageError(f"{option} takes name=value, such as batch=64. Received: {setting!r}.")
+        raise UsageError(f"{option} takes name=value, such as batch_size=64. Received: {setting!r}.")
     return name.strip(), value.strip()
 
 

@@ -182,9 +182,9 @@ def refuse_untrained(train, name):
 
 def limited(dataset, recipe):
     """Return `dataset` with only `recipe.limit` of its training examples, drawn by class; all of them where that is 0."""
-    if not 0 < recipe.limit < len(dataset.train):
+    if not 0 < recipe.max_train_examples < len(dataset.train):
         return dataset
-    _, kept = divide(dataset.train, recipe.limit, recipe.seed)
+    _, kept = divide(dataset.train, recipe.max_train_examples, recipe.seed)
     return dataclasses.replace(dataset, train=kept)
 
 

@@ -26,7 +26,7 @@ def training_batches(split, recipe, classes, first=0):
         classes: the number of classes.
         first: the global step of the first batch.
     """
-    labels, per_epoch = tf.constant(split.labels), steps_per_epoch(split, recipe.batch)
+    labels, per_epoch = tf.constant(split.labels), steps_per_epoch(split, recipe.batch_size)
     weights = tf.constant(class_weights(split, classes), tf.float32)
 
     def batch(step):
@@ -48,8 +48,8 @@ def class_weights(split, classes):
 
 def _places(split, recipe, epoch, step, classes):
     """Which images make up the batch `step` of `epoch`: the next of a permutation, or draws from classes drawn alike."""
-    first, count = step * recipe.batch, len(split)
-    places = tf.range(first, tf.minimum(first + recipe.batch, count))
+    first, count = step * recipe.batch_size, len(split)
+    places = tf.range(first, tf.minimum(first + recipe.batch_size, count))
     seed = tf.stack([tf.constant(recipe.seed, tf.int64), epoch])
     if recipe.balance != "sampling":
         return tf.random.experimental.index_shuffle(places, seed, tf.constant(count - 1, tf.int64))

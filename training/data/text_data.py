@@ -41,7 +41,7 @@ def load(recipe, data_dir=None, vocabulary=None):
     together, and the fold number `recipe.fold` of a stratified division into so many is the test part (Kim 2014, section 3).
 
     Args:
-        recipe: gives data, validation, seed, vocabulary, minimum_count, max_tokens, folds and fold.
+        recipe: gives data, validation_split, seed, vocabulary, min_count, max_tokens, folds and fold.
         data_dir: where TensorFlow Datasets keeps its files.
         vocabulary: of a trained network; None to build one from the training part.
 
@@ -56,10 +56,10 @@ def load(recipe, data_dir=None, vocabulary=None):
     labels = np.array([class_names.index(label) for _, labels in given.values() for label in labels], "int32")
     whole = Split(texts, labels, np.arange(len(texts)))
     parts = _parts(whole, {part: len(texts) for part, (texts, _) in given.items()}, recipe)
-    parts = complete(parts, recipe.data, recipe.validation, recipe.seed)
+    parts = complete(parts, recipe.data, recipe.validation_split, recipe.seed)
     if vocabulary is None:
         refuse_untrained(parts["train"], recipe.data)
-    vocabulary = vocabulary or Vocabulary.build(parts["train"].images.tolist(), recipe.vocabulary, recipe.minimum_count)
+    vocabulary = vocabulary or Vocabulary.build(parts["train"].images.tolist(), recipe.vocabulary, recipe.min_count)
     ids = vocabulary.encode(texts.tolist(), recipe.max_tokens)
     held = {part: dataclasses.replace(split, store=ids, texts=texts) for part, split in parts.items()}
     return Dataset(held["train"], held.get("validation"), held["test"], class_names, vocabulary)

@@ -126,7 +126,7 @@ class Checkpoint(keras.callbacks.Callback):
         rate = _number(self.model.optimizer.learning_rate)
         kept = f"The last good checkpoint is of step {self._saved_step}" if self._saved_step else "No checkpoint was written"
         return UserError(f"The loss is no longer a finite number at step {self.step} (epoch {len(self.history) + 1}), with a "
-                         f"learning rate of {rate:.3g}. {kept}. A lower rate or --set clip=1 may help, with a new --run.")
+                         f"learning rate of {rate:.3g}. {kept}. A lower rate or --set clip_norm=1 may help, with a new --run.")
 
     def save(self):
         """Write the state now, atomically.

@@ -29,8 +29,8 @@ def make(name, recipe, deterministic=False):
         raise unknown("strategy", name, STRATEGIES)
     if name == "none":
         return tf.distribute.get_strategy()
-    if recipe.accumulate > 1:
-        raise UsageError(f"accumulate does not work with --strategy {name}: Keras adds gradients up on one device only. "
+    if recipe.accumulation_steps > 1:
+        raise UsageError(f"accumulation_steps does not work with --strategy {name}: Keras adds gradients up on one device only. "
                          "Several devices hold larger batches.")
     if deterministic:
         raise UsageError(f"--deterministic does not work with --strategy {name}: TensorFlow cannot run such a graph so. On "
@@ -40,9 +40,9 @@ def make(name, recipe, deterministic=False):
     else:
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         made = _mirrored(*(device.name for device in devices))
-    if recipe.batch % made.num_replicas_in_sync:
+    if recipe.batch_size % made.num_replicas_in_sync:
         raise UsageError(f"With --strategy {name} a batch is shared by {made.num_replicas_in_sync} devices and must be a "
-                         f"multiple of that. Received: batch={recipe.batch}.")
+                         f"multiple of that. Received: batch_size={recipe.batch_size}.")
     return made
 
 
@@ -122,10 +122,10 @@ def shared(batches, strategy, divide):
 def refuse_empty_share(examples, recipe, strategy):
     """Refuse a training part whose last batch is too small for every device to get an example of it."""
     devices = strategy.num_replicas_in_sync
-    if _leaves_none(examples, recipe.batch, devices):
-        fits = [batch for batch in range(devices, recipe.batch, devices) if not _leaves_none(examples, batch, devices)]
-        raise UsageError(f"The last batch of an epoch would have {examples % recipe.batch} of {examples:,} examples, which do "
-                         f"not go round {devices} devices. Choose {f'--set batch={fits[-1]}' if fits else 'fewer devices'}.")
+    if _leaves_none(examples, recipe.batch_size, devices):
+        fits = [batch for batch in range(devices, recipe.batch_size, devices) if not _leaves_none(examples, batch, devices)]
+        raise UsageError(f"The last batch of an epoch would have {examples % recipe.batch_size} of {examples:,} examples, which do "
+                         f"not go round {devices} devices. Choose {f'--set batch_size={fits[-1]}' if fits else 'fewer devices'}.")
 
 
 def _leaves_none(examples, batch, devices):

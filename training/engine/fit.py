@@ -80,12 +80,12 @@ def fit(recipe, run, dataset, build, log=True, until=None):
 def _compiled(recipe, dataset, build, devices):
     """Return the recipe's network, compiled, and the number of batches in an epoch."""
     keras.utils.set_random_seed(recipe.seed)
-    steps = pipeline.steps_per_epoch(dataset.train, recipe.batch)
+    steps = pipeline.steps_per_epoch(dataset.train, recipe.batch_size)
     distribution.refuse_empty_share(len(dataset.train), recipe, devices)
     with devices.scope(), _dtype_policy(precision.resolve(recipe.precision)):
         model = distribution.synchronised(build(), devices)
         if devices.num_replicas_in_sync == 1:
-            refuse_too_large(model, min(recipe.batch, len(dataset.train)))
+            refuse_too_large(model, min(recipe.batch_size, len(dataset.train)))
         compile_model(model, recipe, steps)
     return model, steps
 
@@ -106,8 +106,8 @@ def _told_in_a_line(run, recipe, strategy):
     try:
         yield
     except tf.errors.ResourceExhaustedError:
-        raise UserError(f"Out of memory with batches of {recipe.batch}. Try --set batch={max(recipe.batch // 2, 1)} with a "
-                        f"new --run; with --set accumulate=2 an update still sees {recipe.batch} examples.") from None
+        raise UserError(f"Out of memory with batches of {recipe.batch_size}. Try --set batch_size={max(recipe.batch_size // 2, 1)} with a "
+                        f"new --run; with --set accumulation_steps=2 an update still sees {recipe.batch_size} examples.") from None
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError) as error:
         if strategy != "multi_worker":
             raise
@@ -128,9 +128,9 @@ def _fit(model, dataset, recipe, run, steps, log, chief=True, until=None):
         callbacks.append(keras.callbacks.SwapEMAWeights())  # the averages are what is validated
     classes, devices, validation = len(dataset.class_names), model.distribute_strategy, {}
     if dataset.validation:
-        batches = for_heads(model, pipeline.batches(dataset.validation, recipe.batch, classes))
+        batches = for_heads(model, pipeline.batches(dataset.validation, recipe.batch_size, classes))
         validation = {"validation_data": distribution.shared(batches, devices, divide=False),
-                      "validation_steps": pipeline.steps_per_epoch(dataset.validation, recipe.batch)}
+                      "validation_steps": pipeline.steps_per_epoch(dataset.validation, recipe.batch_size)}
     resting = [layer.name for layer in model.layers if not layer.trainable]
     try:
         for pause in _pauses(recipe, -(-state.step // steps), until or recipe.epochs):
@@ -147,4 +147,4 @@ def _fit(model, dataset, recipe, run, steps, log, chief=True, until=None):
 
 def _pauses(recipe, begun, until):
     """The epochs before which fit has to be called anew: after an interrupted one, and where a stage is thawed."""
-    return sorted({begun, *(range(recipe.thaw, until, recipe.thaw) if recipe.thaw else ()), until})
+    return sorted({begun, *(range(recipe.unfreeze_every, until, recipe.unfreeze_every) if recipe.unfreeze_every else ()), until})

@@ -6,18 +6,18 @@ from zoo.stage import stages
 def frozen_stages(model, recipe, epoch):
     """Return the set of stages that are not trained in `epoch`, counted from 0.
 
-    With `recipe.thaw`, after so many epochs the last of the frozen stages is trained too, and after as many again the one
+    With `recipe.unfreeze_every`, after so many epochs the last of the frozen stages is trained too, and after as many again the one
     before it: gradual unfreezing (Howard and Ruder 2018, arXiv:1801.06146, section 3.3).
 
     Raises:
         zoo.errors.UsageError: if the recipe names a stage that the network has not; the nearest one is given.
     """
     known = list(stages(model))
-    for name in {*recipe.frozen} - {"all"} | {*recipe.stage_rates}:
+    for name in {*recipe.frozen} - {"all"} | {*recipe.stage_lr_multipliers}:
         if name not in known:
             raise unknown(f"stage of {recipe.model}", name, known)
     frozen = [name for name in known if name in recipe.frozen or "all" in recipe.frozen]
-    return set(frozen[:max(0, len(frozen) - epoch // recipe.thaw)] if recipe.thaw else frozen)
+    return set(frozen[:max(0, len(frozen) - epoch // recipe.unfreeze_every)] if recipe.unfreeze_every else frozen)
 
 
 def freeze(model, recipe, epoch, resting=()):

@@ -54,7 +54,7 @@ def optimizer(recipe, steps_per_epoch, stage_of=None):
     Args:
         recipe: a `zoo.training.recipes.Recipe`.
         steps_per_epoch: batches in an epoch.
-        stage_of: for `recipe.stage_rates`, the stage of each trainable variable, a list in the model's order.
+        stage_of: for `recipe.stage_lr_multipliers`, the stage of each trainable variable, a list in the model's order.
 
     Raises:
         zoo.errors.UsageError: if the optimiser or the schedule is unknown, or the gradients of more batches than there are
@@ -62,23 +62,23 @@ def optimizer(recipe, steps_per_epoch, stage_of=None):
     """
     _refuse(recipe, recipe.epochs * steps_per_epoch)
     made = OPTIMIZERS[recipe.optimizer](
-        recipe, _rate(recipe, steps_per_epoch), weight_decay=recipe.weight_decay or None, global_clipnorm=recipe.clip or None,
-        use_ema=recipe.ema > 0, ema_momentum=recipe.ema ** (1 / recipe.accumulate),  # Keras averages once a batch
-        gradient_accumulation_steps=recipe.accumulate if recipe.accumulate > 1 else None)
+        recipe, _rate(recipe, steps_per_epoch), weight_decay=recipe.weight_decay or None, global_clipnorm=recipe.clip_norm or None,
+        use_ema=recipe.ema > 0, ema_momentum=recipe.ema ** (1 / recipe.accumulation_steps),  # Keras averages once a batch
+        gradient_accumulation_steps=recipe.accumulation_steps if recipe.accumulation_steps > 1 else None)
     made.exclude_from_weight_decay(var_names=_NOT_DECAYED)
-    if recipe.clip and tf.distribute.has_strategy():
+    if recipe.clip_norm and tf.distribute.has_strategy():
         _clip_sum(made)
-    if recipe.stage_rates:
-        _scale_rates(made, [recipe.stage_rates.get(stage, 1.0) for stage in stage_of])
+    if recipe.stage_lr_multipliers:
+        _scale_rates(made, [recipe.stage_lr_multipliers.get(stage, 1.0) for stage in stage_of])
     return made
 
 
 def _refuse(recipe, steps):
     if recipe.optimizer not in OPTIMIZERS:
         raise unknown("optimizer", recipe.optimizer, OPTIMIZERS)
-    if recipe.accumulate > steps:
-        raise UsageError(f"accumulate must be at most {steps}, as many batches as all epochs have. "
-                         f"Received: {recipe.accumulate}.")
+    if recipe.accumulation_steps > steps:
+        raise UsageError(f"accumulation_steps must be at most {steps}, as many batches as all epochs have. "
+                         f"Received: {recipe.accumulation_steps}.")
 
 
 def _scale_rates(made, factors):

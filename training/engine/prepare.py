@@ -36,8 +36,8 @@ def arguments(recipe, data_dir=None, *, say=lambda line: None, **told):
     if count < 2:
         raise UserError(f"{recipe.data}: expected at least 2 classes, received {count}.")
     if recipe.patience and not dataset.validation:
-        raise UsageError("patience needs validation examples to go by, such as --set validation=0.1. Received: "
-                         f"patience={recipe.patience}, validation={recipe.validation:g}.")
+        raise UsageError("patience needs validation examples to go by, such as --set validation_split=0.1. Received: "
+                         f"patience={recipe.patience}, validation_split={recipe.validation_split:g}.")
     if args.get("classes", count) != count:
         raise UserError(f"classes must be {count}, as {recipe.data} has, or be left out. Received: {args['classes']}.")
     return dataset, args | {"classes": count}
@@ -45,7 +45,7 @@ def arguments(recipe, data_dir=None, *, say=lambda line: None, **told):
 
 def _sentences(recipe, spec, args, data_dir, say, **told):
     _refuse_mismatch(spec, "vocab_size", recipe, "sentences")
-    for name, given in (("augment", recipe.augment), ("normalise", recipe.normalise),
+    for name, given in (("augment", recipe.augment), ("normalize", recipe.normalize),
                         ("resize", recipe.resize != "stretch" and recipe.resize)):
         if given:
             raise UsageError(f"{name} is for images, and the examples of {recipe.data} are sentences. Received: {given!r}.")
@@ -70,11 +70,11 @@ def _images(recipe, spec, args, data_dir, say, **told):
         raise UsageError(f"input_shape must be height, width and 1 or 3 channels. Received: {', '.join(map(str, shape))}.")
     positive(input_shape=shape)
     check(recipe.augment, shape[2])
-    dataset = data.load(recipe.data, shape, validation=recipe.validation, seed=recipe.seed,
+    dataset = data.load(recipe.data, shape, validation=recipe.validation_split, seed=recipe.seed,
                         data_dir=data_dir, resize=recipe.resize, skip_bad=recipe.skip_bad, say=say, **told)
     data.refuse_untrained(dataset.train, recipe.data)
     dataset = data.limited(dataset, recipe)
-    if recipe.normalise and args.get("weights") is None:  # which bring those they were trained with
+    if recipe.normalize and args.get("weights") is None:  # which bring those they were trained with
         means, stds = dataset.statistics
         args["mean"], args["std"] = means, [std or 1.0 for std in stds]  # a channel may be the same everywhere
     return dataset, args
@@ -172,7 +172,7 @@ def refuse_too_large(model, batch, memory=None):
     if batch * each > memory:
         fits = 2 ** max(int(math.log2(memory / each / 2)), 0)  # the gradients take as much again
         raise UserError(f"Out of memory: a batch of {batch} takes {batch * each / 1e9:,.0f} GB for the layers' answers, and "
-                        f"this machine has {memory / 1e9:,.0f} GB. Try --set batch={fits} with a new --run.")
+                        f"this machine has {memory / 1e9:,.0f} GB. Try --set batch_size={fits} with a new --run.")
 
 
 def _map_bytes(layer):

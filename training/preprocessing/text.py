@@ -69,18 +69,18 @@ class Vocabulary:
     words: tuple
 
     @classmethod
-    def build(cls, texts, size=20_000, minimum_count=1):
+    def build(cls, texts, size=20_000, min_count=1):
         """Return the vocabulary of `texts`, which should be those of the training part alone.
 
         Args:
             texts: a list of str.
             size: the most words it may have, `PADDING` and `UNKNOWN` among them; the rarest are left out.
-            minimum_count: how often a word must occur.
+            min_count: how often a word must occur.
         """
         counts = collections.Counter()
         for first in range(0, len(texts), _CHUNK):
             counts.update(tf.strings.split(standardise(texts[first:first + _CHUNK])).flat_values.numpy().tolist())
-        words = sorted((word for word, count in counts.items() if count >= minimum_count), key=lambda w: (-counts[w], w))
+        words = sorted((word for word, count in counts.items() if count >= min_count), key=lambda w: (-counts[w], w))
         return cls((PADDING, UNKNOWN, *(word.decode() for word in words[:max(size - 2, 0)])))
 
     @classmethod

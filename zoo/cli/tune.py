@@ -12,7 +12,7 @@ _SHOWN = 10  # rows of the leaderboard
 
 
 @click.command(epilog=example("zoo tune lenet5-digits --trials 20 --epochs 5 --run runs/search",
-                              "zoo tune lenet5-mnist --algorithm hyperband --fix batch=128 --refit --export"))
+                              "zoo tune lenet5-mnist --algorithm hyperband --fix batch_size=128 --refit --export"))
 @click.argument("name", metavar="RECIPE")
 @click.option("--trials", type=click.IntRange(min=1), default=20, show_default=True, metavar="N", help="How many to run.")
 @click.option("--algorithm", type=click.Choice(ALGORITHMS), default="random", show_default=True,

@@ -118,7 +118,7 @@ def _too_small(counts, splits):
     if single and not {"validation", "test"} <= set(splits):
         yield Finding("class too small", "note" if "test" in splits else "error", "expected at least 2 examples of each class "
                       f"to draw the missing parts from, received 1 of {', '.join(map(repr, single[:_SHOWN]))}", ())
-    for part, share, severity in (("test", TEST_SHARE, "error"), ("validation", Recipe.validation, "note")):
+    for part, share, severity in (("test", TEST_SHARE, "error"), ("validation", Recipe.validation_split, "note")):
         drawn = 0 if part in splits else math.ceil(share * left)
         left -= drawn
         if 0 < drawn < len(own):
