@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 
-from zoo.training import recipes, run_dir
+from zoo.training import files, recipes
 from zoo.training.engine import checkpoint
 from zoo.training.engine.fit import train
 
@@ -31,7 +31,7 @@ if __name__ == "__main__":
     checkpoint._SECONDS = 0.05  # as if an epoch took minutes
     moment = sys.argv[2] if len(sys.argv) > 2 else None
     if moment == "write":
-        run_dir.os.fsync = lambda number: half_written(sys._getframe(1).f_locals["file"])
+        files.os.fsync = lambda number: half_written(sys._getframe(1).f_locals["file"])
     elif moment == "validation":
         checkpoint.Checkpoint.on_test_batch_end = lambda self, batch, logs=None: die() if batch == 1 else None
     elif moment == "step":
