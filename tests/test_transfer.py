@@ -10,7 +10,7 @@ from training import prepare, recipes, ship
 from training.fit import train
 from zoo import shipped
 from zoo.errors import UsageError, UserError
-from zoo.weights import pixels
+from zoo.weights import normalization
 
 MNIST = {"input_shape": (28, 28, 1), "padding": "same"}
 
@@ -113,8 +113,8 @@ def test_weights_bring_the_mean_and_deviation_they_were_trained_with():
     source, recipe = zoo.load("resnet20-cifar10"), recipes.recipe("resnet20", "digits")
     assert recipe.normalise
     _, build = prepare.prepare(recipes.override(recipe, ["weights=resnet20-cifar10"]))
-    taken = pixels(build())
-    assert all(taken[name] == pytest.approx(value) for name, value in pixels(source).items())
+    taken = normalization(build())
+    assert all(taken[name] == pytest.approx(value) for name, value in normalization(source).items())
 
 
 def test_frozen_stages_without_weights_are_told():

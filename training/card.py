@@ -7,7 +7,7 @@ from pathlib import Path
 
 import zoo
 from training.signatures import BEST
-from zoo.layer_table import total_multiply_adds
+from zoo.tables import total_multiply_adds
 from zoo.registry import spec
 
 LICENCE = "the code that made it: Apache-2.0; the weights: as the data allows"

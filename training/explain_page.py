@@ -9,7 +9,7 @@ from training import figures
 from training.explain_html import chart, figure, pictures, table
 from training.explain_text import has_windows
 from training.pictures import heated
-from zoo.layer_table import layer_table, total_multiply_adds
+from zoo.tables import layer_table, total_multiply_adds
 from zoo.registry import spec
 
 _CELLS = 20    # up to so many classes the confusion matrix is a table
@@ -174,6 +174,6 @@ def _heats(explained):
 
 def _layers(model):
     rows = [(row.layer, row.kind, *(f"{value:,}" if isinstance(value, int) else value or "-" for value in (
-        row.maps, row.size, row.kernel, row.stride, row.activation, row.weights, row.multiply_adds)))
+        row.maps, row.size, row.kernel, row.stride, row.activation, row.params, row.multiply_adds)))
         for row in layer_table(model)]
     return table(_LAYERS, rows, numbers=(2, 7, 8))

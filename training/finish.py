@@ -20,7 +20,7 @@ from training.checkpoint import packed
 from training.run_dir import read_json, write
 from training.store import fingerprint
 from zoo.errors import UserError
-from zoo.weights import pixels
+from zoo.weights import normalization
 
 _EXAMPLES = 32     # test examples that a run keeps, to check its exports with
 # What a run cannot change half-way.
@@ -78,7 +78,7 @@ def manifest(recipe, dataset, **flags):
 
 def weights_fingerprint(model):
     """Return a hash of all variables of `model`, and of how it prepares its pixels, as 32 hexadecimal digits."""
-    digest = hashlib.blake2b(repr(pixels(model)).encode(), digest_size=16)
+    digest = hashlib.blake2b(repr(normalization(model)).encode(), digest_size=16)
     for variable in model.variables:
         digest.update(keras.ops.convert_to_numpy(variable).tobytes())
     return digest.hexdigest()

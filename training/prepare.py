@@ -10,9 +10,9 @@ from training import data, optimize, text_data, vocabulary
 from training.augment import check
 from training.batch_norm import fuse
 from training.freeze import frozen_stages, stage_of
-from zoo import weights
 from zoo.blocks import positive
 from zoo.errors import UsageError, UserError, unknown
+from zoo.factory import resolve
 from zoo.inception import AUX_WEIGHT
 
 
@@ -85,7 +85,7 @@ def _start(recipe, spec, args, say):
         if recipe.frozen:
             say("Frozen stages keep their random weights: --set weights=RUN, or a shipped network's name, gives trained ones.")
         return
-    args["weights"] = weights.source(args["weights"])
+    args["weights"] = resolve(args["weights"])
 
 
 def _vectors(recipe, known, args, say):

@@ -22,8 +22,8 @@ from training.prepare import arguments
 from training.run_dir import write
 from zoo import shipped
 from zoo.errors import UserError
-from zoo.layer_table import total_multiply_adds
-from zoo.weights import pixels
+from zoo.tables import total_multiply_adds
+from zoo.weights import normalization
 
 LIMIT = 2_000_000   # bytes of a shipped model
 _ALIKE = 1e-3       # how far logits, and accuracies, of the run and of what is shipped may lie apart
@@ -87,7 +87,7 @@ def _ship(name, sources, scratch, data_dir):
     best = max(sources, key=_validated)
     dataset, args = arguments(best.recipe, data_dir)
     if args.pop("weights", None) is not None:  # what training began with; the trained weights take its place
-        args |= pixels(best.model)
+        args |= normalization(best.model)
     args.pop("vectors", None)
     new = scratch / "new"
     new.mkdir()

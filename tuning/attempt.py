@@ -15,7 +15,7 @@ from training.run_dir import write
 from tuning import spaces
 from tuning.trial import told
 from zoo.errors import UsageError, UserError
-from zoo.layer_table import total_multiply_adds
+from zoo.tables import total_multiply_adds
 
 _STARTS = 5  # times that a trial may end the search, without getting on, before it counts as failed
 _WEIGHTS = ("best.npz", "checkpoint.npz")
