@@ -37,7 +37,7 @@ def trainer(network, policy, batch, steps):
     import numpy as np
 
     import zoo
-    from zoo.layer_table import total_multiply_adds
+    from zoo.tables import total_multiply_adds
     keras.config.set_dtype_policy(policy)
     model, rng = zoo.build(network), np.random.default_rng(0)
     model.dtype_policy = keras.DTypePolicy(policy)  # what tells compile to scale the loss

@@ -10,7 +10,7 @@ import pytest
 import zoo
 from tests.models import TINY
 from zoo.errors import UsageError
-from zoo.layer_table import layer_table
+from zoo.tables import layer_table
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +105,7 @@ def test_every_stage_can_be_tapped(name):
 @pytest.mark.parametrize("name", TINY)
 def test_table_accounts_for_every_weight(name):
     model = tiny(name)
-    assert sum(row.weights for row in layer_table(model)) == model.count_params()
+    assert sum(row.params for row in layer_table(model)) == model.count_params()
 
 
 @pytest.mark.parametrize("name", OTHERS_SLOW)

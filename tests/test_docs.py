@@ -104,7 +104,8 @@ def test_the_readme_leads_to_every_page():
 
 def test_the_migration_table_is_complete_and_true():
     rows = re.findall(r"\| `(\w+)\(.*?\)` \| `zoo\.build\(\"(\w+)\"", PAGES["from-keras-applications.md"])
-    assert {ours: theirs for theirs, ours in rows} == {ours: theirs for ours, (theirs, _) in weights.ORIGINS.items()}
+    assert {ours: theirs for theirs, ours in rows} == {
+        ours: theirs for ours, (theirs, _) in weights.KERAS_APPLICATIONS.items()}
     absent = re.search(r"without `_keras`.*?says so\. (.*?) are not here", PAGES["from-keras-applications.md"], re.S)[1]
     known = "".join(rows[0] for rows in rows) + absent.replace("-", "")
     for network in (name for name in dir(keras.applications) if name[0].isupper()):

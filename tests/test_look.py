@@ -15,7 +15,7 @@ def test_list_imports_neither_keras_nor_tensorflow(zoo_command):
     assert "keras" not in answer.stderr and "tensorflow" not in answer.stderr
 
 
-def test_list_shows_every_network_with_its_weights(zoo_command):
+def test_list_shows_every_network_with_its_parameters(zoo_command):
     lines = {line.split()[0]: line for line in zoo_command("list").stdout.splitlines()[1:-1]}
     assert list(lines) == [name for name in zoo.names() if zoo.spec(name).builder.__module__.startswith("zoo.")]
     assert "61,706" in lines["lenet5"] and "32x32x1" in lines["lenet5"] and "LeCun et al. 1998" in lines["lenet5"]
@@ -27,14 +27,14 @@ def test_list_sorts_and_leaves_out_the_large(zoo_command):
     assert [model["name"] for model in models] == ["resnet20", "resnet32", "resnet44", "resnet56"]
 
 
-@pytest.mark.parametrize("args, weights", [(["lenet5"], 61_706), (["lenet5", "--set", "classes=2"], 61_026),
+@pytest.mark.parametrize("args, params", [(["lenet5"], 61_706), (["lenet5", "--set", "classes=2"], 61_026),
                                            (["lenet"], 44_426), (["lenet_cassava"], 2_365_581)])
-def test_info_counts_the_weights(zoo_command, args, weights):
+def test_info_counts_the_parameters(zoo_command, args, params):
     answer = zoo_command("info", *args)
-    assert f"{weights:,} weights" in answer.stdout and not answer.stderr
+    assert f"{params:,} params" in answer.stdout and not answer.stderr
     assert "\n--set: weights=None, input_shape=(" in answer.stdout
     assert answer.stdout.splitlines()[3].split() == ["layer", "type", "maps", "size", "kernel", "stride", "activation",
-                                                     "weights", "multiply-adds"]
+                                                     "params", "multiply-adds"]
 
 
 def test_costs_are_told_of_a_token_and_of_images_of_one_size():
@@ -57,4 +57,4 @@ def test_a_recipe_tells_its_settings_and_a_pattern_some_recipes(capsys):
 def test_the_arguments_to_set_are_told(name):
     described = catalog.describe(name, ["classes=7"])
     ours = zoo.build(name, **described["arguments"])
-    assert ours.output.shape == (None, 7) and ours.count_params() == described["weights"]
+    assert ours.output.shape == (None, 7) and ours.count_params() == described["params"]

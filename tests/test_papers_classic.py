@@ -9,7 +9,7 @@ import zoo
 from zoo.alexnet import LRN, STAGES, alexnet
 from zoo.blocks import image_input, local_response_norm
 from zoo.errors import UsageError
-from zoo.layer_table import layer_table
+from zoo.tables import layer_table
 from zoo.vgg import vgg
 
 # As the courses print them: feature maps, height x width (or units), kernel, stride, activation.
@@ -134,7 +134,7 @@ def test_layers_are_those_of_the_course_table(name, table):
 def test_maps_and_weights_are_those_of_the_course_summary(name):
     sizes, weights = SUMMARIES[name]
     assert outputs(name) == sizes
-    assert tuple(row.weights for row in rows(name)) == weights
+    assert tuple(row.params for row in rows(name)) == weights
 
 
 @pytest.mark.parametrize("name, sizes", [("mlp_fashion", (784, 256, 10)), ("mlp_fashion_2", (784, 256, 256, 10)),

@@ -8,7 +8,7 @@ import pytest
 import zoo
 from zoo.blocks import image_input, local_response_norm
 from zoo.inception import AUX_DROPOUT, AUX_WEIGHT
-from zoo.layer_table import multiply_adds
+from zoo.tables import multiply_adds
 
 full = functools.cache(zoo.build)
 googlenet_aux = functools.cache(functools.partial(zoo.build, "googlenet", aux=True))

@@ -8,7 +8,7 @@ import pytest
 from keras import layers
 
 import zoo
-from zoo.layer_table import layer_table, total_multiply_adds
+from zoo.tables import layer_table, total_multiply_adds
 
 
 @functools.cache
@@ -138,7 +138,7 @@ def test_only_the_keras_variants_have_convolution_biases():
 
 def test_no_cifar_shortcut_has_weights():
     shortcuts = [row for row in layer_table(full("resnet20")) if "shortcut" in row.layer]
-    assert len(shortcuts) == 4 and not any(row.weights for row in shortcuts)
+    assert len(shortcuts) == 4 and not any(row.params for row in shortcuts)
 
 
 def test_densenet_drops_out_after_every_convolution_but_the_first():

@@ -10,9 +10,9 @@ import pytest
 import zoo
 from zoo import catalog, shipped
 from zoo.errors import UsageError
-from zoo.layer_table import total_multiply_adds
 from zoo.settings import builder_args
-from zoo.weights import ORIGINS
+from zoo.tables import total_multiply_adds
+from zoo.weights import KERAS_APPLICATIONS
 
 
 def test_the_nearest_name_is_given():
@@ -169,11 +169,11 @@ def test_a_name_of_the_zoo_cannot_be_taken_before_the_zoo_is_loaded():
 def test_models_json_says_what_the_networks_are():
     """If this fails: make models."""
     for entry in json.loads(catalog.PATH.read_text()):
-        if entry["weights"] < 3e6:
+        if entry["params"] < 3e6:
             assert catalog._entry(zoo.spec(entry["name"]), zoo.build(entry["name"])) == entry
     assert [entry["name"] for entry in catalog.matching("*")] == zoo.names()
     assert {name for entry in catalog.matching() for name in entry["trained"]} == {
-        *shipped.names(), *(f"{name}-imagenet" for name in ORIGINS)}
+        *shipped.names(), *(f"{name}-imagenet" for name in KERAS_APPLICATIONS)}
 
 
 def test_an_unknown_stage_is_named():
@@ -185,3 +185,7 @@ def test_a_stage_is_tapped_behind_its_last_layer():
     taps = zoo.features(zoo.build("lenet5"), ["s2", "c5"])
     assert {name: tuple(tensor.shape) for name, tensor in taps.output.items()} == {
         "s2": (None, 14, 14, 6), "c5": (None, 1, 1, 120)}
+
+
+def test_a_setting_per_channel_is_a_tuple_whatever_its_default():
+    assert builder_args("resnet20", ["std=0.1,0.2,0.3"]) == {"std": (0.1, 0.2, 0.3)}

@@ -6,7 +6,7 @@ import pytest
 import zoo
 from tests.models import TINY
 from zoo.errors import UsageError
-from zoo.layer_table import layer_table
+from zoo.tables import layer_table
 
 NAMES = sorted(name for name in TINY if name.startswith("text"))
 LENGTHS = (0, 1, 2, 3, 4, 6, 9)
@@ -86,7 +86,7 @@ def test_convolutions_and_output_have_the_published_weights():
 def test_the_layer_table_reads_like_the_paper():
     rows = {row.layer: row for row in layer_table(zoo.build("textcnn"))}
     conv, best = rows["window5_conv"], rows["max_window5"]
-    assert (conv.kind, conv.maps, conv.size, conv.kernel, conv.activation, conv.weights) == (
+    assert (conv.kind, conv.maps, conv.size, conv.kernel, conv.activation, conv.params) == (
         "Convolution", 100, "n", "5", "relu", 150_100)
     assert conv.multiply_adds == 150_000, "for one position"
     assert (best.kind, best.size, rows["tokens"].size) == ("Max over time", "100", "n")

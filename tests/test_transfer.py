@@ -12,7 +12,7 @@ from zoo.training import recipes
 from zoo.training.engine import prepare
 from zoo.training.engine.fit import train
 from zoo.training.results import publish
-from zoo.weights import pixels
+from zoo.weights import normalization
 
 MNIST = {"input_shape": (28, 28, 1), "padding": "same"}
 
@@ -115,8 +115,8 @@ def test_weights_bring_the_mean_and_deviation_they_were_trained_with():
     source, recipe = zoo.load("resnet20-cifar10"), recipes.recipe("resnet20", "digits")
     assert recipe.normalize
     _, build = prepare.prepare(recipes.override(recipe, ["weights=resnet20-cifar10"]))
-    taken = pixels(build())
-    assert all(taken[name] == pytest.approx(value) for name, value in pixels(source).items())
+    taken = normalization(build())
+    assert all(taken[name] == pytest.approx(value) for name, value in normalization(source).items())
 
 
 def test_frozen_stages_without_weights_are_told():

@@ -37,7 +37,7 @@ def prepared(name, x):
 def published(name, input_shape=SMALL, **options):
     """keras.applications' network with random weights, and the statistics of a batch, without which the logits hardly vary."""
     keras.utils.set_random_seed(2)
-    model = getattr(keras.applications, weights.ORIGINS[name][0])(
+    model = getattr(keras.applications, weights.KERAS_APPLICATIONS[name][0])(
         weights=None, input_shape=input_shape, classifier_activation=None, **options)
     rng = np.random.default_rng(3)
     for weight in model.weights:
@@ -97,7 +97,7 @@ def test_every_published_width_multiplier_moves_in(name, alpha):
 
 
 def test_every_origin_is_compared():
-    assert MODULES.keys() == weights.ORIGINS.keys() <= set(zoo.names())
+    assert MODULES.keys() == weights.KERAS_APPLICATIONS.keys() <= set(zoo.names())
 
 
 def test_other_classes_start_with_a_new_head_on_the_same_features():
@@ -216,7 +216,7 @@ def test_a_network_with_fewer_layers_is_refused():
     cut = keras.Model(ours.input, ours.get_layer("stage4_block6_pointwise_relu").output)
     before = cut.get_weights()
     with pytest.raises(UsageError, match=r"has 55 layers with weights, 'conv_preds' the last; .* has 46"):
-        weights.transfer(published("mobilenet_v1"), cut)
+        weights.copy_weights(published("mobilenet_v1"), cut)
     assert all((old == new).all() for old, new in zip(before, cut.get_weights(), strict=True))
 
 

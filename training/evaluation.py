@@ -101,7 +101,7 @@ def network(source):
     if is_run(source):
         model, metrics, recipe = load(source)
         return model, metrics["class_names"], recipe, vocabulary(source)
-    if not shipped.known(name):
+    if not shipped.is_shipped(name):
         raise UserError(f"{name} is no run directory. {unknown('shipped model', name, shipped.names())}")
     card = shipped.card(name)
     words = shipped.read(name, "vocab.txt").decode() if "vocab.txt" in card["files"] else ""

@@ -12,7 +12,7 @@ import keras
 
 import zoo
 from zoo.errors import UsageError, UserError
-from zoo.layer_table import total_multiply_adds
+from zoo.tables import total_multiply_adds
 from zoo.training.files import write
 from zoo.training.recipe import OLD_NAMES, read
 from zoo.tuning import spaces

@@ -1,29 +1,40 @@
-"""How a user's mistake is told: one line naming what was expected, what came, and the nearest valid choice."""
-import difflib
+"""Errors for mistakes of the user.
 
-_SHOWN = 12     # choices that an error lists when none is near
-_LONGEST = 100  # characters of a name that are told, and compared
+Each is one line: what was expected, what was received, and the nearest valid choice.
+"""
+import difflib
+from collections.abc import Iterable
+
+_SHOWN = 12     # choices that a message lists if none is near
+_LONGEST = 100  # characters of a name that are compared and shown
 
 
 class UserError(ValueError):
-    """A mistake of the caller's that one line explains. The `zoo` command prints it and exits with 1."""
+    """A mistake of the caller that one line explains; the `zoo` command exits with 1."""
 
     exit_code = 1
 
 
 class UsageError(UserError):
-    """A mistake in how a command was typed. The `zoo` command prints it and exits with 2."""
+    """A mistake in how a function or command was called; the `zoo` command exits with 2."""
 
     exit_code = 2
 
 
-def unknown(kind, name, choices):
-    """Return the UsageError for a `name` that is none of `choices`, with the nearest one if any is near."""
-    choices, name = sorted(choices), name if len(str(name)) <= _LONGEST else f"{str(name)[:_LONGEST]}..."
-    meant, lower = {choice.lower(): choice for choice in choices}, str(name).lower()
-    longer = [choice for choice in meant if lower and lower in choice]  # 'float16' means 'mixed_float16'
-    near = difflib.get_close_matches(lower, longer or meant, n=1, cutoff=0.5)
+def unknown(kind: str, name: object, choices: Iterable[str]) -> UsageError:
+    """Return the UsageError for a `name` that is not one of `choices`.
+
+    The message names the nearest choice, or, if none is near, the first 12.
+    """
+    ordered = sorted(choices)
+    if len(str(name)) > _LONGEST:
+        name = f"{str(name)[:_LONGEST]}..."
+    by_lower_case = {choice.lower(): choice for choice in ordered}
+    lower = str(name).lower()
+    containing = [choice for choice in by_lower_case if lower and lower in choice]
+    candidates = containing or list(by_lower_case)  # float16 means mixed_float16
+    near = difflib.get_close_matches(lower, candidates, n=1, cutoff=0.5)
     if near:
-        return UsageError(f"Unknown {kind} {name!r}. Did you mean {meant[near[0]]!r}?")
-    more = f" and {len(choices) - _SHOWN} more" if len(choices) > _SHOWN else ""
-    return UsageError(f"Unknown {kind} {name!r}. Known: {', '.join(choices[:_SHOWN])}{more}.")
+        return UsageError(f"Unknown {kind} {name!r}. Did you mean {by_lower_case[near[0]]!r}?")
+    more = f" and {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else ""
+    return UsageError(f"Unknown {kind} {name!r}. Known: {', '.join(ordered[:_SHOWN])}{more}.")

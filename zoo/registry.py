@@ -1,180 +1,187 @@
-"""The zoo's index: every network under the name its literature gives it.
+"""The registry: every network under the name that its literature gives it.
 
-A builder registers itself with `@register`, stacked once per variant, and `build` merges the variant's options with the
-caller's. A builder of the user's own registers with the same decorator; the name `package.module:model` imports
-`package.module` first, so that every command reaches it without further wiring.
+A builder registers itself with `@register`, once for each variant: a name, and the builder
+arguments that make the variant. A builder of your own registers with the same decorator; the name
+`package.module:model` imports `package.module` first, so every command accepts it.
 """
 import dataclasses
 import fnmatch
+import functools
 import importlib
 import inspect
 import os
+import pkgutil
 import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import UsageError, UserError, unknown
 
-ARCHITECTURES = ("lenet", "mlp", "convnets", "alexnet", "vgg", "inception", "inception_v3", "inception_v4", "resnet",
-                 "resnet_cifar", "densenet", "mobilenet", "mobilenet_v2", "textcnn")
+if TYPE_CHECKING:
+    import keras
 
-_specs = {}
+Builder = TypeVar("Builder", bound=Callable[..., Any])
 
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """What the zoo knows of one name.
+    """A registered network.
 
-    builder: the function; options: the arguments that make the variant; params: its published weight count, or None.
-    source: where the network was published, if not where the `PAPER` line of the builder's module says.
+    Attributes:
+        name: the registered name.
+        builder: the function that returns the network.
+        options: the builder arguments that make this variant.
+        params: the published number of parameters at the variant's defaults, or None.
+        source: the publication, if it is not the `PAPER` of the builder's module.
     """
 
     name: str
-    builder: Callable
-    options: Mapping
+    builder: Callable[..., Any]
+    options: Mapping[str, Any]
     params: int | None
     source: str | None = None
 
     @property
-    def defaults(self):
-        """All arguments that `build(name)` calls the builder with, as a dict."""
-        signature = inspect.signature(self.builder).parameters.values()
-        given = {p.name: p.default for p in signature if p.default is not p.empty}
-        return {**given, **self.options}
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """The parameters of the builder, by their names."""
+        return inspect.signature(self.builder).parameters
 
     @property
-    def paper(self):
-        """Where the network was published: `source`, the `PAPER` line of the builder's module, or an empty string."""
-        return self.source or getattr(sys.modules[self.builder.__module__], "PAPER", "")
+    def defaults(self) -> dict[str, Any]:
+        """All arguments that `build(name)` calls the builder with."""
+        defaults = {name: parameter.default for name, parameter in self.parameters.items()
+                    if parameter.default is not parameter.empty}
+        return {**defaults, **self.options}
 
-    def build(self, overrides):
-        """Return the network with the arguments `overrides`, a dict, in place of the variant's own.
+    @property
+    def paper(self) -> str:
+        """The publication: `source`, or `PAPER` of the builder's module, or an empty string."""
+        return self.source or str(getattr(sys.modules[self.builder.__module__], "PAPER", ""))
+
+    def build(self, overrides: Mapping[str, Any]) -> "keras.Model":
+        """Return the network, with random weights.
+
+        Args:
+            overrides: builder arguments that replace the variant's own; and `name`, the name of
+                the model, by default the registered name.
 
         Raises:
-            zoo.errors.UsageError: if an argument has a value that it cannot have, or the builder returns no network.
-            TypeError: if one is not an argument of the builder. A builder of your own raises what it raises: its traceback
-                finds the fault.
+            zoo.errors.UsageError: if an argument is invalid, or the builder does not return a
+                model.
+            TypeError: if the builder does not have an argument; the message names the nearest.
+
+        Exceptions from a builder outside the zoo are not converted: their traceback shows the
+        fault.
         """
-        given = self._bound(overrides)
+        name = overrides.get("name", self.name)
+        if not isinstance(name, str) or not name or "/" in name:
+            raise UsageError(f"name must be a string without '/', not empty. Received: {name!r}.")
+        if "name" not in self.parameters:
+            overrides = {key: value for key, value in overrides.items() if key != "name"}
+        call = self._bind(overrides)
         try:
-            model = self.builder(*given.args, **given.kwargs)
+            model = self.builder(*call.args, **call.kwargs)
         except UserError:
             raise
-        except Exception as error:  # Keras's or its backend's, of a value that no layer can have
-            if not _ours(self.builder):
+        except Exception as error:  # from Keras or its backend: a value that no layer accepts
+            if not _in_zoo(self.builder):
                 raise
-            raise UsageError(f"{self.name} cannot be built with {overrides}: {' '.join(str(error).split())}") from error
+            reason = " ".join(str(error).split())
+            raise UsageError(f"{self.name} cannot be built with {overrides}: {reason}") from error
         if not hasattr(model, "layers"):
-            raise UsageError(f"Expected a keras.Model from the builder of {self.name}. Received: {model!r}.")
+            raise UsageError(f"Expected a keras.Model from the builder of {self.name}. "
+                             f"Received: {model!r}.")
+        model.name = name
         return model
 
-    def _bound(self, overrides):
-        signature = inspect.signature(self.builder)
+    def _bind(self, overrides: Mapping[str, Any]) -> inspect.BoundArguments:
         try:
-            return signature.bind(**{**self.options, **overrides})
+            return inspect.signature(self.builder).bind(**{**self.options, **overrides})
         except TypeError:
-            odd = sorted(overrides.keys() - signature.parameters)
-            if not odd:
+            unexpected = sorted(overrides.keys() - self.parameters)
+            if not unexpected:
                 raise
-            raise TypeError(str(unknown(f"argument of {self.name}:", odd[0], [*signature.parameters, "weights"]))) from None
+            choices = [*self.parameters, "weights", "name"]
+            error = unknown(f"argument of {self.name}:", unexpected[0], choices)
+            raise TypeError(str(error)) from None
 
 
-def register(name, *, params=None, source=None, **options):
+_specs: dict[str, Spec] = {}
+
+
+def register(name: str, *, params: int | None = None, source: str | None = None,
+             **options: Any) -> Callable[[Builder], Builder]:
     """Register the decorated builder under `name`.
 
     Args:
-        name: the name of the variant, unique in the zoo.
-        params: the weight count its source publishes (trainable and not), at the variant's defaults; tests hold the
-            builder to it.
-        source: where the network was published, as "Kim 2014"; by default what `PAPER` in the builder's module says.
-        **options: keyword arguments of the builder that make this variant.
+        name: the name of the variant, unique in the registry.
+        params: the number of parameters that its source publishes (trainable and not), at the
+            variant's defaults; tests compare the network with it.
+        source: the publication, such as "Kim 2014"; by default `PAPER` of the builder's module.
+        **options: the builder arguments that make this variant.
 
     Raises:
-        zoo.errors.UsageError: if `name` is taken by another builder.
-        TypeError: if an option is not an argument of the builder.
+        zoo.errors.UsageError: if another builder is registered under `name`.
+        TypeError: if the builder does not have an argument that `options` names.
     """
-    def decorate(builder):
-        if not _ours(builder):
-            _import_ours()  # else the name could be taken from one of the zoo's
-        taken = _specs.get(name)
-        if taken and (taken.builder.__module__, taken.builder.__qualname__) != (builder.__module__, builder.__qualname__):
-            raise UsageError(f"Model {name!r} is already registered by {taken.builder.__module__}. Choose another name.")
+    def decorate(builder: Builder) -> Builder:
+        if not _in_zoo(builder):
+            _import_zoo()  # registers the zoo's own names first, so that none can be replaced
+        other = _specs[name].builder if name in _specs else builder
+        if (other.__module__, other.__qualname__) != (builder.__module__, builder.__qualname__):
+            raise UsageError(f"Model {name!r} is already registered by {other.__module__}. "
+                             "Choose another name.")
         inspect.signature(builder).bind_partial(**options)
         _specs[name] = Spec(name, builder, MappingProxyType(options), params, source)
         return builder
     return decorate
 
 
-def _ours(builder):
+def _in_zoo(builder: Callable[..., Any]) -> bool:
     return builder.__module__.partition(".")[0] == "zoo"
 
 
-def _import_ours():
-    for architecture in ARCHITECTURES:
-        importlib.import_module(f"zoo.{architecture}")
+@functools.cache
+def _import_zoo() -> None:
+    """Import the modules of this folder: an architecture registers itself on import."""
+    for module in pkgutil.iter_modules([os.path.dirname(__file__)]):
+        if not module.ispkg and module.name != "__main__":
+            importlib.import_module(f"zoo.{module.name}")
 
 
-def spec(name):
-    """Return the `Spec` of `name`, which may be `package.module:model` for a builder of your own.
+def spec(name: str) -> Spec:
+    """Return the `Spec` of `name`, which may be `package.module:model` for your own builder.
 
     Raises:
-        zoo.errors.UsageError: if no such model is registered; the nearest name is given.
+        zoo.errors.UsageError: if no such network is registered; the message names the nearest.
     """
     module, _, model = name.rpartition(":")
-    _import_ours()
+    _import_zoo()
     if module:
-        _import_users(module)
+        _import_user_module(module)
     if model not in _specs:
         raise unknown("model", model, _specs)
     return _specs[model]
 
 
-def _import_users(module):
-    if not all(part.isidentifier() for part in module.split(".")):
-        raise UsageError(f"Expected a module as Python imports it, such as my_nets in my_nets:linear. Received: {module!r}.")
+def _import_user_module(module: str) -> None:
+    if not all(name.isidentifier() for name in module.split(".")):
+        raise UsageError("Expected a module as Python imports it, such as my_nets in "
+                         f"my_nets:linear. Received: {module!r}.")
     try:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if not f"{module}.".startswith(f"{error.name}."):
+        if not f"{module}.".startswith(f"{error.name}."):  # an import inside the module failed
             raise
         raise UsageError(f"Cannot import {module!r}: no such module in {os.getcwd()} or among "
                          "the installed packages.") from None
 
 
-def names(pattern="*"):
-    """Return the registered names matching a shell pattern, in whatever case, sorted: `names("ResNet*")`."""
-    _import_ours()
-    return sorted(name for name in _specs if fnmatch.fnmatchcase(name.lower(), pattern.lower()))
+def names(pattern: str = "*") -> list[str]:
+    """Return the registered names that match a shell pattern, sorted: `names("ResNet*")`.
 
-
-def build(name, **overrides):
-    """Build the network registered under `name`.
-
-    Args:
-        name: a registered name (`names()` lists them), or `package.module:model` for a builder of your own.
-        **overrides: builder arguments that replace the variant's own, such as `input_shape=(32, 32, 3)`, `classes=10`. One
-            more, unless the builder itself has an argument of that name: `weights`, what to start from in place of random
-            numbers. It is the directory of a finished run, a .keras file, the name of a shipped network, or a model like
-            this one; or "imagenet", which downloads what keras.applications publishes, for the networks of
-            `zoo.weights.ORIGINS`, in whose place a network of keras.applications does, too. With other `classes` than the
-            weights have, the last layer starts afresh.
-
-    Returns:
-        A functional `keras.Model` from images in [0, 255], shape (batch, *input_shape), to float32 logits of shape
-        (batch, classes), or to the pooled features if `classes=0`.
-
-    Raises:
-        zoo.errors.UsageError: if the name is unknown, the input is too small for the network, an argument has a value that it
-            cannot have, or the weights do not fit it.
-        zoo.errors.UserError: if the weights cannot be downloaded or read.
-        TypeError: if an override is not an argument of the builder.
+    Upper and lower case are the same.
     """
-    found = spec(name)
-    own = "weights" in inspect.signature(found.builder).parameters
-    weights = None if own else overrides.pop("weights", None)
-    if weights is not None:
-        from zoo.weights import pretrained  # imports Keras
-        return pretrained(found, weights, overrides)
-    model = found.build(overrides)
-    model.name = found.name
-    return model
+    _import_zoo()
+    return sorted(name for name in _specs if fnmatch.fnmatchcase(name.lower(), pattern.lower()))

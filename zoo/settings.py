@@ -1,70 +1,98 @@
-"""From "name=value", as it is typed, to a checked value."""
+"""From "name=value", as typed on the command line, to a checked value."""
 import ast
-import inspect
+from collections.abc import Iterable
 from fractions import Fraction
+from typing import Any
 
 from zoo.errors import UsageError, unknown
 from zoo.registry import spec
 
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", list: "a list",
-          dict: """a dictionary such as {'shift': 2}""", tuple: "numbers separated by commas"}
-_PER_CHANNEL = ("mean", "std")  # a number, or one for each channel
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text",
+          list: "a list", tuple: "numbers separated by commas",
+          dict: """a dictionary such as {'shift': 2}"""}
+_PER_CHANNEL = ("mean", "std")  # a number, or one per channel
 
 
-def builder_args(model, settings, also=()):
-    """Return {argument: value} of "name=value" settings, checked against the builder of `model`.
+def builder_args(model: str, settings: Iterable[str], also: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the builder arguments that "name=value" settings make, {argument: value}.
+
+    Args:
+        model: the name of a network, as for `zoo.build`.
+        settings: "name=value" each; the type of the argument's default is that of the value.
+        also: further names that the error for an unknown argument may suggest.
 
     Raises:
-        zoo.errors.UsageError: if the builder has no such argument (`also` are further names to suggest).
+        zoo.errors.UsageError: if the builder does not have such an argument, or the value is of
+            another type.
     """
-    found, args = spec(model), {}
-    known = {**inspect.signature(found.builder).parameters, "weights": None}  # `zoo.build` takes weights for all
+    network = spec(model)
+    choices = [*network.parameters, "weights"]  # `zoo.build` accepts weights for every network
+    args: dict[str, Any] = {}
     for name, value in map(split_setting, settings):
-        if name not in known:
-            raise unknown(f"setting of {model}", name, [*known, *also])
-        default = found.defaults.get(name)
-        kind = tuple if isinstance(default, tuple) or (name in _PER_CHANNEL and "," in value) else type(default)
-        if default and kind is tuple and isinstance(default[0], str):
-            args[name] = tuple(part.strip("()[]'\" ") for part in value.split(","))
+        if name not in choices:
+            raise unknown(f"setting of {model}", name, [*choices, *also])
+        default = network.defaults.get(name)
+        kind = tuple if isinstance(default, tuple) else type(default)
+        if name in _PER_CHANNEL and "," in value:
+            kind = tuple
+        if default and isinstance(default, tuple) and isinstance(default[0], str):
+            args[name] = tuple(word.strip("()[]'\" ") for word in value.split(","))
+        elif kind is float and value == "None":
+            args[name] = None
         else:
-            args[name] = None if kind is float and value == "None" else convert(name, value, kind)
+            args[name] = convert(name, value, kind)
     return args
 
 
-def split_setting(setting, option="--set"):
-    """Return (name, value) of "name=value", as the command line's `option` takes it."""
+def split_setting(setting: str, option: str = "--set") -> tuple[str, str]:
+    """Return (name, value) of "name=value"; the error names the command-line `option`.
+
+    Raises:
+        zoo.errors.UsageError: if there is no equals sign.
+    """
     name, equals, value = setting.partition("=")
     if not equals:
         raise UsageError(f"{option} takes name=value, such as batch_size=64. Received: {setting!r}.")
     return name.strip(), value.strip()
 
 
-def convert(name, text, kind):
-    """Return `text` as a value of the type `kind`; a list is words separated by commas, the rest Python literals."""
+def convert(name: str, text: str, kind: type) -> Any:
+    """Return `text` as a value of the type `kind`.
+
+    A list is words separated by commas; other types are Python literals, and a float may be a
+    fraction, 1/255. NoneType accepts any literal, and a text that is not one as it stands.
+
+    Raises:
+        zoo.errors.UsageError: if `text` is of another type; the message names the argument `name`.
+    """
     if kind is str:
         return text
     if kind is list:
-        return [part.strip() for part in text.split(",") if part.strip()]
+        return [word.strip() for word in text.split(",") if word.strip()]
     if kind is bool and text.lower() in ("true", "false"):
         return text.lower() == "true"
+    value: Any
     try:
-        value = Fraction(text) if kind is float and "/" in text else ast.literal_eval(text)  # std=1/255
+        value = Fraction(text) if kind is float and "/" in text else ast.literal_eval(text)
     except (ValueError, TypeError, SyntaxError, ZeroDivisionError, MemoryError, RecursionError):
         value = text
     if kind is float and type(value) in (int, Fraction):
         value = float(value)
-    if kind is tuple and isinstance(value, (list, int)):
-        value = tuple(value) if isinstance(value, list) else (value,)
+    if kind is tuple and isinstance(value, list):
+        value = tuple(value)
+    if kind is tuple and isinstance(value, int):
+        value = (value,)
     if kind is not type(None) and type(value) is not kind:
-        raise _of_another_type(name, kind, text)
+        raise _wrong_type(name, kind, text)
     return value
 
 
-def check_type(name, value, kind):
-    """Raise UsageError if `value` is not of the type `kind`; a whole number is a float, too."""
-    if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool) and kind is not bool:
-        raise _of_another_type(name, kind, value)
+def check_type(name: str, value: object, kind: type) -> None:
+    """Raise UsageError if `value` is not of the type `kind`; an int is valid for float."""
+    kinds = (int, float) if kind is float else kind
+    if not isinstance(value, kinds) or (isinstance(value, bool) and kind is not bool):
+        raise _wrong_type(name, kind, value)
 
 
-def _of_another_type(name, kind, received):
-    return UsageError(f"{name} must be {_WORDS.get(kind, kind.__name__)}. Received: {received!r}.")
+def _wrong_type(name: str, kind: type, value: object) -> UsageError:
+    return UsageError(f"{name} must be {_WORDS.get(kind, kind.__name__)}. Received: {value!r}.")

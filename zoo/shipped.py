@@ -1,124 +1,179 @@
-"""The small trained networks that come with the zoo: `zoo.load("lenet5-mnist")` is one with its weights.
+"""Trained networks by name: `zoo.load("lenet5-mnist")` returns one, `zoo.card` describes it.
 
-Each is a folder of saved_models/shipped, which an installed zoo has beside its packages: card.json tells what it is, what it
-reached and the SHA-256 of its files; weights.npz holds plain arrays by the weights' names; a text network has its words in
-vocab.txt. Loading builds the network by its name here and fills the arrays in. Nothing in the files can run: pickles are
-refused. The SHA-256 finds damage. It is no signature: who can replace the files can replace the card.
+Those that ship with the zoo are folders of saved_models/shipped: card.json describes the network,
+its measured accuracy and the SHA-256 of its files; weights.npz holds one plain array per weight;
+a text network has a vocabulary, vocab.txt. Loading builds the network by its name and assigns the
+arrays. It executes no code from the files: pickled objects are rejected. The SHA-256 detects
+damage. It is not a signature: whoever can replace the files can replace the card.
+
+Names such as "mobilenet_v2-imagenet" are networks of the zoo with ImageNet weights. Weights and
+class names are downloaded once, by functions of keras.applications; see `zoo.weights`.
 """
 import hashlib
 import io
 import json
+import os
 import zipfile
 import zlib
+from collections import Counter
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from zoo import imagenet
+from zoo import registry
 from zoo.errors import UserError, unknown
-from zoo.registry import build
-from zoo.registry import names as registered
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
 
 FOLDER = Path(str(files("zoo.saved_models"))) / "shipped"
 WEIGHTS = "weights.npz"
+IMAGENET = "-imagenet"  # the end of a name
+_IMAGENET_CLASSES = 1000
 
 
-def names(folder=None):
-    """Return the names of the shipped models, those of their recipes, sorted."""
+def names(folder: str | os.PathLike[str] | None = None) -> list[str]:
+    """Return the names of the shipped networks, which are those of their recipes, sorted."""
     return sorted(file.parent.name for file in Path(folder or FOLDER).glob("*/card.json"))
 
 
-def card(name, folder=None):
-    """Return the card of a shipped model, a dict.
+def is_shipped(name: str) -> bool:
+    """Return whether `name` is a shipped network's, or ends as those with ImageNet weights."""
+    return name in names() or _is_imagenet(name, None)
 
-    class_names are in the order of the logits; metrics, seeds, recipe, data, input, output, files, licence and versions are
-    what `zoo.training.results.publish` wrote.
+
+def _is_imagenet(name: str, folder: str | os.PathLike[str] | None) -> bool:
+    return folder is None and name.endswith(IMAGENET)
+
+
+def card(name: str, folder: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+    """Return the card of a trained network.
 
     Args:
-        name: one of `names(folder)`; or of a network with ImageNet's weights, see `zoo.imagenet`.
-        folder: where the models' folders are; None for those that come with the zoo.
+        name: one of `names(folder)`, or a network with ImageNet weights, such as
+            "mobilenet_v2-imagenet".
+        folder: the folder of the networks' folders; None for those that ship with the zoo.
+
+    Returns:
+        A dict: "class_names" in the order of the logits, "architecture", "arguments", "metrics",
+        "seeds", "recipe", "data", "input", "output", "files", "licence", "versions" and more, as
+        `zoo.training.results.publish` wrote them. For ImageNet weights "metrics" is empty: this project did not
+        measure their accuracy.
 
     Raises:
-        zoo.errors.UsageError: if there is no such model; the nearest name is given.
-        zoo.errors.UserError: if its card cannot be read.
+        zoo.errors.UsageError: if there is no such network; the message names the nearest.
+        zoo.errors.UserError: if the card cannot be read, or ImageNet's class names cannot be
+            downloaded.
     """
-    if _downloaded(name, folder):
-        return imagenet.card(name)
+    if _is_imagenet(name, folder):
+        return _imagenet_card(name)
     if name not in names(folder):
         raise unknown("shipped model", name, names(folder))
     file = Path(folder or FOLDER) / name / "card.json"
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UserError(f"Cannot read {file}: {getattr(error, 'strerror', None) or error}.") from None
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"Cannot read {file}: {reason}.") from None
 
 
-def read(name, file, folder=None):
-    """Return the bytes of a file of a shipped model, of which the card's SHA-256 is true.
+def _imagenet_card(name: str) -> dict[str, Any]:
+    from zoo.weights import keras_application  # imports Keras, which the other cards do not need
+    architecture = name.removesuffix(IMAGENET)
+    spec = registry.spec(architecture)
+    keras_application(architecture)  # raises if no weights are published
+    recipe = {"name": name, "model": architecture, "data": "imagenet2012",
+              "model_args": {"weights": "imagenet"}, "resize": "crop"}
+    return {"name": name, "architecture": architecture, "arguments": {"weights": "imagenet"},
+            "paper": spec.paper, "class_names": _imagenet_class_names(),
+            "input": {"kind": "image", "shape": list(spec.defaults["input_shape"]),
+                      "range": [0, 255], "resize": "crop"},
+            "output": f"float32 logits (batch, {_IMAGENET_CLASSES})",
+            "recipe": recipe, "metrics": {}, "trained_with": None, "files": {}}
+
+
+def _imagenet_class_names() -> list[str]:
+    """Return ImageNet's 1,000 class names in the order of the logits, as Keras decodes them.
+
+    Two classes that share a name, a crane that flies and one that lifts, have their WordNet number
+    added.
+    """
+    import numpy as np
+    from keras.applications.imagenet_utils import decode_predictions
+
+    from zoo.weights import downloading
+    with downloading("the names of ImageNet's classes"):
+        one_hot = np.eye(_IMAGENET_CLASSES, dtype="float32")
+        classes = [best[0] for best in decode_predictions(one_hot, top=1)]
+    counts = Counter(name for _, name, _ in classes)
+    return [f"{name} ({number})" if counts[name] > 1 else name for number, name, _ in classes]
+
+
+def read(name: str, file: str, folder: str | os.PathLike[str] | None = None) -> bytes:
+    """Return the bytes of a file of a shipped network, after checking its SHA-256 against the card.
 
     Args:
         name, folder: as for `card`.
         file: one of the card's files: "weights.npz" or "vocab.txt".
 
     Raises:
-        zoo.errors.UserError: if it cannot be read, or is not the file that the card is of.
+        zoo.errors.UserError: if the file cannot be read, or its SHA-256 differs.
     """
     path = Path(folder or FOLDER) / name / file
-    told = card(name, folder)["files"][file]["sha256"]
+    expected = card(name, folder)["files"][file]["sha256"]
     try:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}.") from None
-    found = hashlib.sha256(data).hexdigest()
-    if found != told:
-        raise UserError(f"{path} is damaged: its SHA-256 is {found[:12]}..., and its card says {told[:12]}... Install "
-                        "classic-zoo again.")
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != expected:
+        raise UserError(f"{path} is damaged: its SHA-256 is {digest[:12]}..., and its card says "
+                        f"{expected[:12]}... Install classic-zoo again.")
     return data
 
 
-def load(name, folder=None):
-    """Return the shipped model `name`, a functional `keras.Model` on any backend, as `zoo.build` makes it.
-
-    It goes from images in [0, 255], or from token ids, to float32 logits. `zoo.card(name)["class_names"]` names them.
+def load(name: str, folder: str | os.PathLike[str] | None = None) -> "keras.Model":
+    """Return a trained network, on any Keras backend.
 
     Args:
         name, folder: as for `card`.
 
+    Returns:
+        A `keras.Model` as from `zoo.build`: from images in [0, 255], or token ids, to float32
+        logits. `zoo.card(name)["class_names"]` names them.
+
     Raises:
-        zoo.errors.UsageError: if there is no such model; the nearest name is given.
-        zoo.errors.UserError: if a file of it is missing, damaged, or holds anything but the network's weights.
+        zoo.errors.UsageError: if there is no such network; the message names the nearest.
+        zoo.errors.UserError: if a file is missing, damaged, or does not hold plain arrays of the
+            network's weights; or ImageNet weights cannot be downloaded.
     """
-    if _downloaded(name, folder):
-        return imagenet.load(name)
-    told = card(name, folder)
-    if told["architecture"] not in registered():  # "module:name" would import a module that the card names
-        raise UserError(f"The card of {name} names {told['architecture']!r}, which is no network of the zoo.")
+    if _is_imagenet(name, folder):
+        from zoo.weights import pretrained
+        return pretrained(registry.spec(name.removesuffix(IMAGENET)), "imagenet", {})
+    described = card(name, folder)
+    architecture = described["architecture"]
+    if architecture not in registry.names():  # "module:name" would import a module of that name
+        raise UserError(f"The card of {name} names {architecture!r}, which is not a network of "
+                        "the zoo.")
     path = Path(folder or FOLDER) / name / WEIGHTS
     arrays = _arrays(read(name, WEIGHTS, folder), path)
-    model = build(told["architecture"], **told["arguments"])
+    model = registry.spec(architecture).build(described["arguments"])
     shapes = {weight.path: tuple(weight.shape) for weight in model.weights}
-    if shapes != {path: array.shape for path, array in arrays.items()}:
-        raise UserError(f"{path} does not hold the weights of {told['architecture']}, or not all.")
+    if shapes != {key: array.shape for key, array in arrays.items()}:
+        raise UserError(f"{path} does not hold the weights of {architecture}, or not all.")
     for weight in model.weights:
         weight.assign(arrays[weight.path])
     return model
 
 
-def known(name):
-    """Return whether `name` is a shipped model's, or of the kind of those with ImageNet's weights."""
-    return name in names() or _downloaded(name, None)
-
-
-def _downloaded(name, folder):
-    return folder is None and name.endswith(imagenet.SUFFIX)
-
-
-def _arrays(data, path):
-    """The arrays of an .npz file by their names, none of them pickled."""
-    import numpy as np  # here, so that `import zoo` stays instant
+def _arrays(data: bytes, path: Path) -> dict[str, "np.ndarray"]:
+    """Return the arrays of an .npz file by their names; none may be pickled."""
+    import numpy as np  # here, so that `import zoo` stays fast
     try:
-        with zipfile.ZipFile(io.BytesIO(data)):  # np.load would take a single array or a bare pickle, too
+        with zipfile.ZipFile(io.BytesIO(data)):  # np.load accepts a single array or a pickle too
             pass
-        with np.load(io.BytesIO(data), allow_pickle=False) as held:
-            return {key: held[key] for key in held.files}
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return {key: arrays[key] for key in arrays.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path} holds anything but plain arrays: {error}.") from None

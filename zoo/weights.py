@@ -1,44 +1,48 @@
-"""What a network starts from: ImageNet's weights, those of a finished run, or of a trained network of the zoo.
+"""Trained weights for a network: from keras.applications, or from another network in memory.
 
-`zoo.build("resnet50_keras", weights="imagenet")` downloads them, once, with keras.applications' own function; nothing else
-downloads anything. A network of keras.applications already in memory takes the place of "imagenet", and the same way in. All
-are moved layer by layer, in order.
+`zoo.build("resnet50_keras", weights="imagenet")` downloads them once, with the function of
+keras.applications; the zoo downloads nothing else. Weights are copied layer by layer, in order:
+the names of the layers may differ.
 
-The published networks expect pixels prepared in three manners. All three are a mean and a standard deviation for the zoo's
-first layer, which takes plain RGB pixels in [0, 255]; where the published network reads BGR, its first kernel is turned
-around instead of the image. The manners are those of `keras.applications.imagenet_utils.preprocess_input`.
+The published networks expect images that are normalized in one of three ways, the modes of
+`keras.applications.imagenet_utils.preprocess_input`. Each is a mean and a standard deviation for
+the first layer of the zoo's network, which takes RGB images in [0, 255]. Where the published
+network expects BGR, the channels of its first kernel are reversed instead of those of the image.
 """
 import contextlib
 import dataclasses
 import sys
-import zipfile
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
-from zoo import shipped
-from zoo.errors import UsageError, UserError, unknown
-from zoo.transfer import pairs, transfer
+from zoo.errors import UsageError, UserError
+from zoo.registry import Spec
 
 
 @dataclasses.dataclass(frozen=True)
-class Pixels:
-    """How a published network was fed: (image / 255 - mean) / std in RGB order, or in BGR order from then on."""
+class Normalization:
+    """How images were normalized for a published network: (image / 255 - mean) / std, in RGB order.
 
-    mean: tuple
-    std: tuple
+    With `bgr`, its first convolution expects the normalized channels in BGR order.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     bgr: bool = False
 
 
-# Means always stand once per channel, so that a grey image is repeated in three channels before they are subtracted. Adding
-# up the first kernel over its channels would not do: a border of zeros stands for the mean colour, which no grey is.
-CAFFE = Pixels(mean=(123.68 / 255, 116.779 / 255, 103.939 / 255), std=(1 / 255,) * 3, bgr=True)
-TORCH = Pixels(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-TF = Pixels(mean=(0.5,) * 3, std=(0.5,) * 3)
+# One mean per channel: a grey image is then repeated in three channels before the mean is
+# subtracted. A sum of the first kernel over its channels would differ at the border, where the
+# padding of zeros stands for the mean colour, which is not grey.
+CAFFE = Normalization((123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255,) * 3, bgr=True)
+TORCH = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+TF = Normalization((0.5,) * 3, (0.5,) * 3)
 
-# Our name: keras.applications' name, the pixels it was trained on
-ORIGINS = {
+# The zoo's name: the name in keras.applications, and the normalization it was trained with.
+KERAS_APPLICATIONS = {
     "vgg16": ("VGG16", CAFFE),
     "vgg19": ("VGG19", CAFFE),
     "resnet50_keras": ("ResNet50", CAFFE),
@@ -51,144 +55,193 @@ ORIGINS = {
     "mobilenet_v1": ("MobileNet", TF),
     "mobilenet_v2": ("MobileNetV2", TF),
 }
-ALPHAS = {"mobilenet_v1": (0.25, 0.5, 0.75, 1.0), "mobilenet_v2": (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)}  # that were published
+
+# The width multipliers for which weights are published.
+ALPHAS = {"mobilenet_v1": (0.25, 0.5, 0.75, 1.0), "mobilenet_v2": (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)}
 
 
-def pretrained(spec, weights, overrides):
-    """Build a network of the zoo that starts from other weights than random ones; `zoo.build` calls this.
+def keras_application(name: str) -> tuple[str, Normalization]:
+    """Return the name in keras.applications of the network `name`, and its normalization.
+
+    Raises:
+        zoo.errors.UsageError: if keras.applications does not publish weights for it.
+    """
+    if name in KERAS_APPLICATIONS:
+        return KERAS_APPLICATIONS[name]
+    if f"{name}_keras" in KERAS_APPLICATIONS:
+        raise UsageError(f"No ImageNet weights for {name!r}, whose convolutions have no bias. "
+                         f"Did you mean '{name}_keras'?")
+    raise UsageError(f"No ImageNet weights for {name!r}. "
+                     f"There are for: {', '.join(sorted(KERAS_APPLICATIONS))}.")
+
+
+def pretrained(spec: Spec, weights: keras.Model | Literal["imagenet"],
+               overrides: Mapping[str, Any]) -> keras.Model:
+    """Build a network of the zoo with trained weights.
 
     Args:
         spec: the `zoo.Spec` of the network.
-        weights: what `source` takes.
-        overrides: the builder arguments that replace the variant's own, a dict. With as many `classes` as `weights` has, its
-            classifier is taken along; with any other number there is a new one.
+        weights: "imagenet"; or a `keras.Model` of the same architecture, from the zoo or from
+            keras.applications, with or without its classifier.
+        overrides: what `Spec.build` takes. The classifier keeps its trained weights if `classes`
+            is as in `weights`, and starts from random weights otherwise.
 
     Returns:
-        A `keras.Model` as `zoo.build` returns it. Its first layer prepares pixels as that of `weights` does, or as they were
-        prepared for it.
+        A `keras.Model` as from `zoo.build`. Its first layer normalizes images as that of
+        `weights` does, or as keras.applications documents.
 
     Raises:
-        zoo.errors.UsageError: if there are no such weights, or they do not fit the network with these options.
-        zoo.errors.UserError: if they cannot be downloaded or read.
+        zoo.errors.UsageError: if the weights do not exist for this network or do not fit it.
+        zoo.errors.UserError: if they cannot be downloaded.
     """
-    weights = source(weights)
-    theirs = weights == "imagenet" or (spec.name in ORIGINS and not _rescaling(weights))
-    model = _published_in(spec, weights, overrides) if theirs else _moved_in(spec, weights, overrides)
-    model.name = spec.name
-    return model
-
-
-def source(weights):
-    """Return the network that `weights` names; "imagenet" and a network itself are returned as they are.
-
-    Args:
-        weights: "imagenet"; the path of a finished run's directory, or of a .keras file; where nothing has that path, a name
-            of `zoo.shipped`; a network of the zoo, or one of keras.applications, `include_top=True` or not.
-
-    Raises:
-        zoo.errors.UsageError: if there is no such thing; the nearest name is given.
-        zoo.errors.UserError: if the file cannot be read.
-    """
-    if isinstance(weights, keras.Model) or weights == "imagenet":
-        return weights
-    file = Path(str(weights))
-    if file.is_dir():
-        file = file / "model.keras"
-    elif not file.exists() and weights in shipped.names():
-        return shipped.load(weights)
-    if not file.exists():
-        nearest = unknown("weights", weights, ["imagenet", *shipped.names()])
-        raise UsageError(f"{nearest} Nor is {weights} a finished run or a .keras file.")
-    try:
-        return keras.models.load_model(file, compile=False)
-    except (OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"Cannot open the weights {file}: {str(error).strip().splitlines()[-1]}") from error
-
-
-def pixels(model):
-    """Return the builder's mean and std that make the first layer of `model`, a dict; {} if it is no image network of ours."""
-    layer = _rescaling(model)
-    if not layer:
-        return {}
-    size = layer.output.shape[-1:]
-    scale, offset = (np.broadcast_to(np.asarray(value, "float64"), size) for value in (layer.scale, layer.offset))
-    return {"mean": (-offset / (255 * scale)).tolist(), "std": (1 / (255 * scale)).tolist()}
-
-
-def _rescaling(model):
-    """The layer that prepares pixels in a network of the zoo, or in one around it; None in any other."""
-    for layer in model.layers:
-        found = _rescaling(layer) if isinstance(layer, keras.Model) else layer.name == "rescale" and layer
-        if found:
-            return found
-    return None
-
-
-def _moved_in(spec, network, overrides):
-    """The network of `spec` with the weights of another of its kind."""
-    _refuse_pixels(overrides)
-    model = spec.build({**overrides, **pixels(network)})
-    transfer(network, model)
-    return model
-
-
-def _published_in(spec, weights, overrides):
-    """The network of `spec` with weights of keras.applications, "imagenet" or a network in memory."""
-    application, prepared = origin(spec.name)
-    args = {**spec.defaults, **overrides}
-    _check(spec.name, args, overrides, weights == "imagenet")
-    model = spec.build({**overrides, "mean": prepared.mean, "std": prepared.std})
-    if not isinstance(weights, keras.Model):
-        options = {"alpha": float(args["alpha"])} if spec.name in ALPHAS else {}
-        options |= {"include_top": False} if args.get("units") == 0 else {}
-        pairs(_published(application, None, options), model)  # refuses what will not fit before the download
-        weights = _published(application, weights, options)
-    transfer(weights, model, bgr=prepared.bgr)
-    return model
-
-
-def origin(name):
-    """Return the name that keras.applications has for the network `name`, and the `Pixels` it was fed.
-
-    Raises:
-        zoo.errors.UsageError: if it has none; the names of all others are given.
-    """
-    if name in ORIGINS:
-        return ORIGINS[name]
-    if f"{name}_keras" in ORIGINS:
-        raise UsageError(f"No ImageNet weights for {name!r}, whose convolutions have no bias. Did you mean '{name}_keras'?")
-    raise UsageError(f"No ImageNet weights for {name!r}. There are for: {', '.join(sorted(ORIGINS))}.")
-
-
-def _check(name, args, overrides, downloaded):
-    """Refuse the options that would spoil the weights or that they were never published for."""
-    _refuse_pixels(overrides)
-    if len(args["input_shape"]) == 3 and args["input_shape"][2] not in (1, 3):
-        raise UsageError(f"Published weights take images of 3 channels, or of 1. Received: {args['input_shape'][2]}.")
-    if downloaded and name in ALPHAS and args["alpha"] not in ALPHAS[name]:
-        known = ", ".join(map(str, ALPHAS[name]))
-        raise UsageError(f"The ImageNet weights of {name} are for alpha {known}. Received: {args['alpha']}.")
-
-
-def _refuse_pixels(overrides):
     for option in ("mean", "std"):
         if option in overrides:
-            raise UsageError(f"Weights bring their own mean and std. Received: {option}={overrides[option]!r}.")
+            raise UsageError("Weights bring their own mean and std. "
+                             f"Received: {option}={overrides[option]!r}.")
+    from_keras = spec.name in KERAS_APPLICATIONS and _rescaling(weights) is None
+    if weights == "imagenet" or from_keras:
+        return _from_keras(spec, weights, overrides)
+    model = spec.build({**overrides, **normalization(weights)})
+    copy_weights(weights, model)
+    return model
 
 
-def _published(application, weights, options):
-    with downloaded(f"the ImageNet weights of {application}"):
-        return getattr(keras.applications, application)(weights=weights, classifier_activation=None, **options)
+def _from_keras(spec: Spec, weights: keras.Model | Literal["imagenet"],
+                overrides: Mapping[str, Any]) -> keras.Model:
+    """Return the network with weights of keras.applications: "imagenet" or a network in memory."""
+    application, normalized = keras_application(spec.name)
+    args = {**spec.defaults, **overrides}
+    if len(args["input_shape"]) == 3 and args["input_shape"][2] not in (1, 3):
+        raise UsageError("Published weights take images of 3 channels, or of 1. "
+                         f"Received: {args['input_shape'][2]}.")
+    if weights == "imagenet" and spec.name in ALPHAS and args["alpha"] not in ALPHAS[spec.name]:
+        raise UsageError(f"The ImageNet weights of {spec.name} are for alpha "
+                         f"{', '.join(map(str, ALPHAS[spec.name]))}. Received: {args['alpha']}.")
+    model = spec.build({**overrides, "mean": normalized.mean, "std": normalized.std})
+    if weights == "imagenet":
+        options: dict[str, Any] = {}
+        if spec.name in ALPHAS:
+            options["alpha"] = float(args["alpha"])
+        if args.get("units") == 0:
+            options["include_top"] = False
+        match_layers(_published(application, None, options), model)  # raises before the download
+        weights = _published(application, "imagenet", options)
+    copy_weights(weights, model, bgr=normalized.bgr)
+    return model
+
+
+def _published(application: str, weights: str | None, options: Mapping[str, Any]) -> keras.Model:
+    with downloading(f"the ImageNet weights of {application}"):
+        build = getattr(keras.applications, application)
+        return build(weights=weights, classifier_activation=None, **options)
 
 
 @contextlib.contextmanager
-def downloaded(what):
-    """Turn the failure of a download by Keras into a UserError that says `what` it was; progress goes to standard error."""
+def downloading(what: str) -> Iterator[None]:
+    """Convert a failed download of Keras to a UserError; its progress goes to standard error.
+
+    Args:
+        what: what is downloaded, for the message.
+    """
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
-    except Exception as error:  # keras.utils.get_file turns an URLError into a plain Exception, and removes the partial file
+    except Exception as error:  # keras.utils.get_file raises a plain Exception for an URLError
         if not isinstance(error, OSError) and not isinstance(error.__context__, OSError):
             raise
-        raise UserError(f"Cannot get {what}: {error}. They are downloaded once, and kept in the folder that KERAS_HOME names, "
-                        "or else in ~/.keras.") from None
+        raise UserError(f"Cannot get {what}: {error}. They are downloaded once, and kept in the "
+                        "folder that KERAS_HOME names, or else in ~/.keras.") from None
+
+
+def normalization(model: keras.Model) -> dict[str, list[float]]:
+    """Return the builder arguments `mean` and `std` of a network's first layer.
+
+    Returns:
+        A dict of two lists, one number per channel on a scale of 0 to 1; empty if `model` does
+        not hold an image network of the zoo.
+    """
+    layer = _rescaling(model)
+    if layer is None:
+        return {}
+    size = layer.output.shape[-1:]
+    scale = np.broadcast_to(np.asarray(layer.scale, "float64"), size)
+    offset = np.broadcast_to(np.asarray(layer.offset, "float64"), size)
+    return {"mean": (-offset / (255 * scale)).tolist(), "std": (1 / (255 * scale)).tolist()}
+
+
+def _rescaling(model: Any) -> keras.layers.Layer | None:
+    """Return the layer that normalizes images, also from a network inside `model`."""
+    for layer in getattr(model, "layers", ()):
+        if layer.name == "rescale":
+            return layer
+        if isinstance(layer, keras.Model) and (inner := _rescaling(layer)) is not None:
+            return inner
+    return None
+
+
+def copy_weights(source: keras.Model, model: keras.Model, *, bgr: bool = False) -> None:
+    """Copy the weights of `source` into `model`, which has the same layers in the same order.
+
+    Args:
+        source: a network of the zoo or of keras.applications, with or without its classifier.
+        model: the same network, of the zoo. Its layer "logits" keeps its weights if `source` has
+            another number of classes, or no classifier.
+        bgr: whether `source` expects the channels in BGR order; `model` then takes RGB.
+
+    Raises:
+        zoo.errors.UsageError: if a layer does not fit; nothing is copied then.
+    """
+    for number, (theirs, ours) in enumerate(match_layers(source, model)):
+        values = [value.reshape(weight.shape)
+                  for value, weight in zip(theirs.get_weights(), ours.weights, strict=True)]
+        if bgr and number == 0:
+            values[0] = values[0][:, :, ::-1].copy()  # PyTorch does not take a reversed view
+        ours.set_weights(values)
+
+
+def match_layers(source: keras.Model,
+                 model: keras.Model) -> list[tuple[keras.layers.Layer, keras.layers.Layer]]:
+    """Return the pairs (layer of source, layer of model) whose weights can be copied.
+
+    Raises:
+        zoo.errors.UsageError: if a layer other than the classifier does not fit.
+    """
+    theirs, ours = list(_weighted_layers(source)), list(_weighted_layers(model))
+    if not theirs:
+        raise UsageError(f"{source.name} has no layers with weights. Expected a trained network.")
+    pairs = []
+    for their, our in zip(theirs, ours, strict=False):
+        if _fits(their, our):
+            pairs.append((their, our))
+        elif not (their is theirs[-1] and our.name == "logits"):
+            raise UsageError(
+                f"Layer {their.name!r} of {source.name} ({_describe(their)}) does not fit "
+                f"{our.name!r} ({_describe(our)}). The weights are for input_shape="
+                f"{source.inputs[0].shape[1:]} and for the options that make the variant.")
+    body = sum(layer.name != "logits" for layer in ours)
+    if len(theirs) - body not in (0, 1):
+        raise UsageError(
+            f"{source.name} has {len(theirs)} layers with weights, {theirs[-1].name!r} the last; "
+            f"{model.name} has {len(ours)}, {ours[-1].name!r} the last.")
+    return pairs
+
+
+def _weighted_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Yield the layers that have weights, also those of networks inside `model`."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            yield from _weighted_layers(layer)
+        elif layer.weights:
+            yield layer
+
+
+def _fits(their: keras.layers.Layer, our: keras.layers.Layer) -> bool:
+    """Whether names and shapes of all weights are equal; a 1x1 convolution fits a dense layer."""
+    return ([weight.name for weight in their.weights] == [weight.name for weight in our.weights]
+            and all(tuple(a.shape) in (tuple(b.shape), (1, 1, *b.shape))
+                    for a, b in zip(their.weights, our.weights, strict=True)))
+
+
+def _describe(layer: keras.layers.Layer) -> str:
+    return ", ".join(f"{weight.name} {'x'.join(map(str, weight.shape))}"
+                     for weight in layer.weights)

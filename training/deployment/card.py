@@ -6,8 +6,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import zoo
-from zoo.layer_table import total_multiply_adds
 from zoo.registry import spec
+from zoo.tables import total_multiply_adds
 from zoo.training.deployment.saved_model import BEST
 
 LICENCE = "the code that made it: Apache-2.0; the weights: as the data allows"

@@ -19,7 +19,7 @@ from zoo.errors import UserError
 from zoo.training import evaluation, figures
 from zoo.training.data.cache import fingerprint
 from zoo.training.files import packed, read_json, write
-from zoo.weights import pixels
+from zoo.weights import normalization
 
 _EXAMPLES = 32     # test examples that a run keeps, to check its exports with
 # What a run cannot change half-way.
@@ -77,7 +77,7 @@ def manifest(recipe, dataset, **flags):
 
 def weights_fingerprint(model):
     """Return a hash of all variables of `model`, and of how it prepares its pixels, as 32 hexadecimal digits."""
-    digest = hashlib.blake2b(repr(pixels(model)).encode(), digest_size=16)
+    digest = hashlib.blake2b(repr(normalization(model)).encode(), digest_size=16)
     for variable in model.variables:
         digest.update(keras.ops.convert_to_numpy(variable).tobytes())
     return digest.hexdigest()

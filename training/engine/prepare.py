@@ -6,9 +6,9 @@ import psutil
 import tensorflow as tf
 
 import zoo
-from zoo import weights
 from zoo.blocks import positive
 from zoo.errors import UsageError, UserError, unknown
+from zoo.factory import resolve
 from zoo.inception import AUX_WEIGHT
 from zoo.training.data import dataset as data
 from zoo.training.data import text_data
@@ -88,7 +88,7 @@ def _start(recipe, spec, args, say):
         if recipe.frozen:
             say("Frozen stages keep their random weights: --set weights=RUN, or a shipped network's name, gives trained ones.")
         return
-    args["weights"] = weights.source(args["weights"])
+    args["weights"] = resolve(args["weights"])
 
 
 def _vectors(recipe, known, args, say):

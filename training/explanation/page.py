@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.layer_table import layer_table, total_multiply_adds
 from zoo.registry import spec
+from zoo.tables import layer_table, total_multiply_adds
 from zoo.training import figures
 from zoo.training.explanation.html import chart, figure, pictures, table
 from zoo.training.explanation.ngrams import has_windows
@@ -174,6 +174,6 @@ def _heats(explained):
 
 def _layers(model):
     rows = [(row.layer, row.kind, *(f"{value:,}" if isinstance(value, int) else value or "-" for value in (
-        row.maps, row.size, row.kernel, row.stride, row.activation, row.weights, row.multiply_adds)))
+        row.maps, row.size, row.kernel, row.stride, row.activation, row.params, row.multiply_adds)))
         for row in layer_table(model)]
     return table(_LAYERS, rows, numbers=(2, 7, 8))

@@ -18,13 +18,13 @@ import numpy as np
 import zoo
 from zoo import shipped
 from zoo.errors import UserError
-from zoo.layer_table import total_multiply_adds
+from zoo.tables import total_multiply_adds
 from zoo.training import evaluation, files, trained
 from zoo.training.deployment import card
 from zoo.training.engine.prepare import arguments
 from zoo.training.files import packed, write
 from zoo.training.results import record
-from zoo.weights import pixels
+from zoo.weights import normalization
 
 LIMIT = 2_000_000   # bytes of a shipped model
 _ALIKE = 1e-3       # how far logits, and accuracies, of the run and of what is shipped may lie apart
@@ -88,7 +88,7 @@ def _ship(name, sources, scratch, data_dir):
     best = max(sources, key=_validated)
     dataset, args = arguments(best.recipe, data_dir)
     if args.pop("weights", None) is not None:  # what training began with; the trained weights take its place
-        args |= pixels(best.model)
+        args |= normalization(best.model)
     args.pop("vectors", None)
     new = scratch / "new"
     new.mkdir()

@@ -9,17 +9,17 @@ from zoo.startup import quiet_import
 
 @click.command("list", epilog=example("zoo list", "zoo list 'resnet*' --sort flops", "zoo list --max-params 1000000"))
 @click.argument("pattern", default="*")
-@click.option("--max-params", type=click.IntRange(min=1), metavar="N", help="Only networks of at most N weights.")
+@click.option("--max-params", type=click.IntRange(min=1), metavar="N", help="Only networks of at most N parameters.")
 @click.option("--sort", type=click.Choice(["name", "params", "flops"]), default="name", help="The order of the list.")
 @json_option
 def list_models(pattern, max_params, sort, as_json):
-    """List the networks whose name matches PATTERN, with weights, multiply-adds, input, paper and what there is trained."""
+    """List the networks whose name matches PATTERN, with params, multiply-adds, input, paper and trained networks."""
     from zoo import catalog
     models = catalog.matching(pattern, max_params, sort)
     if as_json:
         click.echo(json.dumps(models, indent=2))
         return
-    table(("name", "weights", "FLOPs", "input", "paper", "trained"), map(catalog.cells, models), right=(1, 2))
+    table(("name", "params", "FLOPs", "input", "paper", "trained"), map(catalog.cells, models), right=(1, 2))
     click.echo("FLOPs: multiply-adds of one forward pass, as papers count them. trained: for predict, explain, export.")
 
 
@@ -38,10 +38,10 @@ def info(model, settings, as_json):
         click.echo(json.dumps(described, indent=2, default=str))  # a builder of your own may take anything
         return
     click.echo(f"{described['name']}  {described['paper']}\n{described['summary']}\n")
-    table(("layer", "type", "maps", "size", "kernel", "stride", "activation", "weights", "multiply-adds"),
+    table(("layer", "type", "maps", "size", "kernel", "stride", "activation", "params", "multiply-adds"),
           [[f"{v:,}" if isinstance(v, int) else v or "-" for v in row.values()] for row in described["layers"]],
           right=(2, 7, 8))
-    click.echo(f"\n{described['weights']:,} weights, {described['trainable']:,} of them trainable; "
+    click.echo(f"\n{described['params']:,} params, {described['trainable']:,} of them trainable; "
                f"multiply-adds: {catalog.cost(described)}.")
     click.echo(f"--set: {', '.join(f'{name}={value}' for name, value in described['arguments'].items())}")
     click.echo("(softmax): the network answers logits; softmax is in the loss and in the export.")
