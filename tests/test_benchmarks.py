@@ -7,7 +7,7 @@ import pytest
 
 import zoo
 
-from .conftest import ROOT
+from tests.conftest import ROOT
 
 
 @pytest.fixture(scope="module")
