@@ -95,6 +95,12 @@ class Recipe:
             if not isinstance(factor, (int, float)) or not factor >= 0:
                 raise UsageError(f"stage_lr_multipliers must be numbers of at least 0. Received: {factor!r} for {stage}.")
 
+    def __getattr__(self, name):
+        if name not in OLD_NAMES:
+            raise AttributeError(f"'Recipe' object has no attribute {name!r}")
+        current_names({name: None}, f"Recipe.{name}")
+        return getattr(self, OLD_NAMES[name])
+
     def to_json(self):
         """Return the recipe as indented JSON, all fields."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
