@@ -88,10 +88,11 @@ def rename_old_fields(run, declared):
             write(file, json.dumps({**trial, "values": current(trial["values"])}, indent=2) + "\n")
     file = run / "search.json"
     search = json.loads(file.read_text()) if file.exists() else {"recipe": {}}
-    if search["recipe"] != current(search["recipe"]):
+    recipe = {OLD_NAMES.get(name, name): value for name, value in search["recipe"].items()}
+    if search["recipe"] != recipe:
         space = [re.sub(r'(?<="name": ")(\w+)', lambda name: renamed.get(name[0], name[0]), hp)
                  for hp in search["space"]]
-        write(file, json.dumps({**search, "recipe": current(search["recipe"]), "space": space}, indent=2) + "\n")
+        write(file, json.dumps({**search, "recipe": recipe, "space": space}, indent=2) + "\n")
 
 
 def attempt(plan, run, declared, args, number, values, worker, refused=()):
