@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import zoo
-
 from tests.conftest import ROOT
 
 

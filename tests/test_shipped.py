@@ -1,4 +1,4 @@
-"""The networks that come with the zoo: their cards tell the truth, their files run nothing, and a wheel holds them."""
+"""Shipped networks: their cards are true, their files execute nothing, and a wheel holds them."""
 import hashlib
 import io
 import json
@@ -25,7 +25,10 @@ from zoo.training.deployment import exporter
 from zoo.training.engine import fit
 from zoo.training.results import publish as ship
 
-NAMES = [pytest.param(name, marks=[pytest.mark.slow] * ("cifar10" in name)) for name in shipped.names()]
+NAMES = [
+    pytest.param(name, marks=pytest.mark.slow) if "cifar10" in name else name
+    for name in shipped.names()
+]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,9 @@ def second_run(finished_run, tmp_path_factory):
     run = shutil.copytree(finished_run, tmp_path_factory.mktemp("second") / "run")
     _edit(run / "recipe.json", seed=1)
     epoch = json.loads((run / "metrics.json").read_text())["best_epoch"]
-    _edit(run / "metrics.json", seed=1, test_accuracy=0.5, best_epoch={**epoch, "val_accuracy": 0.4})
+    _edit(
+        run / "metrics.json", seed=1, test_accuracy=0.5, best_epoch={**epoch, "val_accuracy": 0.4}
+    )
     return run
 
 
@@ -56,7 +61,9 @@ def folder(models, tmp_path):
 def digit(tmp_path_factory):
     """An image file of a 0."""
     file = tmp_path_factory.mktemp("digit") / "digit.png"
-    file.write_bytes(tf.io.encode_png(tf.cast(load_digits().images[0] * 15, tf.uint8)[..., None]).numpy())
+    file.write_bytes(
+        tf.io.encode_png(tf.cast(load_digits().images[0] * 15, tf.uint8)[..., None]).numpy()
+    )
     return file
 
 
@@ -73,7 +80,7 @@ def _replace_weights(folder, data):
 
 
 def _data_of(name, request, tmp_path):
-    """(data set or None for the recipe's own, TFDS folder) of a shipped model; skips where the data are not here."""
+    """(data set or None for the recipe's, TFDS folder) of a shipped model; skips without data."""
     data = zoo.card(name)["data"]["name"]
     if data == "digits":
         return None, None
@@ -90,26 +97,31 @@ def _data_of(name, request, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_card_tells_the_truth(name, request, tmp_path):
-    found = evaluation.evaluate(name, *_data_of(name, request, tmp_path))
-    told = zoo.card(name)["metrics"]
-    assert found["accuracy"] == pytest.approx(told["test_accuracy"], abs=1e-3) and found["examples"] == told["test_examples"]
+    scores = evaluation.evaluate(name, *_data_of(name, request, tmp_path))
+    metrics = zoo.card(name)["metrics"]
+    assert scores["accuracy"] == pytest.approx(metrics["test_accuracy"], abs=1e-3)
+    assert scores["examples"] == metrics["test_examples"]
 
 
 @pytest.mark.parametrize("name", shipped.names())
 def test_a_shipped_model_is_small_and_whole(name):
-    place, told = shipped.FOLDER / name, zoo.card(name)
+    place, card = shipped.FOLDER / name, zoo.card(name)
     assert sum(file.stat().st_size for file in place.iterdir()) <= ship.LIMIT
-    assert {file.name for file in place.iterdir()} == {"card.json", *told["files"]}
-    for file, expected in told["files"].items():
+    assert {file.name for file in place.iterdir()} == {"card.json", *card["files"]}
+    for file, expected in card["files"].items():
         assert len(shipped.read(name, file)) == expected["bytes"]
     model = zoo.load(name)
-    assert (model.count_params(), model.output.shape[-1]) == (told.get("params", told.get("weights")), len(told["class_names"]))
-    assert not told["metrics"]["commit"].endswith("-dirty") and told["seeds"]["seeds"]
+    assert (model.count_params(), model.output.shape[-1]) == (
+        card.get("params", card.get("weights")),
+        len(card["class_names"]),
+    )
+    assert not card["metrics"]["commit"].endswith("-dirty") and card["seeds"]["seeds"]
 
 
 def test_every_folder_is_a_model_and_listed():
     """If the table is another: python -m zoo.training.results.publish."""
-    assert {file.name for file in shipped.FOLDER.iterdir()} == set(shipped.names()) and "lenet5-digits" in shipped.names()
+    assert {file.name for file in shipped.FOLDER.iterdir()} == set(shipped.names())
+    assert "lenet5-digits" in shipped.names()
     page = (shipped.FOLDER.parent / "README.md").read_text()
     assert ship.readme(page) == page and all(f"`{name}`" in page for name in shipped.names())
 
@@ -117,18 +129,25 @@ def test_every_folder_is_a_model_and_listed():
 def test_a_shipped_run_answers_as_the_run_does(folder, finished_run):
     model, (kept, *_) = shipped.load("lenet5-digits", folder), evaluation.load(finished_run)
     images = np.load(finished_run / "examples.npz")["examples"].astype("float32")
-    np.testing.assert_allclose(model.predict(images, verbose=0), kept.predict(images, verbose=0), atol=1e-5)
+    np.testing.assert_allclose(
+        model.predict(images, verbose=0), kept.predict(images, verbose=0), atol=1e-5
+    )
 
 
 def test_the_best_seed_ships_and_the_card_tells_of_all(folder, finished_run):
     card = shipped.card("lenet5-digits", folder)
     accuracy = json.loads((finished_run / "metrics.json").read_text())["test_accuracy"]
     assert card["metrics"]["seed"] == 0 and card["seeds"]["seeds"] == [1, 0]
-    assert card["seeds"]["test_accuracy"] == [0.5, accuracy] and card["seeds"]["mean"] == (0.5 + accuracy) / 2
+    assert (
+        card["seeds"]["test_accuracy"] == [0.5, accuracy]
+        and card["seeds"]["mean"] == (0.5 + accuracy) / 2
+    )
     assert "lenet5-digits" in ship.readme("", folder) and "CC BY 4.0" in card["data"]["licence"]
 
 
-def test_what_is_untrue_or_does_not_belong_together_is_not_shipped(finished_run, tmp_path, monkeypatch, capfd):
+def test_what_is_untrue_or_does_not_belong_together_is_not_shipped(
+    finished_run, tmp_path, monkeypatch, capfd
+):
     run = shutil.copytree(finished_run, tmp_path / "run")
     _edit(run / "metrics.json", test_accuracy=0.123)
     with pytest.raises(UserError, match="reached 0.1230, and what would be shipped 0.9"):
@@ -139,8 +158,11 @@ def test_what_is_untrue_or_does_not_belong_together_is_not_shipped(finished_run,
     with pytest.raises(UserError, match="second run with the seed 0"):
         ship.ship([finished_run, finished_run], tmp_path / "models")
     assert not (tmp_path / "models").exists()
-    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "models")  # without --to: only what can be repeated
-    for commit, words in (("abcdef0-dirty", "was run from abcdef0-dirty"), ("abcdef0", "no run of a recipe of ours")):
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "models")  # no --to: only what is repeatable
+    for commit, words in (
+        ("abcdef0-dirty", "was run from abcdef0-dirty"),
+        ("abcdef0", "no run of a recipe of ours"),
+    ):
         _edit(run / "metrics.json", commit=commit)
         with pytest.raises(UserError, match=words):
             ship.ship([run])
@@ -150,7 +172,9 @@ def test_damage_is_one_line(folder):
     weights = folder / "lenet5-digits/weights.npz"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:5000] + bytes([whole[5000] ^ 1]) + whole[5001:])
-    with pytest.raises(UserError, match="weights.npz is damaged: its SHA-256 is .* Install classic-zoo again"):
+    with pytest.raises(
+        UserError, match="weights.npz is damaged: its SHA-256 is .* Install classic-zoo again"
+    ):
         shipped.load("lenet5-digits", folder)
     weights.unlink()
     with pytest.raises(UserError, match="Cannot read .*weights.npz: No such file"):
@@ -184,14 +208,19 @@ def test_nothing_in_the_files_runs(folder, tmp_path, monkeypatch):
     (tmp_path / "planted.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w')")
     monkeypatch.syspath_prepend(tmp_path)
     _edit(folder / "lenet5-digits/card.json", architecture="planted:lenet5")
-    with pytest.raises(UserError, match="names 'planted:lenet5', which is not a network of the zoo"):
+    with pytest.raises(
+        UserError, match="names 'planted:lenet5', which is not a network of the zoo"
+    ):
         shipped.load("lenet5-digits", folder)
     assert not (tmp_path / "imported").exists()
 
 
 def test_weights_of_another_network_are_refused(folder):
     held = dict(np.load(folder / "lenet5-digits/weights.npz"))
-    for changed in (dict(list(held.items())[1:]), {key: array[..., :1] for key, array in held.items()}):
+    for changed in (
+        dict(list(held.items())[1:]),
+        {key: array[..., :1] for key, array in held.items()},
+    ):
         buffer = io.BytesIO()
         np.savez(buffer, **changed)
         _replace_weights(folder, buffer.getvalue())
@@ -205,32 +234,45 @@ def test_the_commands_take_a_name(digit, tmp_path, monkeypatch, capfd):
     answer, = json.loads(capfd.readouterr().out)
     assert answer["label"] == "0" and answer == prediction.predict("lenet5-digits", [digit])[0]
     assert main(["evaluate", "lenet5-digits", "--json"]) == 0
-    found = json.loads(capfd.readouterr().out)["accuracy"]
-    assert found == pytest.approx(zoo.card("lenet5-digits")["metrics"]["test_accuracy"], abs=1e-3)
+    accuracy = json.loads(capfd.readouterr().out)["accuracy"]
+    expected = zoo.card("lenet5-digits")["metrics"]["test_accuracy"]
+    assert accuracy == pytest.approx(expected, abs=1e-3)
     for near in ("predict", "evaluate"):
         assert main([near, "lenet5-digit", *[str(digit)] * (near == "predict")]) == 1
         assert capfd.readouterr().err.count("Did you mean 'lenet5-digits'?") == 1
     (tmp_path / "lenet5-digits").mkdir()  # a path goes before a name
-    assert main(["evaluate", "lenet5-digits"]) == 1 and "it has no recipe.json" in capfd.readouterr().err
+    assert (
+        main(["evaluate", "lenet5-digits"]) == 1
+        and "it has no recipe.json" in capfd.readouterr().err
+    )
 
 
 def test_sentences_ship_with_their_words(tmp_path, monkeypatch, capfd):
     rows = [f"the film was {('poor', 'fine')[n % 2]},{('bad', 'good')[n % 2]}" for n in range(60)]
-    (tmp_path / "reviews.csv").write_text("\n".join(["text,label", *(f"number {n} {row}" for n, row in enumerate(rows))]))
+    (tmp_path / "reviews.csv").write_text(
+        "\n".join(["text,label", *(f"number {n} {row}" for n, row in enumerate(rows))])
+    )
     (tmp_path / "sentences.txt").write_text("a fine film\nnever seen\n")
-    recipe = recipes.override(recipes.recipe("text_mlp", str(tmp_path / "reviews.csv")), ["epochs=1", "embedding=8"])
+    recipe = recipes.override(
+        recipes.recipe("text_mlp", str(tmp_path / "reviews.csv")), ["epochs=1", "embedding=8"]
+    )
     fit.train(recipe, tmp_path / "run", log=False)
     assert ship.main([str(tmp_path / "run"), "--to", str(tmp_path / "models")]) == 0
-    told = capfd.readouterr().out
-    assert told.startswith("text_mlp-reviews: test accuracy ") and str(tmp_path) not in told
+    printed = capfd.readouterr().out
+    assert printed.startswith("text_mlp-reviews: test accuracy ") and str(tmp_path) not in printed
     assert str(tmp_path) not in (tmp_path / "models/text_mlp-reviews/card.json").read_text()
     monkeypatch.setattr(shipped, "FOLDER", tmp_path / "models")
     expected = prediction.predict(tmp_path / "run", [tmp_path / "sentences.txt"])
-    for one, other in zip(prediction.predict("text_mlp-reviews", [tmp_path / "sentences.txt"]), expected, strict=True):
-        assert one["label"] == other["label"] and one["probability"] == pytest.approx(other["probability"], abs=1e-6)
+    for one, other in zip(
+        prediction.predict("text_mlp-reviews", [tmp_path / "sentences.txt"]), expected, strict=True
+    ):
+        assert one["label"] == other["label"]
+        assert one["probability"] == pytest.approx(other["probability"], abs=1e-6)
     done = exporter.export("text_mlp-reviews", tmp_path / "export")
     assert done["examples_of"] == "random" and done["formats"]["saved_model"]["agreement"] == 1.0
-    for one, other in zip(prediction.predict(tmp_path / "export", [tmp_path / "sentences.txt"]), expected, strict=True):
+    for one, other in zip(
+        prediction.predict(tmp_path / "export", [tmp_path / "sentences.txt"]), expected, strict=True
+    ):
         assert one["label"] == other["label"]
     monkeypatch.setattr(ship, "LIMIT", 1000)
     with pytest.raises(UserError, match="a shipped model has at most 1,000"):
@@ -239,7 +281,9 @@ def test_sentences_ship_with_their_words(tmp_path, monkeypatch, capfd):
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():
-    with pytest.raises(UserError, match="Unknown shipped model 'lenet5-digit'. Did you mean 'lenet5-digits'?"):
+    with pytest.raises(
+        UserError, match="Unknown shipped model 'lenet5-digit'. Did you mean 'lenet5-digits'?"
+    ):
         zoo.load("lenet5-digit")
     with pytest.raises(UserError, match="Unknown shipped model '../shipped/lenet5-digits'"):
         zoo.card("../shipped/lenet5-digits")
@@ -247,20 +291,34 @@ def test_an_unknown_name_is_answered_with_the_nearest():
 
 def test_a_wheel_holds_them(tmp_path, digit):
     tree, site = tmp_path / "tree", tmp_path / "site"
-    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True,
-                           check=True)
+    files = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     for file in files.stdout.splitlines():
         if (ROOT / file).is_file() and not file.startswith("tests/"):
             (tree / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / file, tree / file)
-    subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", tmp_path], cwd=tree, check=True,
-                   capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", tmp_path],
+        cwd=tree,
+        check=True,
+        capture_output=True,
+    )
     wheel, = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as packed:
         packed.extractall(site)  # what installing a wheel without extensions does
     kept = {path.parent.name for path in site.glob("saved_models/shipped/*/weights.npz")}
     assert kept == set(shipped.names())
-    asked = subprocess.run([sys.executable, "-m", "zoo", "predict", "lenet5-digits", digit, "--json"], cwd=tmp_path,
-                           capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(site)})
-    assert asked.returncode == 0, asked.stderr
-    assert json.loads(asked.stdout)[0]["label"] == "0"
+    done = subprocess.run(
+        [sys.executable, "-m", "zoo", "predict", "lenet5-digits", digit, "--json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(site)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["label"] == "0"

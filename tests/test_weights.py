@@ -1,7 +1,7 @@
-"""Weights of keras.applications in our networks: the same logits from the same pixels, and what is refused.
+"""Weights of keras.applications in our networks: the same logits from the same images, and errors.
 
-No test downloads anything. The published networks are built with random weights, and moved in on the way that downloaded ones
-take.
+No test downloads anything: the networks of keras.applications are built with random weights, which
+are copied as downloaded ones are.
 """
 import functools
 import importlib
@@ -18,16 +18,28 @@ import zoo
 from zoo import weights
 from zoo.errors import UsageError
 
-MODULES = {"vgg16": "vgg16", "vgg19": "vgg19", "resnet50_keras": "resnet", "resnet101_keras": "resnet",
-           "resnet152_keras": "resnet", "inception_v3": "inception_v3", "densenet121": "densenet", "densenet169": "densenet",
-           "densenet201": "densenet", "mobilenet_v1": "mobilenet", "mobilenet_v2": "mobilenet_v2"}
+MODULES = {
+    "vgg16": "vgg16",
+    "vgg19": "vgg19",
+    "resnet50_keras": "resnet",
+    "resnet101_keras": "resnet",
+    "resnet152_keras": "resnet",
+    "inception_v3": "inception_v3",
+    "densenet121": "densenet",
+    "densenet169": "densenet",
+    "densenet201": "densenet",
+    "mobilenet_v1": "mobilenet",
+    "mobilenet_v2": "mobilenet_v2",
+}
 SMALL = (64, 96, 3)
 
 
 def images(shape, n=4):
     """Real-valued pixels, each image of its own tint."""
     rng = np.random.default_rng(1)
-    return (rng.uniform(0, 128, (n, *shape)) + rng.uniform(0, 127, (n, 1, 1, 3))[..., :shape[2]]).astype("float32")
+    return (
+        rng.uniform(0, 128, (n, *shape)) + rng.uniform(0, 127, (n, 1, 1, 3))[..., : shape[2]]
+    ).astype("float32")
 
 
 def prepared(name, x):
@@ -35,7 +47,10 @@ def prepared(name, x):
 
 
 def published(name, input_shape=SMALL, **options):
-    """keras.applications' network with random weights, and the statistics of a batch, without which the logits hardly vary."""
+    """The network of keras.applications with random weights and the statistics of a batch.
+
+    Without such statistics the logits hardly vary.
+    """
     keras.utils.set_random_seed(2)
     model = getattr(keras.applications, weights.KERAS_APPLICATIONS[name][0])(
         weights=None, input_shape=input_shape, classifier_activation=None, **options)
@@ -43,7 +58,11 @@ def published(name, input_shape=SMALL, **options):
     for weight in model.weights:
         if weight.name in ("gamma", "beta", "bias"):
             weight.assign(rng.normal(weight.name == "gamma", 0.2, weight.shape))
-    momenta = {layer: layer.momentum for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)}
+    momenta = {
+        layer: layer.momentum
+        for layer in model.layers
+        if isinstance(layer, keras.layers.BatchNormalization)
+    }
     for layer in momenta:
         layer.momentum = 0.0
     if momenta:
@@ -64,9 +83,11 @@ def logits(model, x):
 
 
 def assert_same(got, expected, tolerance=1e-4):
-    """Within `tolerance` of the spread of the logits from image to image, which is what a classifier goes by."""
+    """Compare within `tolerance` of the spread of the logits from image to image."""
     spread = expected.std(axis=0).mean()
-    assert np.isfinite(expected).all() and spread > 0.01 * np.abs(expected).mean(), "the logits hardly vary"
+    assert np.isfinite(expected).all() and spread > 0.01 * np.abs(expected).mean(), (
+        "the logits hardly vary"
+    )
     assert np.abs(got - expected).max() < tolerance * np.abs(expected).max()
     assert np.abs(got - expected).mean() < 10 * tolerance * spread
 
@@ -77,21 +98,34 @@ def assert_moves_in(name, input_shape, source, **overrides):
     assert_same(logits(ours, x), logits(source, prepared(name, x)))
 
 
-@pytest.mark.parametrize("name, input_shape", [
-    ("vgg16", (224, 224, 3)), ("vgg19", SMALL), ("resnet50_keras", SMALL), ("inception_v3", (107, 91, 3)),
-    ("densenet121", SMALL), ("mobilenet_v1", SMALL), ("mobilenet_v2", SMALL)])
+@pytest.mark.parametrize(
+    "name, input_shape",
+    [
+        ("vgg16", (224, 224, 3)),
+        ("vgg19", SMALL),
+        ("resnet50_keras", SMALL),
+        ("inception_v3", (107, 91, 3)),
+        ("densenet121", SMALL),
+        ("mobilenet_v1", SMALL),
+        ("mobilenet_v2", SMALL),
+    ],
+)
 def test_the_published_network_gives_the_same_logits_from_plain_pixels(name, input_shape):
     assert_moves_in(name, input_shape, published(name, input_shape))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["resnet101_keras", "resnet152_keras", "densenet169", "densenet201"])
+@pytest.mark.parametrize(
+    "name", ["resnet101_keras", "resnet152_keras", "densenet169", "densenet201"]
+)
 def test_the_deeper_published_networks_do_too(name):
     assert_moves_in(name, (128, 160, 3), published(name, (128, 160, 3)))
 
 
-@pytest.mark.parametrize("name, alpha", [(name, alpha) for name, alphas in weights.ALPHAS.items() for alpha in alphas
-                                         if alpha != 1.0])
+@pytest.mark.parametrize(
+    "name, alpha",
+    [(name, alpha) for name, alphas in weights.ALPHAS.items() for alpha in alphas if alpha != 1.0],
+)
 def test_every_published_width_multiplier_moves_in(name, alpha):
     assert_moves_in(name, SMALL, published(name, alpha=alpha), alpha=alpha)
 
@@ -108,7 +142,9 @@ def test_other_classes_start_with_a_new_head_on_the_same_features():
     ours = zoo.build("mobilenet_v2", weights=source, input_shape=SMALL, classes=7)
     assert ours.output.shape == (None, 7) and not ours.get_layer("logits").bias.numpy().any()
     assert_same(logits(keras.Model(ours.input, ours.get_layer("pool").output), x), expected)
-    assert_same(logits(zoo.build("mobilenet_v2", weights=source, input_shape=SMALL, classes=0), x), expected)
+    assert_same(
+        logits(zoo.build("mobilenet_v2", weights=source, input_shape=SMALL, classes=0), x), expected
+    )
 
 
 def test_a_source_without_its_classifier_will_do():
@@ -116,22 +152,30 @@ def test_a_source_without_its_classifier_will_do():
     x = images(SMALL)
     ours = zoo.build("mobilenet_v1", weights=source, input_shape=SMALL, classes=0)
     assert_same(logits(ours, x), logits(source, prepared("mobilenet_v1", x)))
-    assert zoo.build("mobilenet_v1", weights=source, input_shape=SMALL, classes=3).output.shape == (None, 3)
+    headed = zoo.build("mobilenet_v1", weights=source, input_shape=SMALL, classes=3)
+    assert headed.output.shape == (None, 3)
 
 
 def test_vgg_without_its_fully_connected_layers_takes_images_of_any_size(monkeypatch):
     source = published("vgg19", include_top=False)
-    asked = []
-    monkeypatch.setattr(weights, "_published", lambda application, name, options: asked.append((name, options)) or source)
-    for given in (source, "imagenet"):
-        ours = zoo.build("vgg19", weights=given, input_shape=(None, None, 3), units=0, classes=0)
-        assert ours.count_params() == source.count_params() == 20_024_384 and ours.output.shape == (None, 512)
+    calls = []
+    monkeypatch.setattr(
+        weights,
+        "_published",
+        lambda application, name, options: calls.append((name, options)) or source,
+    )
+    for start in (source, "imagenet"):
+        ours = zoo.build("vgg19", weights=start, input_shape=(None, None, 3), units=0, classes=0)
+        assert ours.count_params() == source.count_params() == 20_024_384
+        assert ours.output.shape == (None, 512)
         maps = zoo.features(ours, ["stage5"])
         for shape in (SMALL, (75, 50, 3)):
             x = images(shape)
-            expected = logits(keras.Sequential([keras.Input(shape), *source.layers[1:]]), prepared("vgg19", x))
+            expected = logits(
+                keras.Sequential([keras.Input(shape), *source.layers[1:]]), prepared("vgg19", x)
+            )
             assert_same(logits_of(maps, x, "stage5"), expected)
-    assert asked == [(None, {"include_top": False}), ("imagenet", {"include_top": False})]
+    assert calls == [(None, {"include_top": False}), ("imagenet", {"include_top": False})]
     headed = zoo.build("vgg19", weights=source, units=0, classes=7, dropout=0.3)
     assert headed.output.shape == (None, 7) and headed.get_layer("dropout").rate == 0.3
 
@@ -153,7 +197,7 @@ def test_a_new_head_on_an_old_body_moves_in_too():
 
 @pytest.mark.parametrize("name", ["vgg19", "densenet121", "mobilenet_v2"])
 def test_a_grey_image_is_taken_as_one_of_three_equal_channels(name, tmp_path):
-    """To the border: a padding of zeros stands for the mean colour, which a sum of kernels would forget."""
+    """Also at the border, where a padding of zeros stands for the mean colour."""
     source = shared(name)
     x = images((*SMALL[:2], 1))
     ours = zoo.build(name, weights=source, input_shape=(*SMALL[:2], 1))
@@ -161,13 +205,17 @@ def test_a_grey_image_is_taken_as_one_of_three_equal_channels(name, tmp_path):
     assert "repeat" not in zoo.stages(ours)
     if name == "mobilenet_v2":
         ours.save(tmp_path / "grey.keras")
-        np.testing.assert_array_equal(logits(keras.models.load_model(tmp_path / "grey.keras"), x), logits(ours, x))
+        np.testing.assert_array_equal(
+            logits(keras.models.load_model(tmp_path / "grey.keras"), x), logits(ours, x)
+        )
 
 
 def test_a_stem_of_other_stride_and_equal_shape_takes_the_weights():
     source = shared("mobilenet_v2")
     ours = zoo.build("mobilenet_v2", weights=source, input_shape=(32, 32, 3), stem="small")
-    np.testing.assert_array_equal(ours.get_layer("stem_conv").kernel, source.get_layer("Conv1").kernel)
+    np.testing.assert_array_equal(
+        ours.get_layer("stem_conv").kernel, source.get_layer("Conv1").kernel
+    )
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
@@ -180,24 +228,40 @@ def test_logits_are_float32_and_close_under_mixed_precision(policy):
         keras.config.set_dtype_policy("float32")
     x = images(SMALL)
     got, expected = logits(ours, x), logits(source, prepared("mobilenet_v2", x))
-    assert got.dtype == np.float32 and ours.get_layer("stem_conv").compute_dtype == policy.removeprefix("mixed_")
+    assert got.dtype == np.float32
+    assert ours.get_layer("stem_conv").compute_dtype == policy.removeprefix("mixed_")
     assert np.corrcoef(got.ravel(), expected.ravel())[0, 1] > 0.99
 
 
-@pytest.mark.parametrize("name, overrides, words", [
-    ("resnet50", {}, r"'resnet50', whose convolutions have no bias\. Did you mean 'resnet50_keras'\?"),
-    ("lenet5", {}, r"No ImageNet weights for 'lenet5'\. There are for: densenet121, .*vgg19"),
-    ("vgg16", {"weights": "imagnet"}, r"Unknown weights 'imagnet'\. Did you mean 'imagenet'\?"),
-    ("vgg16", {"mean": 0.5}, r"their own mean and std\. Received: mean=0\.5"),
-    ("densenet121", {"std": [0.2, 0.2, 0.2]}, r"their own mean and std\. Received: std="),
-    ("mobilenet_v2", {"input_shape": (64, 64, 4)}, r"3 channels, or of 1\. Received: 4\."),
-    ("mobilenet_v2", {"input_shape": (64, 64)}, r"three positive integers"),
-    ("mobilenet_v1", {"alpha": 0.6}, r"alpha 0\.25, 0\.5, 0\.75, 1\.0\. Received: 0\.6"),
-    ("resnet50_keras", {"stem": "small"}, r"'conv1_conv' of resnet50 \(kernel 7x7x3x64, bias 64\) does not fit 'stem_conv' "
-                                          r"\(kernel 3x3x3x64, bias 64\)"),
-    ("densenet121", {"depths": (6, 12, 24)}, r"of densenet121 .* does not fit 'logits' "),
-    ("inception_v3", {"width": 0.5}, r"\(kernel 3x3x3x32\) does not fit 'stem\w*conv' \(kernel 3x3x3x16\)"),
-])
+@pytest.mark.parametrize(
+    "name, overrides, words",
+    [
+        (
+            "resnet50",
+            {},
+            r"'resnet50', whose convolutions have no bias\. Did you mean 'resnet50_keras'\?",
+        ),
+        ("lenet5", {}, r"No ImageNet weights for 'lenet5'\. There are for: densenet121, .*vgg19"),
+        ("vgg16", {"weights": "imagnet"}, r"Unknown weights 'imagnet'\. Did you mean 'imagenet'\?"),
+        ("vgg16", {"mean": 0.5}, r"their own mean and std\. Received: mean=0\.5"),
+        ("densenet121", {"std": [0.2, 0.2, 0.2]}, r"their own mean and std\. Received: std="),
+        ("mobilenet_v2", {"input_shape": (64, 64, 4)}, r"3 channels, or of 1\. Received: 4\."),
+        ("mobilenet_v2", {"input_shape": (64, 64)}, r"three positive integers"),
+        ("mobilenet_v1", {"alpha": 0.6}, r"alpha 0\.25, 0\.5, 0\.75, 1\.0\. Received: 0\.6"),
+        (
+            "resnet50_keras",
+            {"stem": "small"},
+            r"'conv1_conv' of resnet50 \(kernel 7x7x3x64, bias 64\) does not fit 'stem_conv' "
+            r"\(kernel 3x3x3x64, bias 64\)",
+        ),
+        ("densenet121", {"depths": (6, 12, 24)}, r"of densenet121 .* does not fit 'logits' "),
+        (
+            "inception_v3",
+            {"width": 0.5},
+            r"\(kernel 3x3x3x32\) does not fit 'stem\w*conv' \(kernel 3x3x3x16\)",
+        ),
+    ],
+)
 def test_what_will_not_do_is_refused_before_the_download(name, overrides, words):
     with pytest.raises(UsageError, match=words) as refusal:
         zoo.build(name, **{"weights": "imagenet"} | overrides)
@@ -206,8 +270,11 @@ def test_what_will_not_do_is_refused_before_the_download(name, overrides, words)
 
 @pytest.mark.parametrize("classes", [1000, 0])
 def test_a_fully_connected_layer_wants_the_size_it_was_made_for(classes):
-    with pytest.raises(UsageError, match=r"'fc1' of vgg19 \(kernel 3072x4096, bias 4096\) does not fit "
-                                         r"'fc1' \(kernel 512x4096, bias 4096\)\..* input_shape=\(64, 96, 3\)"):
+    with pytest.raises(
+        UsageError,
+        match=r"'fc1' of vgg19 \(kernel 3072x4096, bias 4096\) does not fit "
+        r"'fc1' \(kernel 512x4096, bias 4096\)\..* input_shape=\(64, 96, 3\)",
+    ):
         zoo.build("vgg19", weights=shared("vgg19"), input_shape=(32, 32, 3), classes=classes)
 
 
@@ -215,7 +282,9 @@ def test_a_network_with_fewer_layers_is_refused():
     ours = zoo.build("mobilenet_v1", input_shape=SMALL, classes=0)
     cut = keras.Model(ours.input, ours.get_layer("stage4_block6_pointwise_relu").output)
     before = cut.get_weights()
-    with pytest.raises(UsageError, match=r"has 55 layers with weights, 'conv_preds' the last; .* has 46"):
+    with pytest.raises(
+        UsageError, match=r"has 55 layers with weights, 'conv_preds' the last; .* has 46"
+    ):
         weights.copy_weights(published("mobilenet_v1"), cut)
     assert all((old == new).all() for old, new in zip(before, cut.get_weights(), strict=True))
 
@@ -258,21 +327,36 @@ import keras, numpy as np, zoo
 source = keras.applications.MobileNetV2(weights=None, classifier_activation=None)
 source.save(sys.argv[1] + "/models/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5")
 ours = zoo.build("mobilenet_v2", weights="imagenet", input_shape=(64, 64, 1))
-np.testing.assert_array_equal(ours.get_layer("logits").kernel, source.get_layer("predictions").kernel)
+expected = source.get_layer("predictions").kernel
+np.testing.assert_array_equal(ours.get_layer("logits").kernel, expected)
 print("LOADED", ours.count_params())
 """
 
 
 def test_downloaded_weights_are_used_and_without_a_network_one_line_says_so(tmp_path):
-    """A proxy where nobody listens is no network; a file where keras keeps its downloads is a download of before."""
+    """A proxy that does not exist stands for no network, a file in Keras's cache for a download."""
     def run(script):
-        return subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True, env={
-            **os.environ, "KERAS_HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9", "no_proxy": "",
-            "PYTHONPATH": str(Path(__file__).parents[1])})
+        return subprocess.run(
+            [sys.executable, "-c", script, tmp_path],
+            capture_output=True,
+            text=True,
+            env={
+                **os.environ,
+                "KERAS_HOME": str(tmp_path),
+                "https_proxy": "http://127.0.0.1:9",
+                "no_proxy": "",
+                "PYTHONPATH": str(Path(__file__).parents[1]),
+            },
+        )
     done = run(OFFLINE)
     assert done.returncode == 0, done.stderr
     last = done.stdout.splitlines()[-1]
-    assert last.startswith("REFUSED UserError 1 Cannot get the ImageNet weights of MobileNetV2: URL fetch failure on https://")
-    assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".json"], "nothing partial is left"
+    assert last.startswith(
+        "REFUSED UserError 1 Cannot get the ImageNet weights of MobileNetV2: "
+        "URL fetch failure on https://"
+    )
+    assert not [
+        path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".json"
+    ], "nothing partial is left"
     done = run(CACHED)
     assert done.returncode == 0 and "LOADED 3538984" in done.stdout, done.stderr
