@@ -1,6 +1,8 @@
-"""What every network of the zoo keeps, whatever its paper: the model contract."""
+"""The contract that every network of the zoo keeps, see `zoo.build`."""
 import functools
+import itertools
 import json
+import math
 import re
 
 import keras
@@ -8,20 +10,21 @@ import numpy as np
 import pytest
 
 import zoo
-from tests.models import TINY
+from tests.models import PARAMS, TINY
 from zoo.errors import UsageError
 from zoo.tables import layer_table
 
 
 @pytest.fixture(autouse=True)
-def _fresh_names():
-    keras.backend.clear_session(free_memory=False)  # collecting garbage takes longer than most tests here
+def _fresh_names_and_seed():
+    keras.backend.clear_session(free_memory=False)  # collecting garbage would take longer
     keras.utils.set_random_seed(0)
 
 
 @functools.cache
 def tiny(name):
-    """The network at its small size, built once for all tests that only look at it."""
+    """The network at its small size, built once for all tests that do not change it."""
+    keras.utils.set_random_seed(0)  # the same weights, whichever test comes first
     return zoo.build(name, **TINY[name])
 
 
@@ -33,34 +36,47 @@ def pixels(model, n):
     """`n` random images for `model`, or sentences of seven token ids."""
     shape = model.input.shape[1:]
     if model.input.name == "tokens":
-        vocab_size = next(layer.input_dim for layer in model.layers if isinstance(layer, keras.layers.Embedding))
+        vocab_size = next(layer.input_dim for layer in model.layers
+                          if isinstance(layer, keras.layers.Embedding))
         return np.random.default_rng(0).integers(1, vocab_size, (n, 7)).astype("int32")
     return np.random.default_rng(0).integers(0, 256, (n, *shape)).astype("uint8")
 
 
-# Variants of one builder run the same code: what costs seconds is done for one of each, and for the others by `make slow`.
+# Variants of one builder run the same code: what takes seconds runs for one of each, and for the
+# others with `make slow`.
 ONE_OF_EACH = {zoo.spec(name).builder: name for name in TINY}.values()
-OTHERS_SLOW = [name if name in ONE_OF_EACH else pytest.param(name, marks=pytest.mark.slow) for name in TINY]
+OTHERS_SLOW = [name if name in ONE_OF_EACH else pytest.param(name, marks=pytest.mark.slow)
+               for name in TINY]
 
 
 def test_every_registered_name_is_in_the_table():
-    assert sorted(TINY) == zoo.names()
+    assert sorted(TINY) == sorted(PARAMS) == zoo.names()
 
 
 @pytest.mark.parametrize("name", [name for name in TINY if zoo.spec(name).params])
-def test_weight_count_is_the_published_one(name):
-    assert zoo.build(name).count_params() == zoo.spec(name).params
+def test_the_params_are_the_published_ones(name):
+    assert params(zoo.build(name)) == zoo.spec(name).params
+
+
+def params(model):
+    """The number of parameters, counted weight by weight."""
+    return sum(math.prod(weight.shape) for weight in model.weights)
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_logits_are_finite_float32_of_the_asked_classes(name):
+def test_the_params_of_the_small_network_are_the_recorded_ones(name):
+    assert params(tiny(name)) == tiny(name).count_params() == PARAMS[name]
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_logits_are_finite_float32_of_shape_batch_and_classes(name):
     model = zoo.build(name, **TINY[name] | {"classes": 7})
     logits = keras.ops.convert_to_numpy(model(pixels(model, 2)))
     assert logits.shape == (2, 7) and logits.dtype == np.float32 and np.isfinite(logits).all()
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_zero_classes_give_pooled_float32_features(name):
+def test_zero_classes_give_float32_features(name):
     model = zoo.build(name, **TINY[name] | {"classes": 0})
     assert len(model.output.shape) == 2 and model.output.dtype == "float32"
     assert "logits" not in [layer.name for layer in model.layers]
@@ -89,10 +105,11 @@ def test_graph_is_flat_and_of_built_in_layers(name):
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_every_layer_is_named_by_its_place(name):
+def test_every_layer_is_named_by_its_position(name):
     for layer in tiny(name).layers:
-        anonymous = re.sub(r"_|\d+$", "", layer.name) == re.sub(r"\d+$", "", type(layer).__name__.lower())
-        assert not anonymous or layer.name in ("flatten", "dropout"), f"{layer.name} has only its default name"
+        default = re.sub(r"\d+$", "", type(layer).__name__.lower())
+        named = re.sub(r"_|\d+$", "", layer.name) != default
+        assert named or layer.name in ("flatten", "dropout"), f"{layer.name} is a default name"
 
 
 @pytest.mark.parametrize("name", TINY)
@@ -103,7 +120,7 @@ def test_every_stage_can_be_tapped(name):
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_table_accounts_for_every_weight(name):
+def test_the_table_counts_every_param(name):
     model = tiny(name)
     assert sum(row.params for row in layer_table(model)) == model.count_params()
 
@@ -120,7 +137,7 @@ def test_config_round_trip_gives_the_same_network(name, tmp_path):
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="SavedModels are TensorFlow's")
 @pytest.mark.parametrize("name", ONE_OF_EACH)
-def test_saved_model_round_trip_gives_the_same_answers_at_two_batch_sizes(name, tmp_path):
+def test_saved_model_round_trip_gives_the_same_logits_at_two_batch_sizes(name, tmp_path):
     """One variant of each builder."""
     import tensorflow as tf
     model = tiny(name)
@@ -133,18 +150,20 @@ def test_saved_model_round_trip_gives_the_same_answers_at_two_batch_sizes(name, 
 
 @pytest.mark.parametrize("name", OTHERS_SLOW)
 def test_one_fit_step_moves_every_weight_and_lowers_the_loss(name):
-    """In training mode without dropout, as the step itself sees the loss: one step's moving averages say little."""
+    """The loss in training mode without dropout: moving averages of one step say little."""
     model = zoo.build(name, **TINY[name])
     for layer in model.layers:
         if isinstance(layer, keras.layers.Dropout):
             layer.rate = 0.0
     x, y = pixels(model, 8), np.arange(8) % model.output.shape[-1]
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(1e-5), loss)  # moves a weight by its gradient's sign, however small
+    # Adam's first step moves a weight by its gradient's sign, however small the gradient
+    model.compile(keras.optimizers.Adam(1e-5), loss)
     before = [weight.numpy() for weight in model.trainable_weights]
     first = float(loss(y, model(x, training=True)))
     model.fit(x, y, batch_size=8, epochs=1, verbose=0)
-    unmoved = [w.path for w, old in zip(model.trainable_weights, before, strict=True) if (w.numpy() == old).all()]
+    unmoved = [weight.path for weight, old in zip(model.trainable_weights, before, strict=True)
+               if (weight.numpy() == old).all()]
     assert not unmoved
     assert float(loss(y, model(x, training=True))) < first
 
@@ -152,20 +171,24 @@ def test_one_fit_step_moves_every_weight_and_lowers_the_loss(name):
 @pytest.mark.parametrize("name", [name for name in TINY if not takes_tokens(name)])
 def test_too_small_an_image_is_refused_with_the_minimum(name):
     channels = zoo.spec(name).defaults["input_shape"][-1]
-    if name.startswith("mlp"):
-        assert zoo.build(name, input_shape=(1, 1, channels)).count_params() > 0, "a perceptron takes any size"
+    if name.startswith("mlp"):  # takes any size
+        sizes = [channels, *zoo.spec(name).defaults["hidden"], 10]
+        expected = sum((n + 1) * units for n, units in itertools.pairwise(sizes))
+        assert params(zoo.build(name, input_shape=(1, 1, channels))) == expected
         return
     with pytest.raises(ValueError, match=r"at least \d+x\d+.*Received: 1x1"):
         zoo.build(name, input_shape=(1, 1, channels))
 
 
 @pytest.mark.parametrize("name", [name for name in TINY if not takes_tokens(name)])
-def test_images_of_any_size_are_taken_where_places_are_averaged(name):
+def test_images_may_have_any_size_if_the_network_averages_its_last_map(name):
     shape = tiny(name).input.shape[1:]
-    averaged = any(isinstance(layer, keras.layers.GlobalAveragePooling2D) for layer in tiny(name).layers)
+    averaged = any(isinstance(layer, keras.layers.GlobalAveragePooling2D)
+                   for layer in tiny(name).layers)
     any_size = {**TINY[name], "input_shape": (None, None, shape[-1])}
     if not averaged:
-        with pytest.raises(UsageError, match=r"three positive integers\. Received: \(None, None, \d\)"):
+        message = r"three positive integers\. Received: \(None, None, \d\)"
+        with pytest.raises(UsageError, match=message):
             zoo.build(name, **any_size)
         return
     ours = zoo.build(name, **any_size)
@@ -174,5 +197,6 @@ def test_images_of_any_size_are_taken_where_places_are_averaged(name):
         fixed.set_weights(ours.get_weights())
         x = pixels(fixed, 2)
         np.testing.assert_allclose(ours(x), fixed(x), rtol=1e-5, atol=1e-6)
-    with pytest.raises(UsageError, match="three positive integers, or None for any height and width"):
+    message = "three positive integers, or None for any height and width"
+    with pytest.raises(UsageError, match=message):
         zoo.build(name, **{**any_size, "input_shape": (None, None, None)})

@@ -185,10 +185,10 @@ def test_settings_are_typed_as_the_docstrings_write_them():
 
 def test_a_builder_of_ones_own_is_found_by_module_and_name(tmp_path, monkeypatch):
     (tmp_path / "my_nets.py").write_text(
-        "import keras\nfrom zoo import register\nfrom zoo.blocks import classifier, image_input\n"
+        "import keras\nfrom zoo import register\nfrom zoo.blocks import head, image_input\n"
         "@register('linear')\ndef linear(input_shape=(8, 8, 1), classes=10):\n"
         "    image, x = image_input(input_shape)\n    x = keras.layers.Flatten(name='flatten')(x)\n"
-        "    return keras.Model(image, classifier(x, classes))\n")
+        "    return keras.Model(image, head(x, classes))\n")
     monkeypatch.syspath_prepend(tmp_path)
     try:
         assert zoo.build("my_nets:linear").count_params() == 650

@@ -1,4 +1,6 @@
 """What the blocks of ResNet, DenseNet and MobileNet v2 compute."""
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -11,7 +13,10 @@ from zoo.resnet_cifar import padded_shortcut
 
 
 def run(block, x, seed=0, **changes):
-    """Apply `block` to an array; `changes` replaces weights whose path ends so, by a function of their shape."""
+    """Apply `block` to an array.
+
+    `changes` replaces the weights whose path ends with a key by a function of their shape.
+    """
     keras.utils.set_random_seed(seed)
     source = keras.Input(x.shape[1:])
     model = keras.Model(source, block(source))
@@ -39,7 +44,8 @@ def test_an_identity_block_refuses_other_channels():
 
 @pytest.mark.parametrize("block, channels", [("basic", 6), ("bottleneck", 24)])
 def test_a_projection_block_halves_any_map(block, channels):
-    assert projection_block(keras.Input((5, 8, 3)), 6, block=block, name="b").shape == (None, 3, 4, channels)
+    y = projection_block(keras.Input((5, 8, 3)), 6, block=block, name="b")
+    assert y.shape == (None, 3, 4, channels)
 
 
 def test_a_strided_kernel_stands_over_the_pixels_that_the_shortcut_takes():
@@ -71,4 +77,6 @@ def test_an_inverted_residual_adds_only_what_has_its_shape():
     same = run(lambda t: inverted_residual(t, 6, 8, 1, name="b"), x, b_project_bn__gamma=np.zeros)
     np.testing.assert_array_equal(same, x)
     for filters, stride in ((8, 2), (16, 1)):
-        assert not run(lambda t: inverted_residual(t, 6, filters, stride, name="b"), x, b_project_bn__gamma=np.zeros).any()
+        block = functools.partial(inverted_residual, expansion=6, filters=filters, stride=stride,
+                                  name="b")
+        assert not run(block, x, b_project_bn__gamma=np.zeros).any()

@@ -37,7 +37,7 @@ print(keras.ops.convert_to_numpy(kernel), keras.ops.convert_to_numpy(scaled.dyna
 
 def test_mirrored_devices_train_as_one_does(tmp_path):
     """Two logical CPUs, batch normalisation and all; the batches are even, so that both devices' shares weigh alike."""
-    recipe = options(RESNET, limit=1280, optimizer="nesterov", learning_rate=0.01, ema=0.9, clip=0.5)
+    recipe = options(RESNET, max_train_examples=1280, optimizer="nesterov", learning_rate=0.01, ema=0.9, clip_norm=0.5)
     (tmp_path / "recipe.json").write_text(recipe.to_json())
     one = train(recipe, tmp_path / "one", log=False)
     said = subprocess.run([sys.executable, "-c", TWO_DEVICES, tmp_path / "recipe.json", tmp_path / "two", tmp_path / "half"],
@@ -70,4 +70,4 @@ def test_a_last_batch_without_an_example_for_every_device_is_refused(examples, d
     """tf.data cuts 5 examples for 4 devices into 2, 2, 1 and none."""
     strategy = types.SimpleNamespace(num_replicas_in_sync=devices)
     with pytest.raises(UserError, match=words) if words else contextlib.nullcontext():
-        distribution.refuse_empty_share(examples, options(batch=64), strategy)
+        distribution.refuse_empty_share(examples, options(batch_size=64), strategy)

@@ -11,6 +11,7 @@ from zoo.errors import UsageError, UserError
 from zoo.training import recipes
 from zoo.training.engine import prepare
 from zoo.training.engine.fit import train
+from zoo.training.results import publish
 from zoo.weights import normalization
 
 MNIST = {"input_shape": (28, 28, 1), "padding": "same"}

@@ -1,12 +1,16 @@
-"""The classical 3x3 kernels as convolutions with weights written by hand: what filters did before they were learnt.
+"""The classical 3x3 kernels as fixed convolutions: image filters before their weights were learnt.
 
-The kernels are those of https://en.wikipedia.org/wiki/Kernel_(image_processing), which J. Tan Chong Min's course
-"Convolutional Neural Networks (CNN)" shows. There are no logits, so this is a builder of its own, under no name of the zoo.
+The kernels are those of https://en.wikipedia.org/wiki/Kernel_(image_processing), which J. Tan Chong
+Min's course "Convolutional Neural Networks (CNN)" shows. The model has no logits, so `filters` is
+not registered under a name.
 """
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 from keras import layers
 
+from zoo.blocks import ImageShape
 from zoo.errors import unknown
 
 KERNELS = {
@@ -17,16 +21,18 @@ KERNELS = {
 }
 
 
-def filters(input_shape=(None, None, 3), kernels=("sharpen", "box_blur", "gaussian_blur")):
-    """Return the classical filters as a model: each is a fixed depthwise convolution that keeps the size of the image.
+def filters(input_shape: ImageShape = (None, None, 3),
+            kernels: Sequence[str] = ("sharpen", "box_blur", "gaussian_blur")) -> keras.Model:
+    """Return a model of classical filters, fixed depthwise convolutions that keep the image's size.
 
     Args:
-        input_shape: (height, width, channels) of images in [0, 255]; None is any size.
-        kernels: names out of `KERNELS`.
+        input_shape: (height, width, channels) of images in [0, 255]; None is any height or width.
+        kernels: keys of `KERNELS`.
 
     Returns:
-        A `keras.Model` from images of shape (batch, *input_shape) to a dict from kernel name to float32 images of the same
-        shape. They are not clipped: sharpening leaves [0, 255]. The image is padded with black.
+        A `keras.Model` from images of shape (batch, *input_shape) to a dict from kernel name to
+        float32 images of the same shape. They are not clipped: sharpening leaves [0, 255]. The
+        image is padded with black.
 
     Raises:
         zoo.errors.UsageError: if a kernel is unknown.
@@ -39,7 +45,8 @@ def filters(input_shape=(None, None, 3), kernels=("sharpen", "box_blur", "gaussi
 
 
 def _filter(image, name):
-    layer = layers.DepthwiseConv2D(3, padding="same", use_bias=False, trainable=False, dtype="float32", name=name)
+    layer = layers.DepthwiseConv2D(3, padding="same", use_bias=False, trainable=False,
+                                   dtype="float32", name=name)
     filtered = layer(image)
     layer.set_weights([np.tile(KERNELS[name][:, :, None, None], (1, 1, image.shape[-1], 1))])
     return filtered

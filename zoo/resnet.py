@@ -1,102 +1,127 @@
-"""ResNet: a block learns what to add to its input, so that a network of any depth starts out near the identity.
+"""ResNet: a block learns a residual that is added to its input, so that deep networks still train.
 
-K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition", CVPR 2016; https://arxiv.org/abs/1512.03385
+K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition", CVPR 2016;
+https://arxiv.org/abs/1512.03385
 
-`stage1` to `stage4` are the paper's conv2_x to conv5_x. Shortcuts are its option B, a projection where the shape changes.
-A bottleneck strides in its first 1x1 convolution, as the paper and its authors' Caffe models do; the "v1.5" of later
-libraries strides in the 3x3 and costs more.
+`stage1` to `stage4` are the paper's conv2_x to conv5_x. Shortcuts are its option B, a projection
+where the shape changes. A bottleneck strides in its first 1x1 convolution, as in the paper and its
+authors' Caffe models; the "v1.5" of later libraries strides in the 3x3 and costs more.
 
 Differs from the paper:
-- He's normal distribution, from which the weights start, is cut off at two standard deviations, as Keras draws it;
-- `resnet50_keras`, `resnet101_keras` and `resnet152_keras` have a bias in every convolution, which batch normalisation
-  cancels: these are the networks that keras.applications publishes ImageNet weights for.
-Table 1 gives 34 layers 3.6e9 operations, the cost without projections, with which it is 3.66e9; and 50 layers 3.8e9, for
-3.86e9.
+- He's normal distribution, the initialisation, is cut off at two standard deviations, as in Keras;
+- the paper gives no momentum for batch normalisation; it is 0.9 (`zoo.blocks.BN_MOMENTUM`);
+- `resnet50_keras`, `resnet101_keras` and `resnet152_keras` have a bias in every convolution, which
+  batch normalisation cancels: these are the networks that keras.applications publishes ImageNet
+  weights for.
+Table 1 gives 34 layers 3.6e9 operations, the cost without projections, with which it is 3.66e9; and
+50 layers 3.8e9, for 3.86e9.
 """
-import keras
-from keras import layers
+import functools
+from collections.abc import Sequence
 
-from zoo.blocks import BN_MOMENTUM, classifier, image_input, positive, smallest
+import keras
+from keras import KerasTensor, layers
+
+from zoo.blocks import (
+    BN_MOMENTUM,
+    Convolve,
+    ImageShape,
+    PerChannel,
+    check_positive,
+    head,
+    image_input,
+    minimum_side,
+    resolve_stem,
+)
 from zoo.errors import UsageError, unknown
 from zoo.registry import register
 
 PAPER = "He et al. 2016"
-BN_EPSILON = 1.001e-5  # that of keras.applications' weights; the paper gives none, cuDNN takes no less than 1e-5
+BN_EPSILON = 1.001e-5  # of keras.applications' weights; the paper gives none, cuDNN's minimum: 1e-5
 INITIALIZER = "he_normal"  # section 3.4
 
 
-def conv_bn(x, filters, kernel, stride=1, *, name, bias=False, relu=True):
-    """A convolution, batch normalisation and, if wanted, relu (section 3.4).
+def conv_bn(x: KerasTensor, filters: int, kernel: int, stride: int = 1, *, name: str,
+            relu: bool = True, bias: bool = False) -> KerasTensor:
+    """A convolution, batch normalisation and, optionally, relu (section 3.4).
 
-    A strided kernel wider than one pixel sees the same border of zeros on all sides. Padding "same" would give an even map
-    a border on two sides only, and shift it against the shortcut that passes it.
+    A strided kernel wider than one pixel sees the same border of zeros on all sides. Padding "same"
+    would give an even map a border on two sides only, and shift it against its shortcut.
     """
     padding = "same"
     if kernel > 1 and stride > 1:
         x, padding = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x), "valid"
-    x = layers.Conv2D(filters, kernel, stride, padding, use_bias=bias, kernel_initializer=INITIALIZER, name=f"{name}_conv")(x)
+    x = layers.Conv2D(filters, kernel, stride, padding, use_bias=bias,
+                      kernel_initializer=INITIALIZER, name=f"{name}_conv")(x)
     x = layers.BatchNormalization(momentum=BN_MOMENTUM, epsilon=BN_EPSILON, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x) if relu else x
 
 
-def basic(x, filters, stride=1, *, name, bias=False):
+def basic(x: KerasTensor, filters: int, stride: int = 1, *, name: str,
+          conv: Convolve = conv_bn) -> KerasTensor:
     """The residual of figure 5, left: two 3x3 convolutions."""
-    x = conv_bn(x, filters, 3, stride, bias=bias, name=f"{name}_a")
-    return conv_bn(x, filters, 3, bias=bias, relu=False, name=f"{name}_b")
+    x = conv(x, filters, 3, stride, name=f"{name}_a")
+    return conv(x, filters, 3, relu=False, name=f"{name}_b")
 
 
-def bottleneck(x, filters, stride=1, *, name, bias=False):
-    """The residual of figure 5, right: 1x1, 3x3 and 1x1 convolutions, the last with four times the filters."""
-    x = conv_bn(x, filters, 1, stride, bias=bias, name=f"{name}_a")
-    x = conv_bn(x, filters, 3, bias=bias, name=f"{name}_b")
-    return conv_bn(x, 4 * filters, 1, bias=bias, relu=False, name=f"{name}_c")
+def bottleneck(x: KerasTensor, filters: int, stride: int = 1, *, name: str,
+               conv: Convolve = conv_bn) -> KerasTensor:
+    """The residual of figure 5, right: 1x1, 3x3 and 1x1, the last with four times the filters."""
+    x = conv(x, filters, 1, stride, name=f"{name}_a")
+    x = conv(x, filters, 3, name=f"{name}_b")
+    return conv(x, 4 * filters, 1, relu=False, name=f"{name}_c")
 
 
-BLOCKS = {"basic": (basic, 1), "bottleneck": (bottleneck, 4)}  # the residual, and its channels for each filter
+# The residual, and its channels for each filter
+BLOCKS = {"basic": (basic, 1), "bottleneck": (bottleneck, 4)}
 
 
-def add_relu(shortcut, residual, name):
+def add_relu(shortcut: KerasTensor, residual: KerasTensor, name: str) -> KerasTensor:
     """The end of every block (section 3.2): the sum, then relu."""
     return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([shortcut, residual]))
 
 
-def identity_block(x, filters, *, name, block="bottleneck", bias=False):
+def identity_block(x: KerasTensor, filters: int, *, name: str, block: str = "bottleneck",
+                   conv: Convolve = conv_bn) -> KerasTensor:
     """relu(F(x) + x), equation 1.
 
     Args:
-        x: a feature map of shape (batch, height, width, channels); its shape is kept.
+        x: a feature map of shape (batch, height, width, channels), which is also the result's.
         filters: of the 3x3 convolutions; the channels of `x`, or a quarter of them in a bottleneck.
         name: the prefix of the layers' names.
         block: the residual F, "basic" or "bottleneck".
-        bias: whether the convolutions have biases.
+        conv: the convolution with its batch normalisation, called as `conv_bn` is.
 
     Raises:
-        zoo.errors.UsageError: if `x` has other channels than F(x), or `block` is unknown.
+        zoo.errors.UsageError: if F(x) has not the channels of `x`, or `block` is unknown.
     """
     residual, expansion = _block(block)
     if x.shape[-1] != filters * expansion:
-        raise UsageError(f"An identity block of {filters} filters takes {filters * expansion} channels. "
-                         f"Received: {x.shape[-1]}. A projection block takes any.")
-    return add_relu(x, residual(x, filters, name=name, bias=bias), name)
+        raise UsageError(f"An identity block of {filters} filters takes {filters * expansion} "
+                         f"channels. Received: {x.shape[-1]}. A projection block takes any.")
+    return add_relu(x, residual(x, filters, name=name, conv=conv), name)
 
 
-def projection_block(x, filters, *, name, stride=2, block="bottleneck", bias=False):
+def projection_block(x: KerasTensor, filters: int, *, name: str, stride: int = 2,
+                     block: str = "bottleneck", conv: Convolve = conv_bn) -> KerasTensor:
     """relu(F(x) + W x), equation 2; W is a 1x1 convolution.
 
     Args:
-        x: a feature map of shape (batch, height, width, channels); height and width are divided by `stride`, rounded up.
-        filters: of the 3x3 convolutions; the block's channels, or a quarter of them in a bottleneck.
+        x: a feature map of shape (batch, height, width, channels); height and width are divided by
+            `stride`, rounded up.
+        filters: of the 3x3 convolutions; the result's channels, or a quarter of them in a
+            bottleneck.
         name: the prefix of the layers' names.
         stride: of the first convolution and of the shortcut.
         block: the residual F, "basic" or "bottleneck".
-        bias: whether the convolutions have biases.
+        conv: the convolution with its batch normalisation, called as `conv_bn` is.
 
     Raises:
         zoo.errors.UsageError: if `block` is unknown.
     """
     residual, expansion = _block(block)
-    shortcut = conv_bn(x, filters * expansion, 1, stride, bias=bias, relu=False, name=f"{name}_shortcut")
-    return add_relu(shortcut, residual(x, filters, stride, name=name, bias=bias), name)
+    shortcut = conv(x, filters * expansion, 1, stride, relu=False, name=f"{name}_shortcut")
+    return add_relu(shortcut, residual(x, filters, stride, name=name, conv=conv), name)
 
 
 def _block(name):
@@ -105,29 +130,32 @@ def _block(name):
     return BLOCKS[name]
 
 
-def imagenet_stem(x, filters, *, bias=False):
-    """Table 1, conv1 and the max pooling of conv2_x: a map of a quarter of the height and width."""
-    x = conv_bn(x, filters, 7, 2, bias=bias, name="stem")
+def imagenet_stem(x: KerasTensor, filters: int, conv: Convolve = conv_bn) -> KerasTensor:
+    """Table 1, conv1 and the max pooling of conv2_x: a quarter of the height and width."""
+    x = conv(x, filters, 7, 2, name="stem")
     x = layers.ZeroPadding2D(1, name="stem_pool_pad")(x)
     return layers.MaxPooling2D(3, 2, name="stem_pool")(x)
 
 
-def small_stem(x, filters, *, bias=False):
+def small_stem(x: KerasTensor, filters: int, conv: Convolve = conv_bn) -> KerasTensor:
     """Section 4.2, the first layer: a 3x3 convolution at full size, for images of 32x32."""
-    return conv_bn(x, filters, 3, bias=bias, name="stem")
+    return conv(x, filters, 3, name="stem")
 
 
-STEMS = {"imagenet": (imagenet_stem, 2), "small": (small_stem, 0)}  # the layers, and how often they halve the image
+# The layers, and how often they halve the image
+STEMS = {"imagenet": (imagenet_stem, 2), "small": (small_stem, 0)}
 
 
-def stage(x, filters, depth, stride, *, name, block, bias=False):
-    """A row of table 1: `depth` blocks, of which the first strides; it projects if that, or its channels, need it."""
+def stage(x: KerasTensor, filters: int, depth: int, stride: int, *, name: str, block: str,
+          conv: Convolve = conv_bn) -> KerasTensor:
+    """A row of table 1: `depth` blocks; the first strides, and projects if the shape changes."""
     if stride == 1 and x.shape[-1] == filters * _block(block)[1]:
-        x = identity_block(x, filters, block=block, bias=bias, name=f"{name}_block1")
+        x = identity_block(x, filters, block=block, conv=conv, name=f"{name}_block1")
     else:
-        x = projection_block(x, filters, stride=stride, block=block, bias=bias, name=f"{name}_block1")
+        x = projection_block(x, filters, stride=stride, block=block, conv=conv,
+                             name=f"{name}_block1")
     for number in range(2, depth + 1):
-        x = identity_block(x, filters, block=block, bias=bias, name=f"{name}_block{number}")
+        x = identity_block(x, filters, block=block, conv=conv, name=f"{name}_block{number}")
     return x
 
 
@@ -139,36 +167,34 @@ def stage(x, filters, depth, stride, *, name, block, bias=False):
 @register("resnet50_keras", params=25_636_712, block="bottleneck", depths=(3, 4, 6, 3), bias=True)
 @register("resnet101_keras", params=44_707_176, block="bottleneck", depths=(3, 4, 23, 3), bias=True)
 @register("resnet152_keras", params=60_419_944, block="bottleneck", depths=(3, 8, 36, 3), bias=True)
-def resnet(input_shape=(224, 224, 3), classes=1000, *, block, depths, width=64, stem="imagenet", bias=False, dropout=0.0,
-           mean=0.0, std=1.0):
+def resnet(input_shape: ImageShape = (224, 224, 3), classes: int = 1000, *, block: str,
+           depths: Sequence[int], width: int = 64, stem: str = "imagenet", bias: bool = False,
+           dropout: float = 0.0, mean: PerChannel = 0.0, std: PerChannel = 1.0) -> keras.Model:
     """ResNet, by the rows of table 1.
 
+    See `zoo.build` for the common arguments. The features are the averages of the last map.
+
     Args:
-        input_shape: (height, width, channels) of images in [0, 255], height and width None for any; 224x224x3 in the paper.
-        classes: the number of logits; 0 gives the pooled features.
+        input_shape: 224x224x3 in the paper; height and width may be None.
         block: "basic", of two 3x3 convolutions, or "bottleneck", of 1x1, 3x3 and 1x1.
         depths: the blocks in each stage.
         width: the filters of the stem and of the first stage; each next stage has twice as many.
-        stem: "imagenet", 7x7 with stride 2 and max pooling, or "small", 3x3 with stride 1, the stem of section 4.2.
+        stem: "imagenet", 7x7 with stride 2 and max pooling, or "small", 3x3 with stride 1, the stem
+            of section 4.2.
         bias: whether the convolutions have biases.
-        dropout: the rate before the output, 0 to 1; the paper uses none.
-        mean, std: of the pixels on a scale of 0 to 1, a number or one per channel; the input is normalised with them. The
-            paper subtracts the mean only: std=1/255.
-
-    Returns:
-        A `keras.Model` to float32 logits of shape (batch, classes).
-
-    Raises:
-        zoo.errors.UsageError: if the images leave a halving less than two pixels, or if an option has no such value.
+        dropout: the rate before the output; the paper uses none.
+        mean, std: the paper subtracts the mean only: std=1/255.
     """
-    positive(depths=depths, width=width)
-    if stem not in STEMS:
-        raise unknown("stem", stem, STEMS)
-    layers_of, halvings = STEMS[stem]
-    image, x = image_input(input_shape, any_size=True, minimum=smallest(halvings + len(depths) - 1), mean=mean, std=std,
-                           hint="stem='small'" if stem == "imagenet" else "fewer stages in depths")
-    x = layers_of(x, width, bias=bias)
+    check_positive(depths=depths, width=width)
+    stem = resolve_stem(stem, STEMS)
+    stem_layers, halvings = STEMS[stem]
+    hint = "stem='small'" if stem == "imagenet" else "fewer stages in depths"
+    image, x = image_input(input_shape, any_size=True, mean=mean, std=std, hint=hint,
+                           minimum=minimum_side(halvings + len(depths) - 1))
+    conv = functools.partial(conv_bn, bias=bias)
+    x = stem_layers(x, width, conv)
     for i, depth in enumerate(depths):
-        x = stage(x, width * 2 ** i, depth, 2 if i else 1, block=block, bias=bias, name=f"stage{i + 1}")
+        x = stage(x, width * 2 ** i, depth, 2 if i else 1, block=block, conv=conv,
+                  name=f"stage{i + 1}")
     x = layers.GlobalAveragePooling2D(name="pool")(x)
-    return keras.Model(image, classifier(x, classes, dropout=dropout, kernel_initializer=INITIALIZER))
+    return keras.Model(image, head(x, classes, dropout=dropout, kernel_initializer=INITIALIZER))

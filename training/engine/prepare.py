@@ -6,7 +6,7 @@ import psutil
 import tensorflow as tf
 
 import zoo
-from zoo.blocks import positive
+from zoo.blocks import check_positive
 from zoo.errors import UsageError, UserError, unknown
 from zoo.factory import resolve
 from zoo.inception import AUX_WEIGHT
@@ -68,7 +68,7 @@ def _images(recipe, spec, args, data_dir, say, **told):
     shape = tuple(args["input_shape"])
     if len(shape) != 3 or shape[2] not in (1, 3):
         raise UsageError(f"input_shape must be height, width and 1 or 3 channels. Received: {', '.join(map(str, shape))}.")
-    positive(input_shape=shape)
+    check_positive(input_shape=shape)
     check(recipe.augment, shape[2])
     dataset = data.load(recipe.data, shape, validation=recipe.validation_split, seed=recipe.seed,
                         data_dir=data_dir, resize=recipe.resize, skip_bad=recipe.skip_bad, say=say, **told)
