@@ -72,9 +72,9 @@ def test_a_slow_disk_is_written_to_for_a_tenth_of_the_time(tmp_path, monkeypatch
 def test_a_batch_beyond_the_memory_is_refused_with_one_that_fits(tmp_path):
     model = zoo.build("resnet20")
     with pytest.raises(UserError, match=r"batch of 1024 takes 2 GB .* has 1 GB\. Try --set batch_size=(\d+) ") as refused:
-        prepare.refuse_too_large(model, 1024, memory=1e9)
+        prepare.check_memory(model, 1024, memory=1e9)
     fits = int(re.search(r"batch_size=(\d+)", str(refused.value))[1])
-    prepare.refuse_too_large(model, fits, memory=1e9)
+    prepare.check_memory(model, fits, memory=1e9)
     assert 1024 / 4 <= fits < 1024
     recipe = recipes.Recipe("vast", "densenet40_k12", "digits", {"input_shape": (224, 224, 1)}, batch_size=2000, epochs=1)
     with pytest.raises(UserError, match=r"^Out of memory: a batch of 1293 takes \d+ GB"):  # 0.4 GB an image
