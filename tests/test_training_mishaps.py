@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 from tests.test_training_options import DIGITS, options, stop
 from zoo.errors import UserError
 from zoo.training import evaluation, recipes
-from zoo.training.data import dataset as data
+from zoo.training.data.dataset import load_data
 from zoo.training.deployment import exporter
 from zoo.training.engine import checkpoint, fit, prepare, progress
 from zoo.training.engine.fit import train
@@ -83,14 +83,14 @@ def test_a_batch_beyond_the_memory_is_refused_with_one_that_fits(tmp_path):
 
 
 def test_a_run_does_not_go_on_with_other_data(tmp_path, monkeypatch):
-    digits = data.load("digits", (8, 8, 1))
-    np.savez(tmp_path / "d.npz", x_train=digits.train.images, y_train=digits.train.labels)
+    digits = load_data("digits", (8, 8, 1))
+    np.savez(tmp_path / "d.npz", x_train=digits.train.examples, y_train=digits.train.labels)
     recipe = options(data=str(tmp_path / "d.npz"), model_args={"input_shape": (32, 32, 1)}, epochs=1)
     with monkeypatch.context() as patch:
         patch.setattr(progress.Report, "on_train_batch_begin", lambda self, batch, logs=None: stop())
         with pytest.raises(KeyboardInterrupt):
             train(recipe, tmp_path / "run", log=False)
-    np.savez(tmp_path / "d.npz", x_train=255 - digits.train.images, y_train=digits.train.labels)
+    np.savez(tmp_path / "d.npz", x_train=255 - digits.train.examples, y_train=digits.train.labels)
     with pytest.raises(UserError, match="was begun with data fingerprint"):
         train(recipe, tmp_path / "run", log=False)
 

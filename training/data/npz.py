@@ -42,26 +42,28 @@ class Npz(Source):
         self._arrays = {split: (arrays[x], arrays[y]) for split, (x, y) in self._names.items()}
 
     @functools.cached_property
-    def _images(self):
-        """{split: uint8 (n, height, width, channels)}; grey becomes RGB if another split is RGB."""
-        images = {split: _check_images(self.name, self._names[split][0], x)
-                  for split, (x, _) in self._arrays.items()}
-        channels = max(x.shape[-1] for x in images.values())
-        return {split: np.repeat(x, channels, -1) if x.shape[-1] < channels else x
-                for split, x in images.items()}
+    def _checked(self):
+        """{split: (uint8 images, labels)}; grey becomes RGB if another split is RGB."""
+        checked = {}
+        for split, (x, y) in self._arrays.items():
+            x_name, y_name = self._names[split]
+            checked[split] = (_check_images(self.name, x_name, x),
+                              _check_labels(self.name, y_name, y, len(x)))
+        channels = max(x.shape[-1] for x, _ in checked.values())
+        return {split: (np.repeat(x, channels, -1) if x.shape[-1] < channels else x, y)
+                for split, (x, y) in checked.items()}
 
     @functools.cached_property
     def labels(self):
-        return np.concatenate([_check_labels(self.name, self._names[split][1], y, len(x))
-                               for split, (x, y) in self._arrays.items()])
+        return np.concatenate([y for _, y in self._checked.values()])
 
     @functools.cached_property
     def splits(self):
-        return consecutive({split: len(x) for split, (x, _) in self._arrays.items()})
+        return consecutive({split: len(y) for split, (_, y) in self._checked.items()})
 
     @functools.cached_property
     def native_shape(self):
-        shapes = [x.shape[1:] for x in self._images.values()]
+        shapes = [x.shape[1:] for x, _ in self._checked.values()]
         return shapes[0] if len(set(shapes)) == 1 else (None, None, shapes[0][-1])
 
     @functools.cached_property
@@ -80,7 +82,7 @@ class Npz(Source):
         images = [None] * len(indices)
         for split, members in self.splits.items():
             for position in np.flatnonzero((indices >= members[0]) & (indices <= members[-1])):
-                images[position] = self._images[split][indices[position] - members[0]]
+                images[position] = self._checked[split][0][indices[position] - members[0]]
         return images if None in self.native_shape else np.stack(images)
 
     def examine(self, progress=None):
