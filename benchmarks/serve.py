@@ -66,8 +66,8 @@ def ask(name, port, body, requests):
 
 def question():
     """The JSON of a predict request with one image of the digits that scikit-learn embeds, at LeNet-5's size."""
-    from zoo.training.data import dataset
-    return json.dumps({"instances": dataset.load("digits", (32, 32, 1)).test.images[:1].tolist()})
+    from zoo.training.data.dataset import load_data
+    return json.dumps({"instances": load_data("digits", (32, 32, 1)).test.examples[:1].tolist()})
 
 
 def summary(asked, before, after):

@@ -114,7 +114,7 @@ def averages_score(model, test):
     keras.callbacks.SwapEMAWeights rounds them as it swaps them, which changes the training it is to measure.
     """
     import numpy as np
-    weights, images = model.trainable_variables, test.images
+    weights, images = model.trainable_variables, test.examples
     before = [variable.numpy() for variable in weights]
     model.optimizer.finalize_variable_values(weights)
     found = [np.argmax(model.predict_on_batch(images[first:first + 1000]), axis=1) for first in range(0, len(test), 1000)]

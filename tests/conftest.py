@@ -47,8 +47,8 @@ def exported(finished_run, tmp_path_factory):
 @pytest.fixture(scope="session")
 def test_images():
     """50 digits of the test part, uint8 of shape (50, 32, 32, 1)."""
-    from zoo.training.data import dataset
-    return dataset.load("digits", (32, 32, 1)).test.images[:50]
+    from zoo.training.data.dataset import load_data
+    return load_data("digits", (32, 32, 1)).test.examples[:50]
 
 
 @pytest.fixture(scope="session")

@@ -5,18 +5,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image, ImageOps
+from sklearn.datasets import load_digits
 
 from zoo.errors import UserError
-from zoo.training.data import cache as store
-from zoo.training.data import dataset as data
-from zoo.training.data import pipeline
+from zoo.training.data import cache, pipeline
+from zoo.training.data.dataset import load_data
+from zoo.training.data.source import Source
 from zoo.training.preprocessing.images import decode, fit_to
 from zoo.training.recipes import Recipe, recipe
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return data.load("digits", (8, 8, 1), validation=0.1, seed=0)
+    return load_data("digits", (8, 8, 1), validation_split=0.1, seed=0)
 
 
 def first_batches(split, recipe, count, first=0):
@@ -31,22 +32,22 @@ def same(left, right):
 def test_digits_are_split_without_overlap_and_by_class(digits):
     parts = [digits.train, digits.validation, digits.test]
     assert [len(part.labels) for part in parts] == [1293, 144, 360]
-    assert digits.train.images.dtype == np.uint8 and digits.train.images.max() == 255
-    seen = np.concatenate([part.images.reshape(len(part.labels), -1) for part in parts])
-    whole = data.load_digits().images.reshape(1797, -1)
+    assert digits.train.examples.dtype == np.uint8 and digits.train.examples.max() == 255
+    seen = np.concatenate([part.examples.reshape(len(part.labels), -1) for part in parts])
+    whole = load_digits().images.reshape(1797, -1)
     assert sorted(map(bytes, seen)) == sorted(map(bytes, np.round(whole * 255 / 16).astype("uint8")))
     assert all(np.bincount(part.labels).min() >= 0.09 * len(part.labels) for part in parts)
 
 
 def test_the_seed_draws_the_validation_part_and_leaves_the_test_part(digits):
-    other = data.load("digits", (8, 8, 1), validation=0.1, seed=1)
-    assert np.array_equal(other.test.images, digits.test.images)
-    assert not np.array_equal(other.validation.images, digits.validation.images)
+    other = load_data("digits", (8, 8, 1), validation_split=0.1, seed=1)
+    assert np.array_equal(other.test.examples, digits.test.examples)
+    assert not np.array_equal(other.validation.examples, digits.validation.examples)
 
 
 def test_statistics_are_those_of_the_training_part_alone(digits):
     (mean,), (std,) = digits.statistics
-    assert mean == pytest.approx(digits.train.images.mean() / 255) and std == pytest.approx(digits.train.images.std() / 255)
+    assert mean == pytest.approx(digits.train.examples.mean() / 255) and std == pytest.approx(digits.train.examples.std() / 255)
 
 
 def test_a_batch_depends_on_seed_and_step_alone(digits):
@@ -62,20 +63,20 @@ def test_every_image_comes_once_an_epoch_in_an_order_of_its_own(digits):
     assert steps == 13
     epochs = np.concatenate([images for images, _ in first_batches(digits.train, plain, 2 * steps)])
     first, second = epochs[:1293], epochs[1293:]
-    whole = sorted(map(bytes, digits.train.images))
+    whole = sorted(map(bytes, digits.train.examples))
     assert sorted(map(bytes, first)) == whole and sorted(map(bytes, second)) == whole
     assert not np.array_equal(first, second)
 
 
 def test_labels_stay_with_their_images(digits):
-    known = {image.tobytes(): label for image, label in zip(digits.train.images, digits.train.labels, strict=True)}
+    known = {image.tobytes(): label for image, label in zip(digits.train.examples, digits.train.labels, strict=True)}
     for images, labels in first_batches(digits.train, Recipe("plain", "lenet5", "digits", batch_size=50), 30):
         assert [known[image.tobytes()] for image in images] == list(labels.argmax(axis=1))
 
 
 def test_validation_comes_in_its_own_order(digits):
     images = np.concatenate([images for images, _ in pipeline.batches(digits.validation, 32, 10)])
-    assert np.array_equal(images, digits.validation.images)
+    assert np.array_equal(images, digits.validation.examples)
 
 
 def test_the_recipes_augmentation_reaches_the_batches(digits):
@@ -107,7 +108,7 @@ def uneven(digits):
     """All zeros of the training part, ten of each other digit."""
     labels = digits.train.labels
     kept = np.concatenate([np.flatnonzero(labels == n)[:None if n == 0 else 10] for n in range(10)])
-    return dataclasses.replace(digits.train, rows=digits.train.rows[np.sort(kept)])
+    return dataclasses.replace(digits.train, indices=digits.train.indices[np.sort(kept)])
 
 
 def test_class_weights_make_all_classes_count_alike(uneven):
@@ -127,22 +128,36 @@ def test_balanced_sampling_draws_each_class_as_often(uneven):
     assert same(first_batches(uneven, sampled, 8)[5:], first_batches(uneven, sampled, 3, first=5))
 
 
-def test_a_damaged_data_set_is_not_cut_short_in_silence():
-    reader = store.Reader((2, 2, 1), "stretch", False, None, lambda line: None)
-    images = tf.zeros((6, 2, 2, 1), tf.uint8)
-    rows = tf.data.Dataset.range(6).map(lambda i: (i, tf.ensure_shape(images[i] // tf.cast(i != 4, tf.uint8), (2, 2, 1)), 0))
-    assert len(reader.read(rows, 6)) == 5
-    with pytest.raises(UserError, match="1 of the 6 examples of mine/train cannot be decoded"):
-        reader.read_all(rows, 6, "mine/train")
+class Encoded(Source):
+    """Six PNG images, of which number 4 is cut short; reading from `broken` on fails."""
+
+    kind, name, encoded, native_shape, broken = "image", "mine", True, (None, None, 3), 6
+    class_names, labels, splits = ["a"], np.zeros(6, "int32"), {}
+
+    def read(self, indices):
+        if indices[-1] >= self.broken:
+            raise UserError("the disk is gone")
+        whole = tf.io.encode_png(tf.zeros((2, 2, 3), tf.uint8)).numpy()
+        return [whole[:20] if index == 4 else whole for index in indices]
+
+
+def test_a_damaged_data_set_is_not_cut_short_in_silence(monkeypatch):
+    images = cache.ImageCache(Encoded(), (2, 2, 3), skip_bad=True)
+    assert images.splits["train"].tolist() == [0, 1, 2, 3, 5] and len(images) == 6
+    with pytest.raises(UserError, match=r"^mine\[4\] cannot be decoded. `zoo doctor mine` says"):
+        cache.ImageCache(Encoded(), (2, 2, 3))
+    monkeypatch.setattr(Encoded, "broken", 5)
+    with pytest.raises(UserError, match="^the disk is gone$"):
+        cache.ImageCache(Encoded(), (2, 2, 3), skip_bad=True)
 
 
 def test_images_that_crowd_the_memory_go_to_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "_MEMORY_SHARE", 0.0)
+    monkeypatch.setattr(cache, "_MEMORY_SHARE", 0.0)
     told = []
-    dataset = data.load("digits", (8, 8, 1), cache_dir=tmp_path, say=told.append)
+    dataset = load_data("digits", (8, 8, 1), cache_dir=tmp_path, say=told.append)
     assert f"on disk, in {tmp_path}" in told[0] and not list(tmp_path.iterdir()), "the file should have no name"
     monkeypatch.undo()
-    assert np.array_equal(dataset.train.images, data.load("digits", (8, 8, 1)).train.images)
+    assert np.array_equal(dataset.train.examples, load_data("digits", (8, 8, 1)).train.examples)
 
 
 @pytest.mark.parametrize("resize, corner, centre", [("stretch", 200, 200), ("crop", 200, 200), ("pad", 0, 200)])

@@ -1,4 +1,5 @@
 """Where data sets come from: TensorFlow Datasets, folders of images, files of arrays; and what is wrong with them."""
+import itertools
 import os
 
 import numpy as np
@@ -7,21 +8,25 @@ from PIL import Image
 
 from zoo.errors import UserError
 from zoo.training import recipes
-from zoo.training.data import dataset as data
+from zoo.training.data.dataset import load_data, open_source
 from zoo.training.engine import prepare
 
 
 def test_mnist_has_the_published_counts_and_statistics(mnist_dir):
-    mnist = data.load("mnist", (28, 28, 1), validation=0.1, seed=0, data_dir=mnist_dir)
+    mnist = load_data("mnist", (28, 28, 1), validation_split=0.1, seed=0, data_dir=mnist_dir)
     assert [len(part.labels) for part in (mnist.train, mnist.validation, mnist.test)] == [54_000, 6_000, 10_000]
     (mean,), (std,) = mnist.statistics
     assert (mean, std) == (pytest.approx(0.1307, abs=2e-4), pytest.approx(0.3081, abs=2e-4))
     assert mnist.class_names == [str(n) for n in range(10)]
+    source = open_source("mnist", mnist_dir)
+    indices = np.array([300, 7, 60_001, 7])  # going back starts a new pass over the records
+    assert np.array_equal(source.read(indices), mnist.test.source.read(indices))
+    assert np.array_equal(source.labels, mnist.test.source.labels)
 
 
 def test_a_misspelt_data_set_is_answered_with_the_nearest(tmp_path):
     with pytest.raises(UserError, match="Unknown data set 'mnistt'. Did you mean 'mnist'?"):
-        data.load("mnistt", (8, 8, 1), data_dir=tmp_path)
+        load_data("mnistt", (8, 8, 1), data_dir=tmp_path)
 
 
 @pytest.mark.parametrize("name, words", [
@@ -32,22 +37,22 @@ def test_a_misspelt_data_set_is_answered_with_the_nearest(tmp_path):
 ])
 def test_what_is_no_data_set_is_told_in_a_line(tmp_path, name, words):
     with pytest.raises(UserError, match=words) as raised:
-        data.load(name, (8, 8, 1), data_dir=tmp_path)
+        load_data(name, (8, 8, 1), data_dir=tmp_path)
     assert "\n" not in str(raised.value)
 
 
 def test_a_configuration_of_a_data_set_is_no_folder(tmp_path, monkeypatch):
-    assert data.own_shape("emnist/letters", tmp_path) == (28, 28, 1)
+    assert open_source("emnist/letters", tmp_path).native_shape == (28, 28, 1)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "emnist/letters").mkdir(parents=True)
-    assert data.own_shape("emnist/letters", tmp_path) == (None, None, 3), "what is there goes before"
+    picture(tmp_path / "emnist/letters/a/1.png")
+    assert open_source("emnist/letters", tmp_path).native_shape == (None, None, 3), "what is there goes before"
 
 
 @pytest.mark.parametrize("name, feature", [("wine_quality", "quality (Tensor)"), ("lfw", "label (Text)"),
                                            ("chexpert", "label (Sequence)")])
 def test_a_data_set_without_images_of_a_class_each_is_refused(tmp_path, name, feature):
     with pytest.raises(UserError, match=f"'{name}' has no images or texts with one ClassLabel each; its features are ") as e:
-        data.load(name, (8, 8, 1), data_dir=tmp_path)
+        load_data(name, (8, 8, 1), data_dir=tmp_path)
     assert feature in str(e.value)
 
 
@@ -61,13 +66,41 @@ def test_a_folder_of_class_folders_is_read_and_divided(tmp_path):
         picture(tmp_path / "10" / f"a {n}.jpg", colour=(10 * n, 0, 0))
         picture(tmp_path / "9" / ("deep" if n % 2 else "") / f"ß{n}.png", colour=(0, 10 * n, 0))
     (tmp_path / "9" / ".hidden").write_text("no picture")
-    dataset = data.load(str(tmp_path), (4, 4, 3), validation=0.25)
+    dataset = load_data(str(tmp_path), (4, 4, 3), validation_split=0.25)
     assert dataset.class_names == ["9", "10"]
     assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [24, 8, 8]
     for part in (dataset.train, dataset.validation, dataset.test):
         assert np.bincount(part.labels).tolist() == [len(part) / 2] * 2
-        reddish = part.images[..., 0].mean((1, 2)) > part.images[..., 1].mean((1, 2))
+        reddish = part.examples[..., 0].mean((1, 2)) > part.examples[..., 1].mean((1, 2))
         assert np.array_equal(reddish, (part.labels == 1) & reddish)
+
+
+@pytest.fixture(params=["digits", "images", "set.npz", "table.csv", "tables", "texts"])
+def source(request, tmp_path):
+    for split, n in itertools.product(("train", "test"), range(6)):
+        picture(tmp_path / "images" / split / f"c{n % 2}" / f"{n}.png", colour=(40 * n, 0, 0))
+        text = tmp_path / "texts" / split / f"c{n % 2}" / f"{n}.txt"
+        text.parent.mkdir(parents=True, exist_ok=True)
+        text.write_text(f"{split} {n}")
+    (tmp_path / "tables").mkdir()
+    for name in ("table.csv", "tables/train.csv", "tables/test.csv"):
+        rows = [f"{name} {n},c{n % 2}\n" for n in range(6)]
+        (tmp_path / name).write_text("text,label\n" + "".join(rows))
+    images, labels = np.arange(6 * 16, dtype="uint8").reshape(6, 4, 4), np.arange(6) % 2
+    np.savez(tmp_path / "set.npz", x_train=images, y_train=labels, x_test=images + 99, y_test=labels)
+    return open_source(request.param if request.param == "digits" else str(tmp_path / request.param))
+
+
+def test_a_source_is_read_by_index_in_any_order(source):
+    count = len(source)
+    assert source.labels.dtype == np.int32 and source.labels.shape == (count,)
+    assert 0 <= source.labels.min() and source.labels.max() < len(source.class_names)
+    whole, indices = source.read(np.arange(count)), np.random.default_rng(0).permutation(count)
+    assert all(np.array_equal(whole[index], example)
+               for index, example in zip(indices, source.read(indices), strict=True))
+    assert len({bytes(example) if source.kind == "image" else example for example in whole}) > 5
+    if source.splits:
+        assert sorted(np.concatenate(list(source.splits.values()))) == list(range(count))
 
 
 def test_given_parts_are_kept(tmp_path):
@@ -75,7 +108,7 @@ def test_given_parts_are_kept(tmp_path):
         for label in ("cat", "dog"):
             for n in range(count):
                 picture(tmp_path / split / label / f"{n}.png")
-    dataset = data.load(str(tmp_path), (4, 4, 3))
+    dataset = load_data(str(tmp_path), (4, 4, 3))
     assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [6, 4, 2]
 
 
@@ -85,14 +118,14 @@ def test_a_test_part_alone_is_for_scoring(tmp_path, kind):
     for n in range(6):
         picture(tmp_path / "set/test" / str(n % 2) / f"{n}.png")
     np.savez(tmp_path / "set.npz", x_test=np.zeros((6, 16, 16), "uint8"), y_test=np.arange(6) % 2)
-    dataset = data.load(str(name), (4, 4, 3))
+    dataset = load_data(str(name), (4, 4, 3))
     assert (len(dataset.train), dataset.validation, len(dataset.test)) == (0, None, 6)
-    with pytest.raises(UserError, match=f"^{name} has no train part to learn from. `zoo evaluate RUN --data {name}`"):
+    with pytest.raises(UserError, match=f"^{name} has no training split. `zoo evaluate RUN --data {name}`"):
         prepare.prepare(recipes.Recipe("r", "lenet5", str(name), normalize=True))
     (tmp_path / "set/test").rename(tmp_path / "set/val")
     if kind == "folder":
-        with pytest.raises(UserError, match="set: expected a train or a test part. Received: validation."):
-            data.load(str(name), (4, 4, 3))
+        with pytest.raises(UserError, match="set: expected a train or a test split. Received: validation."):
+            load_data(str(name), (4, 4, 3))
 
 
 def test_a_broken_file_ends_in_its_path_or_is_left_out(tmp_path):
@@ -102,87 +135,87 @@ def test_a_broken_file_ends_in_its_path_or_is_left_out(tmp_path):
     broken = tmp_path / "b" / "7.png"
     broken.write_bytes(broken.read_bytes()[:40])
     with pytest.raises(UserError, match=f"{broken} cannot be decoded. `zoo doctor {tmp_path}` says what is wrong; --skip-bad"):
-        data.load(str(tmp_path), (4, 4, 3))
+        load_data(str(tmp_path), (4, 4, 3))
     told = []
-    dataset = data.load(str(tmp_path), (4, 4, 3), skip_bad=True, say=told.append)
+    dataset = load_data(str(tmp_path), (4, 4, 3), skip_bad=True, say=told.append)
     assert len(dataset.train) + len(dataset.validation) + len(dataset.test) == 23
     assert any("1 files that cannot be decoded are left out" in line for line in told)
 
 
-@pytest.mark.parametrize("name, words", [("empty", "holds no class folders"), ("gone/x", "Cannot read the folder")])
+@pytest.mark.parametrize("name, words", [("empty", "has no class folders"), ("gone/x", "Cannot read the folder")])
 def test_a_folder_without_images_is_explained(tmp_path, name, words):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=words):
-        data.load(str(tmp_path / name), (4, 4, 3))
+        load_data(str(tmp_path / name), (4, 4, 3))
 
 
 def test_too_few_images_to_set_some_aside_are_explained(tmp_path):
     np.savez(tmp_path / "few.npz", images=np.zeros((3, 4, 4), "uint8"), labels=np.array([0, 0, 1]))
     with pytest.raises(UserError, match="Cannot set 20% of 3 examples aside by class"):
-        data.load(str(tmp_path / "few.npz"), (4, 4, 1))
+        load_data(str(tmp_path / "few.npz"), (4, 4, 1))
 
 
 def test_a_quick_look_refuses_before_anything_is_decoded(tmp_path):
     for n in range(5):
         picture(tmp_path / "a" / f"{n}.png"), picture(tmp_path / "A " / f"{n}.png")
     with pytest.raises(UserError, match=f"{tmp_path}: labels that differ in case.*`zoo doctor {tmp_path}` says more"):
-        data.load(str(tmp_path), (4, 4, 3))
+        load_data(str(tmp_path), (4, 4, 3))
 
 
 def test_letters_of_either_case_are_classes_of_their_own(tmp_path):
     for n in range(10):
         picture(tmp_path / "a" / f"{n}.png"), picture(tmp_path / "A" / f"{n}.png")
-    assert data.load(str(tmp_path), (4, 4, 3), validation=0).class_names == ["A", "a"]
+    assert load_data(str(tmp_path), (4, 4, 3), validation_split=0).class_names == ["A", "a"]
 
 
 def test_a_name_that_is_no_utf8_is_read(tmp_path):
     for n in range(10):
         picture(tmp_path / "a" / f"{n}.png"), picture(tmp_path / "b" / f"{n}.png")
     os.rename(tmp_path / "a/0.png", os.fsencode(tmp_path / "a") + b"/caf\xe9.png")
-    assert len(data.load(str(tmp_path), (4, 4, 3), validation=0).train) == 16
+    assert len(load_data(str(tmp_path), (4, 4, 3), validation_split=0).train) == 16
 
 
 def test_arrays_in_a_file_are_read(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (40, 6, 6)).astype("uint8")
     np.savez(tmp_path / "valid.npz", x_train=images, y_train=np.arange(40) % 2, x_valid=images[:7], y_valid=np.arange(7) % 2)
-    assert len(data.load(str(tmp_path / "valid.npz"), (6, 6, 1)).validation) == 7
+    assert len(load_data(str(tmp_path / "valid.npz"), (6, 6, 1)).validation) == 7
     np.savez(tmp_path / "set.npz", x_train=images, y_train=np.arange(40) % 2, x_test=images[:10], y_test=np.arange(10) % 2)
-    dataset = data.load(str(tmp_path / "set.npz"), (6, 6, 1), validation=0)
-    assert np.array_equal(dataset.train.images[..., 0], images) and dataset.class_names == ["0", "1"]
+    dataset = load_data(str(tmp_path / "set.npz"), (6, 6, 1), validation_split=0)
+    assert np.array_equal(dataset.train.examples[..., 0], images) and dataset.class_names == ["0", "1"]
     assert np.array_equal(dataset.test.labels, np.arange(10) % 2)
 
 
 @pytest.mark.parametrize("arrays, words", [
     ({"x_train": np.zeros((4, 6)), "y_train": np.zeros(4, int)}, "must be .n, height, width"),
-    ({"x_train": np.zeros((4, 6, 6)), "y_train": np.zeros(3, int)}, "must be 4 whole numbers"),
+    ({"x_train": np.zeros((4, 6, 6)), "y_train": np.zeros(3, int)}, "must be 4 integers from 0 up"),
     ({"x_train": np.full((4, 6, 6), 0.5), "y_train": np.zeros(4, int)}, "must be pixels of 0 to 255. Received: 0.5 to 0.5"),
     ({"x_train": np.full((4, 6, 6), np.nan), "y_train": np.zeros(4, int)}, "must be pixels of 0 to 255. Received: nan to nan"),
     ({"x_train": np.zeros((4, 6, 6)), "y_train": np.zeros(4, int), "x_val": np.zeros((0, 6, 6)), "y_val": np.zeros(0, int)},
-     "x_val in .* n from 1 up. Received: .0, 6, 6, 1."),
-    ({"x_train": np.zeros((4, 6, 6)), "y_train": np.zeros(4, int), "x_test": np.zeros((2, 6, 6))}, "has x_test without its"),
+     "x_val in .* n at least 1. Received: .0, 6, 6, 1."),
+    ({"x_train": np.zeros((4, 6, 6)), "y_train": np.zeros(4, int), "x_test": np.zeros((2, 6, 6))}, "has x_test, but not the array that belongs to it"),
     ({"x_train": np.zeros((4, 6, 6)), "y_train": np.zeros(4, int), "X_test": np.zeros((2, 6, 6)), "Y_test": np.zeros(2, int)},
-     "has X_test without its other half, or under a name that is not known. Expected pairs of x_train, "),
+     "has X_test, but not the array that belongs to it, or the name is unknown. Expected pairs of x_train, "),
     ({"x_train": np.zeros((4, 6, 6)), "y_train": np.arange(4) + 2**32}, "below 1,000,000. Received: 4,294,967,299"),
     ({"foo": np.zeros(3)}, "needs the arrays x_train and y_train, or images and labels. It has: foo"),
 ])
 def test_arrays_that_will_not_do_are_explained(tmp_path, arrays, words):
     np.savez(tmp_path / "set.npz", **arrays)
     with pytest.raises(UserError, match=words):
-        data.load(str(tmp_path / "set.npz"), (6, 6, 1))
+        load_data(str(tmp_path / "set.npz"), (6, 6, 1))
 
 
 def test_a_file_of_no_arrays_is_not_taken_for_a_pickle(tmp_path):
     (tmp_path / "set.npz").write_bytes(b"PK, but no archive")
     with pytest.raises(UserError, match="Cannot read .*set.npz as .npz: File is not a zip file."):
-        data.load(str(tmp_path / "set.npz"), (6, 6, 1))
+        load_data(str(tmp_path / "set.npz"), (6, 6, 1))
 
 
 def test_arrays_may_name_their_classes(tmp_path):
     images, labels = np.arange(40 * 36, dtype="uint8").reshape(40, 6, 6), np.arange(40) % 2
     for names, found in ((("cat", "dog"), ["cat", "dog"]), (("cat", "dog", "owl"), ["cat", "dog", "owl"])):
         np.savez(tmp_path / "set.npz", images=images, labels=labels, class_names=names)
-        assert data.load(str(tmp_path / "set.npz"), (6, 6, 1)).class_names == found
+        assert load_data(str(tmp_path / "set.npz"), (6, 6, 1)).class_names == found
     for names in (["cat"], ["cat", "cat"]):
         np.savez(tmp_path / "set.npz", images=images, labels=labels, class_names=names)
-        with pytest.raises(UserError, match=f"at least 2 names, each another. Received: {', '.join(names)}."):
-            data.load(str(tmp_path / "set.npz"), (6, 6, 1))
+        with pytest.raises(UserError, match=f"at least 2 different names. Received: {', '.join(names)}."):
+            load_data(str(tmp_path / "set.npz"), (6, 6, 1))

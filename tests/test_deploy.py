@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from zoo.errors import UserError
 from zoo.training import recipes, trained
-from zoo.training.data import dataset
+from zoo.training.data.dataset import load_data
 from zoo.training.deployment import conversion as convert
 from zoo.training.deployment import exporter, verification
 from zoo.training.engine.fit import train
@@ -105,7 +105,7 @@ def lenet(exports):
 
 @pytest.fixture(scope="module")
 def scans():
-    return dataset.load("digits", (32, 32, 1)).test.images[:6]
+    return load_data("digits", (32, 32, 1)).test.examples[:6]
 
 
 def test_uint8_pixels_are_answered_as_floats_are(lenet, scans):

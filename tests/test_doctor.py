@@ -12,7 +12,8 @@ from PIL import Image
 
 from tests.bad_images import ENDINGS, defects, encoded, picture, pixels, put, turned
 from zoo.training import doctor
-from zoo.training.data import sources
+from zoo.training.data.checks.files import examine_files
+from zoo.training.data.image_folder import class_folder_names, list_class_folders
 from zoo.training.preprocessing.images import decode
 
 
@@ -41,7 +42,7 @@ def sick(tmp_path_factory):
 @pytest.fixture(scope="module")
 def findings(sick):
     root, _ = sick
-    return doctor.examine_files(sources.files(root), classes=sources.class_names(root))
+    return examine_files(list_class_folders(root), classes=class_folder_names(root))
 
 
 def test_every_defect_is_found_and_every_file_named(sick, findings):
@@ -89,7 +90,7 @@ def test_errors_come_first_and_json_names_every_file(sick, findings):
 
 def test_the_quick_form_reads_first_bytes_only(sick):
     root, expected = sick
-    found = doctor.examine_files(sources.files(root), quick=True, classes=sources.class_names(root))
+    found = examine_files(list_class_folders(root), quick=True, classes=class_folder_names(root))
     kinds = {f.kind: set(f.files) for f in found if f.kind != "counts"}
     assert set(kinds) == {"empty file", "not an image", "wrong suffix", "empty class"}
     assert kinds["empty file"] == expected["empty file", "error"] and kinds["wrong suffix"] == expected["wrong suffix", "note"]
@@ -100,7 +101,7 @@ def test_sound_files_are_only_counted_and_progress_is_told(tmp_path):
     items = [(put(tmp_path / label / f"{n}.jpg", encoded(picture((8, 8)), "JPEG")), label, None)
              for label in "ab" for n in range(300)]
     told = []
-    found = doctor.examine_files(items, progress=lambda done, total: told.append((done, total)))
+    found = examine_files(items, progress=lambda done, total: told.append((done, total)))
     assert [(f.kind, f.message) for f in found] == [("counts", "all: 600 of 2 classes: a 300, b 300")]
     assert told == sorted(told) and told[-1] == (600, 600) and len(told) > 1
 
@@ -114,7 +115,7 @@ def test_a_file_cut_anywhere_is_refused_by_tensorflow_and_called_truncated(tmp_p
     path = put(tmp_path / f"cut.{ENDINGS.get(format, 'jpg')}", whole[:int(len(whole) * share)])
     with pytest.raises(tf.errors.InvalidArgumentError):
         decode(path.read_bytes())
-    assert ("truncated", (str(path),)) in [(f.kind, f.files) for f in doctor.examine_files([(path, "a", None)])]
+    assert ("truncated", (str(path),)) in [(f.kind, f.files) for f in examine_files([(path, "a", None)])]
 
 
 @pytest.mark.parametrize("format, mode", [(format, mode) for format, modes in {
@@ -122,7 +123,7 @@ def test_a_file_cut_anywhere_is_refused_by_tensorflow_and_called_truncated(tmp_p
     "JPEG": ("CMYK", "L", "RGB")}.items() for mode in modes])
 def test_what_passes_is_decoded_in_its_colours(tmp_path, format, mode):
     path = put(tmp_path / f"a.{ENDINGS[format]}", encoded(picture(mode=mode), format))
-    kinds = {f.kind for f in doctor.examine_files([(path, "a", "test")]) if f.severity == "error"} - {"one class"}
+    kinds = {f.kind for f in examine_files([(path, "a", "test")]) if f.severity == "error"} - {"one class"}
     wanted = pixels(path.read_bytes())
     difference = np.abs(decode(path.read_bytes()).numpy() - wanted).max()
     assert (difference <= 8) == (kinds == set()), f"{kinds}, but colours differ by {difference}"
@@ -132,7 +133,7 @@ def test_what_passes_is_decoded_in_its_colours(tmp_path, format, mode):
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_turned_photos_are_counted_and_training_sees_them_upright(tmp_path, orientation):
     path = put(tmp_path / "a.jpg", encoded(picture(), "JPEG", exif=turned(orientation)))
-    found = [f.files for f in doctor.examine_files([(path, "a", None)]) if f.kind == "EXIF-rotated"]
+    found = [f.files for f in examine_files([(path, "a", None)]) if f.kind == "EXIF-rotated"]
     assert found == ([(str(path),)] if orientation > 1 else [])
     seen, upright = decode(path.read_bytes()).numpy(), pixels(path.read_bytes())
     assert seen.shape == upright.shape and np.abs(seen - upright).max() <= 8
@@ -142,11 +143,11 @@ def test_an_upright_photo_with_broken_metadata_is_sound(tmp_path):
     items = []
     for n, exif in enumerate((turned(1).tobytes(), b"Exif\0\0nonsense", b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01")):
         items.append((put(tmp_path / f"{n}.jpg", encoded(picture(), "JPEG", exif=exif)), "ab"[n % 2], "test"))
-    assert {f.kind for f in doctor.examine_files(items)} == {"counts"}
+    assert {f.kind for f in examine_files(items)} == {"counts"}
 
 
 def test_an_unreadable_file_is_an_error(tmp_path):
-    found = doctor.examine_files([(tmp_path / "gone.jpg", "a", "test")])
+    found = examine_files([(tmp_path / "gone.jpg", "a", "test")])
     assert ("unreadable", "error") in [(f.kind, f.severity) for f in found]
 
 
@@ -163,7 +164,7 @@ def sign_digits(tmp_path_factory):
 
 
 def test_real_photos_are_sound_and_those_that_lie_on_their_side_are_named(sign_digits):
-    found = doctor.examine_files(sources.files(sign_digits), classes=sources.class_names(sign_digits))
+    found = examine_files(list_class_folders(sign_digits), classes=class_folder_names(sign_digits))
     assert {f.severity for f in found} == {"note"}
     photos = {str(path): Image.open(io.BytesIO(path.read_bytes())) for path in sign_digits.glob("*/*/*")}
     on_their_side = {name for name, photo in photos.items() if photo.getexif().get(0x0112, 1) != 1}

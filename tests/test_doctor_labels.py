@@ -3,12 +3,16 @@ import numpy as np
 import pytest
 
 from zoo.training import doctor
+from zoo.training.data.checks.arrays import examine_arrays
+from zoo.training.data.checks.sentences import examine_rows
+from zoo.training.data.source import VALIDATION_SHARE
+from zoo.training.recipe import Recipe
 
 _numbers = np.random.default_rng(0)
 
 
 def kinds_of(rows):
-    return {f.kind: f for f in doctor.examine_rows(rows) if f.kind != "counts"}
+    return {f.kind: f for f in examine_rows(rows) if f.kind != "counts"}
 
 
 def test_the_same_sentence_is_found_whatever_its_case_space_and_unicode_form():
@@ -27,7 +31,7 @@ def test_the_same_sentence_is_found_whatever_its_case_space_and_unicode_form():
 def test_repeated_sentences_of_an_undivided_table_may_part():
     found = kinds_of([(n, "same" if n < 4 else f"other {n}", "ab"[n > 9], None) for n in range(2, 20)])
     assert list(found) == ["duplicates"] and found["duplicates"].files == ("line 2", "line 3")
-    assert "which may part into training and test" in found["duplicates"].message
+    assert "which may be divided between training and test" in found["duplicates"].message
 
 
 @pytest.mark.parametrize("pair, alike", [(("Cat", "cat"), True), (("cat", "cat "), True), (("Käse", "Ka\u0308se"), True),
@@ -61,12 +65,16 @@ def test_classes_are_compared_with_the_splits(counts, expected):
 
 
 def test_many_classes_are_counted_in_one_line():
-    found = doctor.examine_rows(labelled(train={f"c{n}": 100 + n for n in range(40)}))
+    found = examine_rows(labelled(train={f"c{n}": 100 + n for n in range(40)}))
     assert [f.message for f in found] == ["train: 4,780 of 40 classes: from 100 (c0) to 139 (c39)"]
 
 
+def test_the_doctor_draws_the_validation_split_that_recipes_draw():
+    assert VALIDATION_SHARE == Recipe.validation_split
+
+
 def arrays(**parts):
-    return {f.kind: f for f in doctor.examine_arrays(parts) if f.kind not in ("counts", "class too small", "too few examples")}
+    return {f.kind: f for f in examine_arrays(parts) if f.kind not in ("counts", "class too small", "too few examples")}
 
 
 def images(count=6, **options):

@@ -126,12 +126,12 @@ def test_scores_of_the_classes_are_scikit_learns():
 def test_the_most_confident_errors_come_first(digits, finished_run):
     known = trained.load(finished_run)
     test = known.dataset().test
-    probabilities = known.probabilities(test.images.astype("float32"))
+    probabilities = known.probabilities(test.examples.astype("float32"))
     wrong = [row.max() for row, label in zip(probabilities, test.labels, strict=True) if row.argmax() != label]
     assert len(digits.errors) == min(12, len(wrong)) > 0
     np.testing.assert_allclose([error.probability for error in digits.errors], sorted(wrong)[::-1][:12], atol=1e-5)
     for error in digits.errors:
-        place = next(i for i, image in enumerate(test.images) if np.array_equal(image, error.question))
+        place = next(i for i, image in enumerate(test.examples) if np.array_equal(image, error.question))
         assert error.true == known.class_names[test.labels[place]] != error.found
 
 

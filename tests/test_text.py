@@ -12,14 +12,24 @@ import pytest
 import tensorflow as tf
 
 from zoo.errors import UserError
-from zoo.training.data import sentences as text
-from zoo.training.preprocessing.text import PADDING, UNKNOWN, Vocabulary, standardise, token_ids, vectors
+from zoo.training.data.dataset import open_source
+from zoo.training.data.sentences import read_table
+from zoo.training.preprocessing.text import PADDING, UNKNOWN, Vocabulary, standardize, token_ids
+from zoo.training.preprocessing.word_vectors import read_word_vectors
 
 VIETNAMESE = "aàáảãạăằắẳẵặâầấẩẫậbcdđeèéẻẽẹêềếểễệghiìíỉĩịklmnoòóỏõọôồốổỗộơờớởỡợpqrstuùúủũụưừứửữựvxyỳýỷỹỵ"
 
 
+def read(path):
+    """{split: (texts, labels)} of the sentences in `path`."""
+    source = open_source(str(path))
+    splits = source.splits or {"train": np.arange(len(source))}
+    return {split: (source.read(indices), [source.class_names[n] for n in source.labels[indices]])
+            for split, indices in splits.items()}
+
+
 def words(sentence):
-    return standardise([sentence]).numpy()[0].decode().split()
+    return standardize([sentence]).numpy()[0].decode().split()
 
 
 @pytest.fixture
@@ -34,16 +44,16 @@ def data_folder():
 
 def test_a_table_is_read_by_the_names_of_its_columns(tmp_path):
     (tmp_path / "a.csv").write_text('id,Label,Review\n1,good,"nice, really"\n\n2,bad,"two\nlines"\n3,good,\n', "utf-8")
-    assert text.rows(tmp_path / "a.csv") == [(2, "nice, really", "good"), (5, "two\nlines", "bad"), (6, "", "good")]
+    assert read_table(tmp_path / "a.csv") == [(2, "nice, really", "good"), (5, "two\nlines", "bad"), (6, "", "good")]
     (tmp_path / "b.tsv").write_text('words\tclass\nsay "no\tbad\n', encoding="utf-8-sig")
-    assert text.rows(tmp_path / "b.tsv") == [(2, 'say "no', "bad")]
-    assert text.read(tmp_path / "b.tsv") == {"train": (['say "no'], ["bad"])}
+    assert read_table(tmp_path / "b.tsv") == [(2, 'say "no', "bad")]
+    assert read(tmp_path / "b.tsv") == {"train": (['say "no'], ["bad"])}
 
 
 def test_texts_are_composed_and_keep_unusual_line_ends(tmp_path):
     decomposed = unicodedata.normalize("NFD", "tiếng Việt")
     (tmp_path / "a.csv").write_bytes(f"text,label\r\n{decomposed}\u2028\x85,x\r\n".encode())
-    assert text.rows(tmp_path / "a.csv") == [(2, "tiếng Việt\u2028\x85", "x")]
+    assert read_table(tmp_path / "a.csv") == [(2, "tiếng Việt\u2028\x85", "x")]
 
 
 @pytest.mark.parametrize("content, words", [
@@ -53,23 +63,23 @@ def test_texts_are_composed_and_keep_unusual_line_ends(tmp_path):
     (b"text,label\nfine,\n", r"line 2: expected 2 columns with a label"),
     (b"one,two\nfine,a\n", r"line 1: expected the names of the columns, a text \(text, .*Received: one, two"),
     (b"text,a,b\nfine,a,b\n", r"line 1: expected the names of the columns"),
-    (b"", r"line 1: .* Received: nothing"), (b"text,label\n", "holds no sentences"),
+    (b"", r"line 1: .* Received: nothing"), (b"text,label\n", "has no sentences"),
     (b'text,label\n"open,a\n', r"line 2: unexpected end of data")])
 def test_a_bad_table_is_refused_with_the_line(tmp_path, content, words):
     (tmp_path / "bad.csv").write_bytes(content)
     with pytest.raises(UserError, match=rf"bad\.csv.*{words}"):
-        text.rows(tmp_path / "bad.csv")
+        read_table(tmp_path / "bad.csv")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(UserError, match="Cannot read .*gone.csv: No such file"):
-        text.read(tmp_path / "gone.csv")
+        read(tmp_path / "gone.csv")
 
 
 def test_a_folder_of_tables_has_their_parts(tmp_path):
     for name in ("train", "val", "test"):
         (tmp_path / f"{name}.csv").write_text(f"text,label\nfrom {name},x\n", encoding="utf-8")
-    assert text.read(tmp_path) == {"train": (["from train"], ["x"]), "validation": (["from val"], ["x"]),
+    assert read(tmp_path) == {"train": (["from train"], ["x"]), "validation": (["from val"], ["x"]),
                                    "test": (["from test"], ["x"])}
 
 
@@ -78,19 +88,19 @@ def test_a_folder_of_text_files_is_read_by_class(tmp_path, part):
     for label, sentence in (("neg", "dở"), ("pos", "ngon")):
         (tmp_path / part / label).mkdir(parents=True)
         (tmp_path / part / label / "1.txt").write_text(f"{sentence}\n", encoding="utf-8")
-    assert text.read(tmp_path) == {part.rstrip("/") or "train": (["dở", "ngon"], ["neg", "pos"])}
+    assert read(tmp_path) == {part.rstrip("/") or "train": (["dở", "ngon"], ["neg", "pos"])}
     (tmp_path / part / "pos" / "2.txt").write_bytes(b"first\nsecond \xff\n")
     with pytest.raises(UserError, match=r"2\.txt, line 2: byte 0xff is not UTF-8"):
-        text.read(tmp_path)
-    (tmp_path / part / "pos" / "2.txt").rename(tmp_path / part / "pos" / "2.jpg")
-    with pytest.raises(UserError, match=r"2\.jpg is no \.txt file"):
-        text.read(tmp_path)
+        read(tmp_path)
+    (tmp_path / part / "pos" / "2.txt").rename(tmp_path / part / "pos" / "2.pdf")
+    with pytest.raises(UserError, match=r"2\.pdf is not a \.txt file"):
+        read(tmp_path)
 
 
 def test_the_real_tables_are_read_whole(data_folder):
-    texts, labels = text.read(data_folder / "mr.csv")["train"]
+    texts, labels = read(data_folder / "mr.csv")["train"]
     assert len(texts) == 10_662 and labels.count("positive") == 5_331
-    parts = text.read(data_folder / "uit-vsfc")
+    parts = read(data_folder / "uit-vsfc")
     assert {part: len(labels) for part, (_, labels) in parts.items()} == {"train": 11_426, "validation": 1_583, "test": 3_166}
     built = Vocabulary.build(parts["train"][0])
     assert UNKNOWN in built.words and "giảng" in built.words and built.encode(parts["test"][0]).max() < len(built)
@@ -102,7 +112,7 @@ def test_the_real_tables_are_read_whole(data_folder):
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_letters_are_composed_as_unicode_does(letters, form):
     spelt = [unicodedata.normalize(form, letter) for letter in letters]
-    assert [word.decode() for word in standardise(spelt).numpy()] == list(unicodedata.normalize("NFC", letters.lower()))
+    assert [word.decode() for word in standardize(spelt).numpy()] == list(unicodedata.normalize("NFC", letters.lower()))
 
 
 def test_marks_in_either_order_and_half_composed_are_the_same_letter():
@@ -124,7 +134,7 @@ def test_words_and_punctuation_are_set_apart(sentence, expected):
 
 
 def test_broken_utf8_does_not_fail_the_batch():
-    answers = standardise([b"ngon \xff", "ngon"]).numpy()
+    answers = standardize([b"ngon \xff", "ngon"]).numpy()
     assert [answer.decode().split() for answer in answers] == [["ngon", "\ufffd"], ["ngon"]]
 
 
@@ -196,14 +206,14 @@ def vector_files(tmp_path):
 
 @pytest.mark.parametrize("name", ["w2v.txt", "w2v.txt.gz", "w2v.bin", "glove.txt"])
 def test_vectors_are_read_in_every_format(vector_files, name):
-    table, found = vectors(vector_files / name, Vocabulary((PADDING, UNKNOWN, "phở", "bún", "ngon")))
+    table, found = read_word_vectors(vector_files / name, Vocabulary((PADDING, UNKNOWN, "phở", "bún", "ngon")))
     assert found == 2 and table.shape == (5, 2) and table.dtype == np.float32
     assert table[[0, 2, 4]].tolist() == [[0, 0], [0, 3], [1, 2]]
     assert np.abs(table[[1, 3]]).min() > 0 and not np.array_equal(table[1], table[3])
 
 
 def test_words_without_a_vector_have_the_variance_of_the_others(vector_files):
-    table, found = vectors(vector_files / "w2v.txt", Vocabulary((PADDING, UNKNOWN, *map(str, range(5000)))))
+    table, found = read_word_vectors(vector_files / "w2v.txt", Vocabulary((PADDING, UNKNOWN, *map(str, range(5000)))))
     known = [1.0, 2.0, -1.0, 0.5, 0.0, 3.0]
     assert found == 0 and table[1:].std() == pytest.approx(np.std(known), rel=0.03)
 
@@ -213,12 +223,12 @@ def test_a_file_without_vectors_is_refused(tmp_path, content):
     pytest.importorskip("gensim", reason="gensim reads word vectors: pip install gensim")
     (tmp_path / "bad").write_bytes(content)
     with pytest.raises(UserError, match="bad is neither in word2vec's text or binary format nor in GloVe's"):
-        vectors(tmp_path / "bad", Vocabulary((PADDING, UNKNOWN)))
+        read_word_vectors(tmp_path / "bad", Vocabulary((PADDING, UNKNOWN)))
     with pytest.raises(UserError, match="Cannot read .*gone: "):
-        vectors(tmp_path / "gone", Vocabulary((PADDING, UNKNOWN)))
+        read_word_vectors(tmp_path / "gone", Vocabulary((PADDING, UNKNOWN)))
 
 
 def test_gensim_is_asked_for_when_it_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "gensim", None)
     with pytest.raises(UserError, match=r"needs gensim: pip install 'classic-zoo\[text\]'"):
-        vectors(tmp_path / "any", Vocabulary((PADDING, UNKNOWN)))
+        read_word_vectors(tmp_path / "any", Vocabulary((PADDING, UNKNOWN)))

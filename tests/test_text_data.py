@@ -12,8 +12,7 @@ from PIL import Image
 from zoo.__main__ import main
 from zoo.errors import UserError
 from zoo.training import doctor, evaluation, prediction, recipes
-from zoo.training.data import sentences as text
-from zoo.training.data import text_data
+from zoo.training.data.dataset import load_dataset, open_source
 from zoo.training.deployment import exporter
 from zoo.training.engine import fit, folds
 from zoo.training.preprocessing.text import Vocabulary
@@ -51,25 +50,25 @@ def run(recipe, tmp_path_factory):
 
 
 def test_the_vocabulary_is_of_the_training_part_alone(recipe):
-    dataset = text_data.load(recipe)
+    dataset = load_dataset(recipe)
     assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [172, 20, 48]
-    numbers = {text.split()[3] for text in dataset.test.texts[dataset.test.rows]}
+    numbers = {text.decode().split()[3] for text in dataset.test.raw(np.arange(48))}
     assert numbers and not numbers & set(dataset.vocabulary.words)
 
 
 def test_a_batch_is_as_wide_as_its_longest_sentence(recipe, tmp_path):
     path = tmp_path / "mixed.csv"
     path.write_text("text,label\n" + "".join(f"{'word ' * (1 + n % 20)},{'ab'[n % 2]}\n" for n in range(100)))
-    dataset = text_data.load(dataclasses.replace(recipe, data=str(path)))
-    short = np.flatnonzero((dataset.train.store[dataset.train.rows] != 0).sum(axis=1) == 3)
-    assert dataset.train.store.shape[1] == 20 and dataset.train.take(short).shape == (len(short), 3)
+    dataset = load_dataset(dataclasses.replace(recipe, data=str(path)))
+    short = np.flatnonzero((dataset.train.examples != 0).sum(axis=1) == 3)
+    assert dataset.train.source.tokens.shape[1] == 20 and dataset.train.take(short).shape == (len(short), 3)
 
 
 def test_folds_cover_every_sentence_once(recipe):
-    tested = [text_data.load(dataclasses.replace(recipe, folds=4, fold=fold)) for fold in range(4)]
-    assert sorted(np.concatenate([dataset.test.rows for dataset in tested])) == list(range(240))
+    tested = [load_dataset(dataclasses.replace(recipe, folds=4, fold=fold)) for fold in range(4)]
+    assert sorted(np.concatenate([dataset.test.indices for dataset in tested])) == list(range(240))
     for dataset in tested:
-        assert not set(dataset.test.rows) & {*dataset.train.rows, *dataset.validation.rows}
+        assert not set(dataset.test.indices) & {*dataset.train.indices, *dataset.validation.indices}
         assert np.bincount(dataset.test.labels).tolist() == [30, 30]
 
 
@@ -85,7 +84,7 @@ def test_cross_validation_trains_each_fold_once(recipe, tmp_path):
 
 def test_folds_that_cannot_be_are_told(recipe, table, tmp_path, monkeypatch, capfd):
     with pytest.raises(UserError, match="folds must be at most 120, as many as its smallest class has .*: 121"):
-        text_data.load(dataclasses.replace(recipe, folds=121))
+        load_dataset(dataclasses.replace(recipe, folds=121))
     monkeypatch.chdir(tmp_path)
     for args, words in ((["textcnn", "--data", str(table), "--strategy", "multi_worker"], "--folds trains on one machine"),
                         (["lenet5-digits"], "folds are for sentences, and the examples of digits are images. Received: 3.")):
@@ -105,9 +104,9 @@ def test_a_test_part_alone_is_for_scoring(recipe, tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"film {n}")
     recipe = dataclasses.replace(recipe, data=str(tmp_path))
-    with pytest.raises(UserError, match="has no train part to learn from"):
-        text_data.load(recipe)
-    dataset = text_data.load(recipe, vocabulary=Vocabulary.build(["a film"], 10, 1))
+    with pytest.raises(UserError, match="has no training split"):
+        load_dataset(recipe)
+    dataset = load_dataset(recipe, vocabulary=Vocabulary.build(["a film"], 10, 1))
     assert (len(dataset.train), dataset.validation, len(dataset.test)) == (0, None, 6)
 
 
@@ -161,16 +160,16 @@ def test_what_a_folder_holds_is_seen_by_its_parts_and_classes(tmp_path):
         Image.new("RGB", (4, 4)).save(tmp_path / f"photos/cat/{n}.png")
     (tmp_path / "photos/labels.csv").write_text("file,label\n0.png,cat\n")
     (tmp_path / "photos/cat/a.txt").write_text("of the photographer")
-    assert not text_data.is_text(str(tmp_path / "photos"))
+    assert open_source(str(tmp_path / "photos")).kind == "image"
     (tmp_path / "tables").mkdir()
     for number, name in enumerate(("Train.CSV", "dev.csv", "test.csv"), start=2):
         (tmp_path / "tables" / name).write_text("text,label\n" + "a film,good\n" * number)
-    assert text_data.is_text(str(tmp_path / "tables"))
-    assert {part: len(texts) for part, (texts, _) in text.read(tmp_path / "tables").items()} == {
+    tables = open_source(str(tmp_path / "tables"))
+    assert tables.kind == "text" and {split: len(indices) for split, indices in tables.splits.items()} == {
         "train": 2, "validation": 3, "test": 4}
     (tmp_path / "tables/extra.csv").write_text("text,label\na,b\n")
-    with pytest.raises(UserError, match="extra.csv belongs to no part; expected tables named train"):
-        text.read(tmp_path / "tables")
+    with pytest.raises(UserError, match="extra.csv belongs to no split; expected tables named train"):
+        open_source(str(tmp_path / "tables"))
 
 
 @pytest.mark.parametrize("setting", ["augment={'flip': True}", "normalize=true", "resize=crop"])

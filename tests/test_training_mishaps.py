@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 from tests.test_training_options import DIGITS, options, stop
 from zoo.errors import UserError
 from zoo.training import evaluation, recipes
-from zoo.training.data import dataset as data
+from zoo.training.data.dataset import load_data
 from zoo.training.deployment import exporter
 from zoo.training.engine import checkpoint, fit, prepare, progress
 from zoo.training.engine.fit import train
@@ -72,9 +72,9 @@ def test_a_slow_disk_is_written_to_for_a_tenth_of_the_time(tmp_path, monkeypatch
 def test_a_batch_beyond_the_memory_is_refused_with_one_that_fits(tmp_path):
     model = zoo.build("resnet20")
     with pytest.raises(UserError, match=r"batch of 1024 takes 2 GB .* has 1 GB\. Try --set batch_size=(\d+) ") as refused:
-        prepare.refuse_too_large(model, 1024, memory=1e9)
+        prepare.check_memory(model, 1024, memory=1e9)
     fits = int(re.search(r"batch_size=(\d+)", str(refused.value))[1])
-    prepare.refuse_too_large(model, fits, memory=1e9)
+    prepare.check_memory(model, fits, memory=1e9)
     assert 1024 / 4 <= fits < 1024
     recipe = recipes.Recipe("vast", "densenet40_k12", "digits", {"input_shape": (224, 224, 1)}, batch_size=2000, epochs=1)
     with pytest.raises(UserError, match=r"^Out of memory: a batch of 1293 takes \d+ GB"):  # 0.4 GB an image
@@ -83,14 +83,14 @@ def test_a_batch_beyond_the_memory_is_refused_with_one_that_fits(tmp_path):
 
 
 def test_a_run_does_not_go_on_with_other_data(tmp_path, monkeypatch):
-    digits = data.load("digits", (8, 8, 1))
-    np.savez(tmp_path / "d.npz", x_train=digits.train.images, y_train=digits.train.labels)
+    digits = load_data("digits", (8, 8, 1))
+    np.savez(tmp_path / "d.npz", x_train=digits.train.examples, y_train=digits.train.labels)
     recipe = options(data=str(tmp_path / "d.npz"), model_args={"input_shape": (32, 32, 1)}, epochs=1)
     with monkeypatch.context() as patch:
         patch.setattr(progress.Report, "on_train_batch_begin", lambda self, batch, logs=None: stop())
         with pytest.raises(KeyboardInterrupt):
             train(recipe, tmp_path / "run", log=False)
-    np.savez(tmp_path / "d.npz", x_train=255 - digits.train.images, y_train=digits.train.labels)
+    np.savez(tmp_path / "d.npz", x_train=255 - digits.train.examples, y_train=digits.train.labels)
     with pytest.raises(UserError, match="was begun with data fingerprint"):
         train(recipe, tmp_path / "run", log=False)
 

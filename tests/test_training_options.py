@@ -153,7 +153,7 @@ def test_the_initializer_draws_every_kernel():
 @pytest.mark.parametrize("fields, words", [
     ({"initializer": "identity"}, r"'identity' cannot draw the kernels of lenet5. Received: the shape \(5, 5, 1, 6\)"),
     ({"initializer": "get"}, "Unknown initializer 'get'"),
-    ({"patience": 2, "validation_split": 0.0}, "patience needs validation examples.* Received: patience=2, validation_split=0."),
+    ({"patience": 2, "validation_split": 0.0}, "patience needs a validation split.* Received: patience=2, validation_split=0."),
     ({"stage_lr_multipliers": {"all": 0.1}}, "Unknown stage of lenet5 'all'"),
     ({"accumulation_steps": 13}, "accumulation_steps must be at most 12, as many batches as all epochs have. Received: 13."),
 ])
@@ -165,6 +165,7 @@ def test_what_could_do_nothing_is_refused(tmp_path, fields, words):
 
 def test_a_limit_leaves_training_examples_out_and_no_others():
     whole, some = (fit.prepare(options(max_train_examples=limit))[0] for limit in (0, 200))
-    assert len(some.train) == 200 and set(some.train.rows) < set(whole.train.rows)
-    assert np.array_equal(some.test.rows, whole.test.rows) and np.array_equal(some.validation.rows, whole.validation.rows)
+    assert len(some.train) == 200 and set(some.train.indices) < set(whole.train.indices)
+    assert np.array_equal(some.test.indices, whole.test.indices)
+    assert np.array_equal(some.validation.indices, whole.validation.indices)
     assert np.bincount(some.train.labels).min() >= 18

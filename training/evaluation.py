@@ -10,9 +10,9 @@ from sklearn.metrics import confusion_matrix, f1_score
 from zoo import shipped
 from zoo.errors import UserError, unknown
 from zoo.training import run_dir
-from zoo.training.data import dataset as data
-from zoo.training.data import pipeline, text_data
-from zoo.training.data.cache import fingerprint
+from zoo.training.data import pipeline
+from zoo.training.data.dataset import load_dataset
+from zoo.training.data.splits import fingerprint
 from zoo.training.preprocessing.text import Vocabulary
 from zoo.training.recipes import Recipe, read
 
@@ -22,7 +22,7 @@ def score(model, split, class_names, batch=256):
 
     Args:
         model: from images to logits.
-        split: a `zoo.training.data.cache.Split`.
+        split: a `zoo.training.data.splits.Split`.
         class_names: the classes' names, in label order.
 
     Returns:
@@ -142,10 +142,7 @@ def dataset(model, recipe, words, data_dir=None):
         words: the network's vocabulary; None for images.
         data_dir: where TensorFlow Datasets keeps its files.
     """
-    if words:
-        return text_data.load(recipe, data_dir, words)
-    return data.load(recipe.data, model.input.shape[1:], validation=0, data_dir=data_dir, resize=recipe.resize,
-                     skip_bad=recipe.skip_bad)
+    return load_dataset(recipe, model.input.shape[1:], words, data_dir=data_dir, validation=words is not None)
 
 
 def vocabulary(run):

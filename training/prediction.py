@@ -117,7 +117,7 @@ def _bytes(file):
 
 def _lines(file):
     """[(where, sentence)] of the lines of a text file that are not blank."""
-    lines = enumerate(io.StringIO(sentences.utf8(file), newline=None), start=1)  # str.splitlines ends lines inside sentences too
+    lines = enumerate(io.StringIO(sentences.read_utf8(file), newline=None), start=1)  # str.splitlines ends lines inside sentences too
     return [({"file": str(file), "line": number}, line.rstrip("\n")) for number, line in lines if line.strip()]
 
 

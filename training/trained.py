@@ -106,5 +106,5 @@ def _sentences(draw, vocabulary):
 
 
 def questions(split):
-    """Return all examples of a `zoo.training.data.cache.Split` as `Trained.examples` holds some: images, or texts as bytes."""
-    return split.images if split.texts is None else np.array([text.encode() for text in split.texts[split.rows]])
+    """Return all examples of a `zoo.training.data.splits.Split` as `Trained.examples` holds some: images, or texts as bytes."""
+    return np.array(split.raw(np.arange(len(split))))

@@ -24,7 +24,7 @@ def check(folder, data_dir, **_):
     """
     import keras
 
-    from zoo.training.data.cache import fingerprint
+    from zoo.training.data.splits import fingerprint
     from zoo.training.engine import fit
     recipe = read(folder / "recipe.json")
     dataset, build = fit.prepare(recipe, data_dir, cache_dir=folder)

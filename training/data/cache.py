@@ -1,108 +1,165 @@
-"""Where a data set lies once it is decoded: an array of images in memory or on disk, and parts of it by index."""
-import dataclasses
-import hashlib
+"""Sources that remember what the network takes: decoded and resized images, or token ids."""
 import math
 import shutil
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import psutil
 import tensorflow as tf
 
 from zoo.errors import UserError
-from zoo.training.preprocessing.images import fit_to
+from zoo.training.data.checks.arrays import examine_arrays
+from zoo.training.data.checks.labels import Finding
+from zoo.training.data.source import Source
+from zoo.training.preprocessing.images import decode, fit_to
+from zoo.training.preprocessing.text import Vocabulary
 
-_MEMORY_SHARE = 0.25  # of the free memory that decoded images may take; beyond, they go to disk
-_BATCH = 256          # images decoded at a time
-_CHUNK = 4096         # examples fingerprinted at a time
-_SECONDS = 5          # between two lines on how far the decoding is
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """A part of a data set: the `rows` of `store`, all its examples, and of `classes`, their labels."""
-
-    store: np.ndarray    # images, uint8 (n, height, width, channels), in memory or on disk; or token ids, int32 (n, tokens)
-    classes: np.ndarray  # int32 of shape (n,)
-    rows: np.ndarray     # int64 of shape (m,)
-    texts: np.ndarray | None = None  # the sentences of the token ids
-
-    def __len__(self):
-        return len(self.rows)
-
-    @property
-    def labels(self):
-        """int32 of shape (m,)."""
-        return self.classes[self.rows]
-
-    @property
-    def images(self):
-        """All examples of the part, copied."""
-        return self.take(np.arange(len(self)))
-
-    def take(self, places):
-        """Return the examples at `places`, integers from 0 to m - 1; of token ids, as many columns as the longest has."""
-        taken = self.store[self.rows[places]]
-        return taken if taken.dtype != np.int32 else taken[:, :max(1, np.count_nonzero(taken.any(axis=0)))]
+_MEMORY_SHARE = 0.25  # of the free memory that decoded images may fill; larger caches go to disk
+_CHUNK = 32           # examples read at a time
+_BATCH = 256          # images stored at a time
+_SECONDS = 5          # between two lines of progress
 
 
-def fingerprint(splits):
-    """A hash of all examples and labels of `splits`, as 32 hexadecimal digits."""
-    digest = hashlib.blake2b(digest_size=16)
-    for split in splits:
-        digest.update(np.ascontiguousarray(split.labels).tobytes())
-        for first in range(0, len(split), _CHUNK):
-            rows = np.arange(first, min(first + _CHUNK, len(split)))
-            texts = None if split.texts is None else split.texts[split.rows[rows]]
-            digest.update(split.take(rows).tobytes() if texts is None else "\0".join(texts).encode())
-    return digest.hexdigest()
+class ImageArrays(Source):
+    """Images in an array, uint8 (n, height, width, channels), in memory or on disk."""
+
+    kind = "image"
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, name: str = "arrays",
+                 class_names: list[str] = (), splits: dict | None = None):
+        self.images, self.labels, self.name = images, labels, name
+        self.class_names, self.splits = class_names, splits or {}
+        self.native_shape = images.shape[1:]
+        self.spec = tf.TensorSpec((None, *self.native_shape), tf.uint8)  # of what `read` returns
+
+    def read(self, indices):
+        return self.images[indices]
+
+    def examine(self, progress=None) -> list[Finding]:
+        splits = self.splits or {None: np.arange(len(self))}
+        # Slices, not copies: the images may be on disk because memory is short.
+        return examine_arrays({split: (self.images[indices[0]:indices[-1] + 1],
+                                       self.labels[indices[0]:indices[-1] + 1])
+                               for split, indices in splits.items() if len(indices)})
 
 
-@dataclasses.dataclass(frozen=True)
-class Reader:
-    """How examples become arrays, whatever they come from."""
+class ImageCache(ImageArrays):
+    """The images of a source, decoded and resized once.
 
-    shape: tuple
-    resize: str
-    skip_bad: bool
-    cache_dir: str | None
-    say: object
+    Args:
+        source: a source of images.
+        shape: (height, width, channels) to resize to.
+        resize: "stretch", "crop" or "pad", see `zoo.training.preprocessing.images.fit_to`.
+        skip_bad: leave out files that cannot be decoded, instead of raising.
+        cache_dir: the directory on whose disk images go that would crowd the memory; None for the
+            system's temporary directory.
+        say: called with a line about what takes time or space.
 
-    def store(self, count):
-        """An empty array for `count` images, in memory if a quarter of what is free will do, else in a file without name."""
-        size = count * math.prod(self.shape)
-        if size <= _MEMORY_SHARE * psutil.virtual_memory().available:
-            self.say(f"{count:,} images of {'x'.join(map(str, self.shape))}: {size / 1e6:,.1f} MB in memory")
-            return np.empty((count, *self.shape), "uint8")
-        folder = self.cache_dir or tempfile.gettempdir()
-        free = shutil.disk_usage(folder).free
-        if size > free:
-            raise UserError(f"{count:,} decoded images need {size / 1e9:,.1f} GB; {folder} has {free / 1e9:,.1f} GB free. "
-                            "Choose a smaller input_shape, or a --run on another disk.")
-        self.say(f"{count:,} images of {'x'.join(map(str, self.shape))}: {size / 1e6:,.1f} MB on disk, in {folder}")
-        with tempfile.TemporaryFile(dir=folder) as file:
-            return np.memmap(file, "uint8", "w+", shape=(count, *self.shape))
+    Raises:
+        zoo.errors.UserError: if a file cannot be decoded, or neither memory nor disk suffices.
+    """
 
-    def read(self, numbered, count):
-        """Fill a store from a dataset of (place, image, label); what cannot be decoded is left out of the rows."""
-        store, labels, came, told = self.store(count), np.zeros(count, "int32"), np.zeros(count, bool), time.monotonic()
-        fitted = numbered.map(lambda place, image, label: (place, fit_to(image[None], self.shape, self.resize)[0], label),
-                              num_parallel_calls=tf.data.AUTOTUNE)
-        for places, images, classes in fitted.ignore_errors().batch(_BATCH).prefetch(2).as_numpy_iterator():
-            store[places], labels[places], came[places] = images, classes, True
-            if time.monotonic() - told > _SECONDS:
-                self.say(f"  {came.sum():,} of {count:,} images decoded")
-                told = time.monotonic()
-        return Split(store, labels, np.flatnonzero(came))
+    def __init__(self, source: Source, shape: tuple, resize: str = "stretch",
+                 skip_bad: bool = False, cache_dir=None, say: Callable | None = None):
+        count, say = len(source), say or (lambda line: None)
+        images, decoded = _allocate(count, tuple(shape), cache_dir, say), np.zeros(count, bool)
+        reported = time.monotonic()
+        for indices, batch in decoded_images(source, np.arange(count), tuple(shape), resize):
+            images[indices], decoded[indices] = batch, True
+            if time.monotonic() - reported > _SECONDS:
+                say(f"  {decoded.sum():,} of {count:,} images decoded")
+                reported = time.monotonic()
+        splits = source.splits
+        if not decoded.all():
+            _report_bad(source, np.flatnonzero(~decoded), skip_bad, say)
+            splits = {split: indices[decoded[indices]] for split, indices in
+                      (splits or {"train": np.arange(count)}).items()}
+        super().__init__(images, source.labels, source.name, source.class_names, splits)
 
-    def read_all(self, numbered, count, name):
-        """As `read`, but nothing may be left out.
 
-        Raises:
-            zoo.errors.UserError: if an example of the data set `name` cannot be decoded.
-        """
-        split = self.read(numbered, count)
-        if len(split) < count:
-            raise UserError(f"{count - len(split):,} of the {count:,} examples of {name} cannot be decoded. Is it damaged?")
-        return split
+def decoded_images(source: Source, indices: np.ndarray, shape: tuple,
+                   resize: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Decode and resize the images of `source` at `indices`, in parallel.
+
+    The source is read in order, by one thread. A cache that forgets, for data that fits neither
+    memory nor disk, would call this for every batch.
+
+    Yields:
+        (indices, uint8 images of shape (n, *shape)), without the images that cannot be decoded.
+    """
+    errors = []
+    spec = tf.TensorSpec((None, *source.native_shape), tf.uint8)
+    if source.encoded:
+        spec = tf.TensorSpec((None,), tf.string)
+
+    def chunks():
+        try:
+            for first in range(0, len(indices), _CHUNK):
+                chunk = indices[first:first + _CHUNK]
+                images = source.read(chunk)
+                if isinstance(images, list) and not source.encoded:  # arrays whose sizes vary
+                    yield from zip(chunk[:, None], (image[None] for image in images), strict=True)
+                else:
+                    yield chunk, images
+        except Exception as error:  # tf.data would take it for an image that cannot be decoded
+            errors.append(error)
+
+    def prepare(index, image):
+        image = decode(image) if source.encoded else image
+        return index, fit_to(image[None], shape, resize)[0]
+
+    read = tf.data.Dataset.from_generator(
+        chunks, output_signature=(tf.TensorSpec((None,), tf.int64), spec))
+    prepared = read.unbatch().map(prepare, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
+    yield from prepared.batch(_BATCH).prefetch(2).as_numpy_iterator()
+    if errors:
+        raise errors[0]
+
+
+def _allocate(count, shape, cache_dir, say):
+    """An empty array, in memory if a quarter of the free memory suffices, or in a hidden file."""
+    size, words = count * math.prod(shape), f"{count:,} images of {'x'.join(map(str, shape))}"
+    if size <= _MEMORY_SHARE * psutil.virtual_memory().available:
+        say(f"{words}: {size / 1e6:,.1f} MB in memory")
+        return np.empty((count, *shape), "uint8")
+    folder = cache_dir or tempfile.gettempdir()
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise UserError(f"{count:,} decoded images need {size / 1e9:,.1f} GB; {folder} has "
+                        f"{free / 1e9:,.1f} GB free. Choose a smaller input_shape, or a --run on "
+                        "another disk.")
+    say(f"{words}: {size / 1e6:,.1f} MB on disk, in {folder}")
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return np.memmap(file, "uint8", "w+", shape=(count, *shape))
+
+
+def _report_bad(source, bad, skip_bad, say):
+    first = source.example_name(bad[0])
+    if skip_bad:
+        say(f"{len(bad)} files that cannot be decoded are left out; the first is {first}")
+        return
+    more = f", nor can {len(bad) - 1} more" if len(bad) > 1 else ""
+    raise UserError(f"{first} cannot be decoded{more}. `zoo doctor {source.name}` says what is "
+                    "wrong; --skip-bad leaves such files out.")
+
+
+class TokenCache(Source):
+    """Sentences as token ids, int32 of shape (n, longest), padded with 0 at the end."""
+
+    kind = "text"
+    spec = tf.TensorSpec((None, None), tf.int32)  # of what `read` returns
+
+    def __init__(self, texts: list[str], labels: np.ndarray, vocabulary: Vocabulary,
+                 max_tokens: int | None = None):
+        self.texts, self.labels, self.splits = texts, labels, {}
+        self.tokens = vocabulary.encode(texts, max_tokens)
+
+    def read(self, indices):
+        """Return the token ids at `indices`; as many columns as the longest of them has tokens."""
+        tokens = self.tokens[indices]
+        return tokens[:, :max(1, np.count_nonzero(tokens.any(axis=0)))]
+
+    def raw(self, indices):
+        return [self.texts[index].encode() for index in indices]

@@ -1,111 +1,170 @@
 """Labelled sentences from files: CSV and TSV tables, folders of tables, folders of text files."""
 import collections
 import csv
+import functools
 import io
 import unicodedata
 from pathlib import Path
 
+import numpy as np
+
 from zoo.errors import UserError
-from zoo.training.data import sources
+from zoo.training.data.checks.image_files import SUFFIXES
+from zoo.training.data.checks.sentences import examine_rows
+from zoo.training.data.image_folder import list_class_folders
+from zoo.training.data.source import SPLITS, Source, consecutive
 
 TEXT_COLUMNS = ("text", "sentence", "review", "content", "comment")
 LABEL_COLUMNS = ("label", "class", "sentiment", "category", "target", "polarity")
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
 
-def read(path):
-    """Read labelled sentences.
+class Sentences(Source):
+    """Sentences in memory, read when first needed; a subclass gives `rows`.
 
-    Args:
-        path: of a CSV or TSV file, whose first row names a text and a label column (see `rows`); of a folder with such files
-            named train, validation and test; or of a folder of class folders of UTF-8 .txt files, with or without train,
-            validation and test above them.
-
-    Returns:
-        {"train": (texts, labels), ...}: lists of str of the same length, the texts in NFC. Without given parts all is "train".
-
-    Raises:
-        zoo.errors.UserError: if something cannot be read; the file and the line are named.
+    Attributes:
+        rows: {split: [(line number or name, text, label), ...]}; the only split is None where the
+            data set comes undivided.
     """
-    return {split or "train": _columns(found) for split, found in listing(path).items()}
+
+    kind = "text"
+
+    def __init__(self, name: str):
+        self.name = name
+
+    @functools.cached_property
+    def _flat(self):
+        return [row for rows in self.rows.values() for row in rows]
+
+    @functools.cached_property
+    def class_names(self):
+        return sorted({label for _, _, label in self._flat})
+
+    @functools.cached_property
+    def labels(self):
+        numbers = {name: number for number, name in enumerate(self.class_names)}
+        return np.array([numbers[label] for _, _, label in self._flat], "int32")
+
+    @functools.cached_property
+    def splits(self):
+        if None in self.rows:
+            return {}
+        return consecutive({split: len(rows) for split, rows in self.rows.items()})
+
+    def read(self, indices):
+        return [self._flat[index][1] for index in indices]
+
+    def examine(self, progress=None):
+        return examine_rows((where, text, label, split) for split, rows in self.rows.items()
+                            for where, text, label in rows)
 
 
-def listing(path):
-    """Return what `read` reads with where it stands: {split: [(line number or file, text, label), ...]}.
+class SentenceTable(Sentences):
+    """A CSV or TSV file, or a folder of such files named train, validation and test."""
 
-    The split is None where there are no given parts.
-    """
-    path = Path(path)
-    if path.suffix.lower() in _DELIMITERS:
-        return {None: rows(path)}
-    if given := tables(path):
-        return {split: rows(file) for split, file in given.items()}
-    parts = collections.defaultdict(list)
-    for file, label, split in sources.files(path):
-        if file.suffix.lower() != ".txt":
-            raise UserError(f"{file} is no .txt file; expected {path}/[train|validation|test/]CLASS/NAME.txt.")
-        parts[split].append((str(file), unicodedata.normalize("NFC", utf8(file)).strip(), label))
-    return dict(parts)
+    @functools.cached_property
+    def rows(self):
+        path = Path(self.name)
+        if _is_table(path):
+            return {None: read_table(path)}
+        return {split: read_table(file) for split, file in _tables(path).items()}
 
 
-def tables(folder):
-    """Return {split: path} of the CSV and TSV files in a folder that are named as its parts; no such file, no table.
+class TextFolder(Sentences):
+    """A folder of class folders of UTF-8 .txt files, with train, validation and test or without."""
 
-    Raises:
-        zoo.errors.UserError: if another table lies beside them.
-    """
-    found = sorted(file for file in Path(folder).glob("*") if file.suffix.lower() in _DELIMITERS)
-    given = {sources.SPLITS[file.stem.lower()]: file for file in found if file.stem.lower() in sources.SPLITS}
-    if given and len(given) < len(found):
-        odd = min(set(found) - set(given.values()))
-        raise UserError(f"{odd} belongs to no part; expected tables named train, validation and test.")
+    @functools.cached_property
+    def rows(self):
+        splits = collections.defaultdict(list)
+        for file, label, split in list_class_folders(self.name):
+            if file.suffix.lower() != ".txt":
+                raise UserError(f"{file} is not a .txt file; expected "
+                                f"{self.name}/[train|validation|test/]CLASS/NAME.txt.")
+            text = unicodedata.normalize("NFC", read_utf8(file)).strip()
+            splits[split].append((str(file), text, label))
+        return dict(splits)
+
+
+def is_sentence_table(path: Path) -> bool:
+    """Return whether `path` is a table, or a folder with tables that are named as splits."""
+    if path.is_dir():
+        return bool(_tables(path))
+    return _is_table(path)
+
+
+def is_text_folder(path: Path) -> bool:
+    """Return whether the class folders in `path` have .txt files and no images."""
+    suffixes = {file.suffix.lower() for file in path.glob("*/**/*")}
+    return ".txt" in suffixes and suffixes.isdisjoint(SUFFIXES)
+
+
+def _is_table(path):
+    return path.suffix.lower() in _DELIMITERS
+
+
+def _tables(folder):
+    """{split: path} of the tables in a folder that are named as splits; no other may be beside."""
+    tables = sorted(filter(_is_table, folder.glob("*")))
+    given = {SPLITS[file.stem.lower()]: file for file in tables if file.stem.lower() in SPLITS}
+    if given and len(given) < len(tables):
+        other = min(set(tables) - set(given.values()))
+        raise UserError(f"{other} belongs to no split; expected tables named train, validation and "
+                        "test.")
     return given
 
 
-def rows(path):
-    """Return the (line, text, label) triples of a CSV or TSV file as a list, in the order of the file; line is a row's last.
+def read_table(path: Path) -> list[tuple[int, str, str]]:
+    """Return (line, text, label) of each row of a CSV or TSV file; line is the last of the row.
 
-    The first row names the columns: one of `TEXT_COLUMNS` and one of `LABEL_COLUMNS`, whatever their case, among any others;
-    of two columns, one such name is enough. CSV is quoted as in RFC 4180; TSV has no quotes. Blank lines do not count.
+    The first row names the columns: one of `TEXT_COLUMNS` and one of `LABEL_COLUMNS`, in upper or
+    lower case, among any others; of two columns, one such name is enough. CSV is quoted as in
+    RFC 4180; TSV has no quotes. Blank lines are skipped, texts are composed (NFC).
 
     Raises:
-        zoo.errors.UserError: if the file cannot be read, is not UTF-8, lacks the columns, or a row lacks a column.
+        zoo.errors.UserError: if the file cannot be read, is not UTF-8, lacks the columns, or a row
+            lacks a column; the line is named.
     """
-    path = Path(path)
     tsv = path.suffix.lower() == ".tsv"
-    reader = csv.reader(io.StringIO(utf8(path), newline=""), strict=True, delimiter="\t" if tsv else ",",
+    reader = csv.reader(io.StringIO(read_utf8(path), newline=""), strict=True,
+                        delimiter="\t" if tsv else ",",
                         quoting=csv.QUOTE_NONE if tsv else csv.QUOTE_MINIMAL)
     try:
         head = next(reader, [])
-        text, label = _places(path, head)
-        found = []
+        text, label = _columns(path, head)
+        rows = []
         for row in filter(None, reader):
             if len(row) != len(head) or not row[label].strip():
-                raise UserError(f"{path}, line {reader.line_num}: expected {len(head)} columns with a {head[label]}. "
-                                f"Received: {','.join(row)[:60]!r}.")
-            found.append((reader.line_num, unicodedata.normalize("NFC", row[text]), row[label].strip()))
+                raise UserError(f"{path}, line {reader.line_num}: expected {len(head)} columns "
+                                f"with a {head[label]}. Received: {','.join(row)[:60]!r}.")
+            rows.append((reader.line_num, unicodedata.normalize("NFC", row[text]),
+                         row[label].strip()))
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: {error}.") from None
-    if not found:
-        raise UserError(f"{path} holds no sentences.")
-    return found
+    if not rows:
+        raise UserError(f"{path} has no sentences.")
+    return rows
 
 
-def _places(path, head):
-    """The numbers of the text and the label column."""
+def _columns(path, head):
+    """The indices of the text and the label column."""
     names = [name.strip().lower() for name in head]
-    text, label = (next((names.index(name) for name in known if name in names), None)
-                   for known in (TEXT_COLUMNS, LABEL_COLUMNS))
+    text, label = (next((names.index(name) for name in choices if name in names), None)
+                   for choices in (TEXT_COLUMNS, LABEL_COLUMNS))
     if len(names) == 2 and (text, label) != (None, None):
         text, label = (1 - label if text is None else text), (1 - text if label is None else label)
     if text is None or label is None:
-        raise UserError(f"{path}, line 1: expected the names of the columns, a text ({', '.join(TEXT_COLUMNS)}) and a label "
-                        f"({', '.join(LABEL_COLUMNS)}). Received: {', '.join(head)[:60] or 'nothing'}.")
+        raise UserError(f"{path}, line 1: expected the names of the columns, a text "
+                        f"({', '.join(TEXT_COLUMNS)}) and a label ({', '.join(LABEL_COLUMNS)}). "
+                        f"Received: {', '.join(head)[:60] or 'nothing'}.")
     return text, label
 
 
-def utf8(path):
-    """Return the text of a UTF-8 file; what is none is refused with its line."""
+def read_utf8(path: Path) -> str:
+    """Return the text of a UTF-8 file.
+
+    Raises:
+        zoo.errors.UserError: if the file cannot be read, or naming its first line with other bytes.
+    """
     try:
         data = path.read_bytes()
         return data.decode("utf-8-sig")
@@ -113,9 +172,5 @@ def utf8(path):
         raise UserError(f"Cannot read {path}: {error.strerror}.") from None
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8. Save the file as UTF-8.") from None
-
-
-def _columns(found):
-    _, texts, labels = zip(*found, strict=True)
-    return list(texts), list(labels)
+        raise UserError(f"{path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8. Save "
+                        "the file as UTF-8.") from None

@@ -45,7 +45,7 @@ def calibration(trained, data_dir=None):
     """Return training examples, spread over the training part, as the network takes them."""
     split = trained.dataset(data_dir).train
     places = np.linspace(0, len(split) - 1, min(_CALIBRATION, len(split))).astype(int)
-    return trained.inputs(questions(dataclasses.replace(split, rows=split.rows[places])))
+    return trained.inputs(questions(dataclasses.replace(split, indices=split.indices[places])))
 
 
 def write(trained, formats, folder, samples):

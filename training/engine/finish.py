@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from zoo.errors import UserError
 from zoo.training import evaluation, figures
-from zoo.training.data.cache import fingerprint
+from zoo.training.data.splits import fingerprint
 from zoo.training.files import packed, read_json, write
 from zoo.weights import normalization
 
@@ -58,9 +58,7 @@ def finish(model, dataset, recipe, run, state):
 def _some(split):
     """The first examples of `split`, images or texts as bytes, and their labels, as the bytes of an .npz file."""
     shown = np.arange(min(_EXAMPLES, len(split)))
-    texts = split.texts is not None
-    examples = np.array([text.encode() for text in split.texts[split.rows[shown]]]) if texts else split.take(shown)
-    return packed(examples=examples, labels=split.labels[shown])
+    return packed(examples=np.array(split.raw(shown)), labels=split.labels[shown])
 
 
 def manifest(recipe, dataset, **flags):

@@ -11,7 +11,7 @@ from zoo.training.engine import distribution, precision
 from zoo.training.engine.checkpoint import Checkpoint
 from zoo.training.engine.finish import finish, keep_manifest, manifest, weights_fingerprint
 from zoo.training.engine.freezing import freeze
-from zoo.training.engine.prepare import compile_model, for_heads, prepare, refuse_too_large
+from zoo.training.engine.prepare import check_memory, compile_model, labels_per_head, prepare
 from zoo.training.engine.progress import Report
 from zoo.training.files import read_json, write
 from zoo.training.run_dir import claim
@@ -85,7 +85,7 @@ def _compiled(recipe, dataset, build, devices):
     with devices.scope(), _dtype_policy(precision.resolve(recipe.precision)):
         model = distribution.synchronised(build(), devices)
         if devices.num_replicas_in_sync == 1:
-            refuse_too_large(model, min(recipe.batch_size, len(dataset.train)))
+            check_memory(model, min(recipe.batch_size, len(dataset.train)))
         compile_model(model, recipe, steps)
     return model, steps
 
@@ -128,7 +128,7 @@ def _fit(model, dataset, recipe, run, steps, log, chief=True, until=None):
         callbacks.append(keras.callbacks.SwapEMAWeights())  # the averages are what is validated
     classes, devices, validation = len(dataset.class_names), model.distribute_strategy, {}
     if dataset.validation:
-        batches = for_heads(model, pipeline.batches(dataset.validation, recipe.batch_size, classes))
+        batches = labels_per_head(model, pipeline.batches(dataset.validation, recipe.batch_size, classes))
         validation = {"validation_data": distribution.shared(batches, devices, divide=False),
                       "validation_steps": pipeline.steps_per_epoch(dataset.validation, recipe.batch_size)}
     resting = [layer.name for layer in model.layers if not layer.trainable]
@@ -137,7 +137,7 @@ def _fit(model, dataset, recipe, run, steps, log, chief=True, until=None):
             epoch, begun = divmod(state.step, steps)
             if epoch < pause and not state.stopped:
                 freeze(model, recipe, epoch, resting)
-                batches = for_heads(model, pipeline.training_batches(dataset.train, recipe, classes, first=state.step))
+                batches = labels_per_head(model, pipeline.training_batches(dataset.train, recipe, classes, first=state.step))
                 model.fit(distribution.shared(batches, devices, divide=True), initial_epoch=epoch, epochs=pause,
                           steps_per_epoch=steps - begun, shuffle=False, callbacks=callbacks, verbose=0, **validation)
     finally:

@@ -8,7 +8,8 @@ import numpy as np
 
 from zoo.errors import UserError
 from zoo.training import evaluation, files, trained
-from zoo.training.data.cache import Split
+from zoo.training.data.cache import ImageArrays, TokenCache
+from zoo.training.data.splits import Split
 from zoo.training.explanation import images, pictures
 from zoo.training.explanation import ngrams as explain_text
 from zoo.training.preprocessing.images import fit_to
@@ -69,7 +70,7 @@ def explain(run, image=None, text=None, data_dir=None):
         return _without_data(known, given)
     split, tested = _test_part(known, data_dir)
     logits = evaluation.answers(known.model, split, len(known.class_names))
-    matched = _matches(known, split.images) if known.vocabulary else None
+    matched = _matches(known, split.examples) if known.vocabulary else None
 
     def of_split(rows):
         return _answers(known, _take(split, rows), [known.class_names[label] for label in split.labels[rows]], logits[rows],
@@ -139,15 +140,18 @@ def _test_part(known, data_dir):
         reason = str(error)
     with files.arrays_of(known.run / "examples.npz") as kept:
         labels = kept["labels"]
-    texts = np.array([text.decode() for text in known.examples], object) if known.vocabulary else None
-    store = known.inputs(known.examples) if known.vocabulary else known.examples
-    return (Split(store, labels, np.arange(len(labels)), texts),
+    if known.vocabulary:
+        texts = [text.decode() for text in known.examples]
+        source = TokenCache(texts, labels, known.vocabulary, known.recipe.max_tokens)
+    else:
+        source = ImageArrays(known.examples, labels)
+    return (Split(source, np.arange(len(labels))),
             f"the {len(labels)} test examples that the run kept (its data are not to be had as they were: {reason})")
 
 
 def _take(split, places):
     """The images or sentences at `places`."""
-    return list(split.take(places) if split.texts is None else split.texts[split.rows[places]])
+    return [example.decode() if isinstance(example, bytes) else example for example in split.raw(places)]
 
 
 def _mistaken(split, logits):

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from zoo.training.preprocessing.text import standardise
+from zoo.training.preprocessing.text import tokenize
 
 _BATCH = 256
 _POOL = r"max_window\d+"
@@ -65,7 +65,7 @@ def matches(model, ids):
 
 def words(texts, max_tokens=None):
     """Return the words of each text as the network's vocabulary numbers them, unknown ones too: a list of lists of str."""
-    split = tf.strings.split(standardise(tf.constant(texts)))[:, :max_tokens]
+    split = tokenize(tf.constant(texts), max_tokens)
     return [[word.decode() for word in line] for line in split.to_list()]
 
 

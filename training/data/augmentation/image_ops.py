@@ -7,6 +7,8 @@ import zlib
 
 import tensorflow as tf
 
+from zoo.training.preprocessing.images import grey
+
 
 def fold(seed, name):
     return tf.random.experimental.stateless_fold_in(tf.cast(seed, tf.int64), zlib.crc32(name.encode()))
@@ -52,11 +54,6 @@ def boxes(top, tall, left, wide, height, width):
 
 def blend(base, images, amount):
     return tf.clip_by_value(base + (1.0 + amount) * (images - base), 0.0, 255.0)
-
-
-def grey(images):
-    """The luminance of float32 images; as tf.image.rgb_to_grayscale has it, in a fifth of its operations."""
-    return images if images.shape[-1] == 1 else tf.reduce_sum(images * (0.2989, 0.5870, 0.1140), -1, keepdims=True)
 
 
 def brightness(images, amount):

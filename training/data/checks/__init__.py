@@ -1,0 +1,1 @@
+"""What is wrong with files, arrays, sentences and labels; the loader and the doctor both ask."""

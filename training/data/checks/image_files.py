@@ -1,6 +1,7 @@
-"""What is in one image file: whether training can decode it, what in its form is unusual, and a hash of its pixels.
+"""What is in an image file: whether training can decode it, unusual forms, a hash of its pixels.
 
-TensorFlow decodes in training, so TensorFlow decides here; Pillow reads the header, and says why where TensorFlow refuses.
+TensorFlow decodes in training, so TensorFlow decides here; Pillow reads the header, and says why
+TensorFlow fails.
 """
 import dataclasses
 import functools
@@ -9,6 +10,7 @@ import io
 import os
 import struct
 import warnings
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -34,21 +36,24 @@ FORMS = {  # files that training can use, and what it makes of them
     "animated": "the first picture is taken",
     "EXIF-rotated": "turned upright as their EXIF data asks",
 }
-SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".gif": "GIF", ".bmp": "BMP",
-            ".dib": "BMP", ".webp": "WebP"}
+SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG",
+            ".gif": "GIF", ".bmp": "BMP", ".dib": "BMP", ".webp": "WebP"}
 _MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"BM": "BMP"}
 _MAGIC_BYTES = 12
 _ORIENTATION, _UPRIGHT = 0x0112, 1  # EXIF 2.3, 4.6.4 A
-_PNG_BIT_DEPTH = 24                 # its place in the file: PNG, 11.2.2
-# What Pillow raises at a damaged header or EXIF block: the list it catches itself when it tries its formats, and its own.
-_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error, Image.DecompressionBombError)
+_PNG_BIT_DEPTH = 24                 # its offset in the file: PNG, 11.2.2
+# What Pillow raises at a damaged header or EXIF block: what it catches when it tries its formats,
+# and its own error.
+_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error,
+                  Image.DecompressionBombError)
 _CHUNK = 128  # files between two reports of progress
-_decode = tf.function(decode, input_signature=[tf.TensorSpec((), tf.string)])  # one call for its many operations
+# One call for its many operations.
+_decode = tf.function(decode, input_signature=[tf.TensorSpec((), tf.string)])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Seen:
-    """What was found in a file; all is None or empty that was not looked for or cannot be known."""
+    """What is in a file; None or empty where it was not examined or is unknown."""
 
     format: str | None = None   # a value of SUFFIXES
     problem: str | None = None  # a key of PROBLEMS
@@ -57,27 +62,28 @@ class Seen:
     digest: bytes | None = None  # of the decoded pixels
 
 
-def look_at(paths, quick=False, progress=None):
-    """Yield what `look` finds in each of `paths`, in their order.
+def look_at(paths: list, quick: bool = False, progress: Callable | None = None) -> Iterator[Seen]:
+    """Yield what `look` returns for each of `paths`, in their order.
 
     Args:
-        paths: a list of paths.
+        paths: of the files.
         quick: read the first bytes of the files only.
-        progress: a function that is called with (files done, files in all) as they get done.
+        progress: called with (files done, files in all).
     """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for first in range(0, len(paths), _CHUNK):
             chunk = paths[first:first + _CHUNK]
             with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", module="PIL")  # at odd metadata, which training does not read
+                # Pillow warns about metadata that training does not read.
+                warnings.filterwarnings("ignore", module="PIL")
                 seen = list(pool.map(functools.partial(look, quick=quick), chunk))
             yield from seen
             if progress:
                 progress(first + len(chunk), len(paths))
 
 
-def look(path, quick=False):
-    """Return the `Seen` of the file `path`; of a `quick` look, format and problem as far as the first bytes tell them."""
+def look(path, quick: bool = False) -> Seen:
+    """Examine the file `path`; a `quick` look gives format and problem by the first bytes."""
     try:
         with open(path, "rb") as file:
             data = file.read(_MAGIC_BYTES if quick else -1)
@@ -85,14 +91,15 @@ def look(path, quick=False):
         return Seen(problem="unreadable")
     if not data:
         return Seen(problem="empty file")
-    format = "WebP" if data[:4] == b"RIFF" and data[8:12] == b"WEBP" else None
-    format = format or next((name for magic, name in _MAGIC.items() if data.startswith(magic)), None)
+    format = next((name for magic, name in _MAGIC.items() if data.startswith(magic)), None)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        format = "WebP"
     if quick:
         return Seen(format, None if format else "not an image")
     return _decoded(data, format)
 
 
-def suffix_lies(path, format):
+def suffix_lies(path, format: str) -> bool:
     """Return whether the suffix of `path` stands for an image format other than `format`."""
     return SUFFIXES.get(Path(path).suffix.lower(), format) != format
 
@@ -109,17 +116,20 @@ def _decoded(data, format):
                 return Seen(format, "wrong colours")
             forms = tuple(_forms(image, data, format))
     except _PILLOW_ERRORS:
-        pass  # TensorFlow has decoded it, which is what counts; only its form stays unknown
+        pass  # TensorFlow has decoded it; only its forms stay unknown
     digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
     digest.update(pixels)
     return Seen(format, None, forms, (pixels.shape[1], pixels.shape[0]), digest.digest())
 
 
 def _why(data, format):
-    """Why TensorFlow could not decode `data`. Pillow forgives a missing end in PNG and GIF, so there the file is at fault."""
+    """Why TensorFlow could not decode `data`.
+
+    Pillow accepts PNG and GIF files without their end, so these are damaged.
+    """
     try:
         with Image.open(io.BytesIO(data)) as image:
-            if format:  # of others the header is enough; for some of them Pillow would start another program
+            if format:  # else the header is enough; for some formats Pillow starts a program
                 image.load()
     except _PILLOW_ERRORS:
         return "truncated" if format else "not an image"
@@ -135,7 +145,8 @@ def _forms(image, data, format):
         yield "CMYK"
     if format == "PNG" and data[_PNG_BIT_DEPTH] == 16:
         yield "16-bit"
-    if format != "JPEG" and getattr(image, "is_animated", False):  # in a JPEG, more pictures are previews of the first
+    # In a JPEG, further pictures are previews of the first.
+    if format != "JPEG" and getattr(image, "is_animated", False):
         yield "animated"
     if "exif" in image.info and image.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT:
         yield "EXIF-rotated"

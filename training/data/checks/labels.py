@@ -1,42 +1,42 @@
-"""What is wrong with the labels and splits of a data set, whatever its examples are.
+"""What is wrong with the labels and splits of a data set of any kind.
 
-Examples are (name, label, split) triples; split is None where the data set has no parts.
+Examples are (name, label, split) triples; split is None where the data set comes undivided.
 """
 import collections
 import dataclasses
 import hashlib
 import math
 import unicodedata
+from collections.abc import Iterable
 
-from zoo.training.data.sources import TEST_SHARE
-from zoo.training.recipe import Recipe
+from zoo.training.data.source import TEST_SHARE, VALIDATION_SHARE
 
-_SHOWN = 20   # up to so many classes are counted one by one
-_UNEVEN = 3   # from this ratio of the largest class to the smallest on, the counts are called uneven
+_SHOWN = 20  # the maximum number of classes counted one by one
+_UNEVEN = 3  # the ratio of the largest class to the smallest at which counts are called uneven
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One thing that was found in a data set."""
+    """One observation about a data set."""
 
-    kind: str      # what, in a word or two
+    kind: str  # in a word or two
     severity: str  # "error": would break or falsify training; "note": good to know
-    message: str   # what, in a line
-    files: tuple   # the names of all examples concerned
+    message: str  # one line
+    files: tuple[str, ...]  # the names of all examples concerned
 
 
-def errors_first(findings):
-    """Return `findings` with the errors before the notes, else in their order."""
+def errors_first(findings: list[Finding]) -> list[Finding]:
+    """Return `findings` with the errors before the notes, otherwise in their order."""
     return sorted(findings, key=lambda finding: finding.severity)
 
 
-def digest(content):
-    """Return 16 bytes that stand for `content`, bytes or a contiguous array."""
+def digest(content) -> bytes:
+    """Return a hash of `content`, bytes or a contiguous array, in 16 bytes."""
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def repeated(same, what):
-    """Findings on examples of the same content.
+def repeated(same: dict, what: str) -> list[Finding]:
+    """Return findings on examples with the same content.
 
     Args:
         same: {content: [(name, label, split), ...]}.
@@ -50,10 +50,10 @@ def repeated(same, what):
             groups["conflicting labels"].append(group)
         elif len(group) > len({split for _, _, split in group}):
             groups["duplicates"].append(group)
-    return [_of_groups(kind, found, what) for kind, found in groups.items() if found]
+    return [_repeated_finding(kind, members, what) for kind, members in groups.items() if members]
 
 
-def _of_groups(kind, groups, what):
+def _repeated_finding(kind, groups, what):
     differ = 2 if kind == "leakage" else 1 if kind == "conflicting labels" else None
     first = groups[0][0]
     if differ:
@@ -66,30 +66,33 @@ def _of_groups(kind, groups, what):
              "conflicting labels": f"the same {what} under different labels",
              "duplicates": f"the same {what} more than once in a split"}[kind]
     undivided = kind == "duplicates" and any(row[2] is None for group in groups for row in group)
-    words += ", which may part into training and test" if undivided else ""
+    if undivided:
+        words += ", which may be divided between training and test"
     severity = "note" if kind == "duplicates" else "error"
     return Finding(kind, severity, f"{words}, {len(groups):,} in all; such as {example}",
                    tuple(row[0] for group in groups for row in group))
 
 
-def class_findings(examples, classes=()):
-    """Findings on labels, splits and counts.
+def class_findings(examples: list[tuple], classes: Iterable[str] = ()) -> list[Finding]:
+    """Return findings on labels, splits and counts.
 
     Args:
         examples: a list of (name, label, split).
-        classes: the labels that are meant to occur, those without an example among them.
+        classes: the expected labels, those without an example included.
     """
     counts = collections.Counter((split, label) for _, label, split in examples)
     splits = list(dict.fromkeys(split for split, _ in counts))
     present = list(dict.fromkeys(label for _, label in counts))
     labels = [*classes, *(label for label in present if label not in set(classes))]
-    found = [Finding("empty class", "error", f"no example of the class {label!r}", ())
-             for label in labels if label not in set(present)]
+    findings = [Finding("empty class", "error", f"no example of the class {label!r}", ())
+                for label in labels if label not in set(present)]
     if len(present) < 2:
-        found.append(Finding("one class", "error", f"expected at least 2 classes, received {len(present)}", ()))
-    return [*found, *_spellings(examples, labels), *_gaps(counts, splits, present), *_too_small(counts, splits),
-            *(_counted(split, {label: counts[split, label] for label in labels}) for split in splits),
-            *_uneven(counts, splits)]
+        findings.append(Finding("one class", "error",
+                                f"expected at least 2 classes, received {len(present)}", ()))
+    return [*findings, *_spellings(examples, labels), *_gaps(counts, splits, present),
+            *_too_small(counts, splits),
+            *(_counted(split, {label: counts[split, label] for label in labels})
+              for split in splits), *_uneven(counts, splits)]
 
 
 def _spellings(examples, labels):
@@ -98,8 +101,9 @@ def _spellings(examples, labels):
         alike["".join(unicodedata.normalize("NFKC", label).casefold().split())].append(label)
     for group in alike.values():
         if len(group) > 1 and max(map(len, group)) > 1:  # A and a are two letters
-            yield Finding("label spelling", "error", f"labels that differ in case, space or Unicode form only: "
-                          f"{', '.join(map(repr, group))}", tuple(name for name, label, _ in examples if label in group))
+            yield Finding("label spelling", "error", "labels that differ in case, space or Unicode "
+                          f"form only: {', '.join(map(repr, group))}",
+                          tuple(name for name, label, _ in examples if label in group))
 
 
 def _gaps(counts, splits, labels):
@@ -107,37 +111,45 @@ def _gaps(counts, splits, labels):
         missing = [label for label in labels if not counts[split, label]]
         if missing:
             more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
+            names = ", ".join(map(repr, missing[:_SHOWN]))
             yield Finding("split without a class", "error" if split == "train" else "note",
-                          f"{split} has no example of {', '.join(map(repr, missing[:_SHOWN]))}{more}", ())
+                          f"{split} has no example of {names}{more}", ())
 
 
 def _too_small(counts, splits):
-    """A missing part is drawn by class, at least one of each: a test part always, a validation part unless told otherwise."""
+    """A missing split is drawn by class, at least one of each; a validation split by default."""
     own = {label: count for (split, label), count in counts.items() if split in (None, "train")}
     single, left = [label for label, count in own.items() if count == 1], sum(own.values())
     if single and not {"validation", "test"} <= set(splits):
-        yield Finding("class too small", "note" if "test" in splits else "error", "expected at least 2 examples of each class "
-                      f"to draw the missing parts from, received 1 of {', '.join(map(repr, single[:_SHOWN]))}", ())
-    for part, share, severity in (("test", TEST_SHARE, "error"), ("validation", Recipe.validation_split, "note")):
-        drawn = 0 if part in splits else math.ceil(share * left)
+        yield Finding("class too small", "note" if "test" in splits else "error",
+                      "expected at least 2 examples of each class to draw the missing splits from, "
+                      f"received 1 of {', '.join(map(repr, single[:_SHOWN]))}", ())
+    for split, share, severity in (("test", TEST_SHARE, "error"),
+                                   ("validation", VALIDATION_SHARE, "note")):
+        drawn = 0 if split in splits else math.ceil(share * left)
         left -= drawn
         if 0 < drawn < len(own):
-            yield Finding("too few examples", severity, f"expected at least {len(own)} examples, one of each class, for the "
-                          f"{part} part that is drawn, received {share:.0%} of {left + drawn:,}", ())
+            yield Finding("too few examples", severity,
+                          f"expected at least {len(own)} examples, one of each class, for the "
+                          f"{split} split that is drawn, received {share:.0%} of "
+                          f"{left + drawn:,}", ())
 
 
 def _counted(split, counts):
     present = {label: count for label, count in counts.items() if count}
     rare, common = (pick(present, key=present.get) for pick in (min, max))
-    each = (", ".join(f"{label} {count:,}" for label, count in counts.items()) if len(counts) <= _SHOWN else
-            f"from {present[rare]:,} ({rare}) to {present[common]:,} ({common})")
-    return Finding("counts", "note", f"{split or 'all'}: {sum(present.values()):,} of {len(present):,} classes: {each}", ())
+    each = f"from {present[rare]:,} ({rare}) to {present[common]:,} ({common})"
+    if len(counts) <= _SHOWN:
+        each = ", ".join(f"{label} {count:,}" for label, count in counts.items())
+    return Finding("counts", "note", f"{split or 'all'}: {sum(present.values()):,} of "
+                   f"{len(present):,} classes: {each}", ())
 
 
 def _uneven(counts, splits):
     split = "train" if "train" in splits else splits[0] if splits else None
-    present = {label: count for (part, label), count in counts.items() if part == split and count}
+    present = {label: count for (each, label), count in counts.items() if each == split and count}
     if present and max(present.values()) >= _UNEVEN * min(present.values()):
         rare, common = (pick(present, key=present.get) for pick in (min, max))
-        yield Finding("uneven classes", "note", f"{present[common]:,} of {common!r}, {present[rare]:,} of {rare!r}; "
-                      "balance=weights or balance=sampling makes them count alike", ())
+        yield Finding("uneven classes", "note", f"{present[common]:,} of {common!r}, "
+                      f"{present[rare]:,} of {rare!r}; balance=weights or balance=sampling makes "
+                      "them count alike", ())

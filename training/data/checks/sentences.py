@@ -1,0 +1,35 @@
+"""What is wrong with labelled sentences."""
+import collections
+import unicodedata
+
+from zoo.training.data.checks.labels import Finding, class_findings, digest, errors_first, repeated
+
+
+def examine_rows(rows) -> list[Finding]:
+    """Examine labelled sentences.
+
+    Sentences are the same if they differ only in case, space or Unicode form.
+
+    Args:
+        rows: (line number or name, text, label, split) tuples; split is None where the data set
+            comes undivided.
+
+    Returns:
+        A list of `Finding`, errors first; its files are rows, such as "train, line 7".
+    """
+    same, empty, named = collections.defaultdict(list), [], []
+    for line, text, label, split in rows:
+        name = line
+        if not isinstance(line, str):
+            name = f"{split}, line {line}" if split else f"line {line}"
+        named.append((name, label, split))
+        plain = " ".join(unicodedata.normalize("NFC", text).casefold().split())
+        if plain:
+            same[digest(plain.encode(errors="replace"))].append(named[-1])
+        else:
+            empty.append(name)
+    findings = []
+    if empty:
+        findings.append(Finding("empty text", "note",
+                                f"a label without a sentence; such as {empty[0]}", tuple(empty)))
+    return errors_first([*findings, *repeated(same, "sentence"), *class_findings(named)])

@@ -1,0 +1,130 @@
+"""Images and labels in an .npz file."""
+import functools
+import zipfile
+import zlib
+
+import numpy as np
+
+from zoo.errors import UserError
+from zoo.training.data.checks.arrays import MOST_CLASSES, examine_arrays
+from zoo.training.data.source import Source, consecutive
+
+_NAMES = {"train": (("x_train", "y_train"), ("images", "labels"), ("x", "y")),
+          "validation": (("x_val", "y_val"), ("x_valid", "y_valid"),
+                         ("x_validation", "y_validation")),
+          "test": (("x_test", "y_test"),)}
+_PAIRED = {name: other for pairs in _NAMES.values() for x, y in pairs
+           for name, other in ((x, y), (y, x))}
+
+
+class Npz(Source):
+    """Arrays x_train and y_train of an .npz file, and x_val, y_val, x_test, y_test if present.
+
+    Images and labels, or x_test and y_test alone, will do; class_names may name the classes. Images
+    are (n, height, width) or (n, height, width, 1 or 3) in [0, 255]; labels integers of shape (n,).
+    Opening reads the file; training needs valid arrays, `examine` reports invalid ones.
+
+    Raises:
+        zoo.errors.UserError: if the file cannot be read, or has no such arrays.
+    """
+
+    kind = "image"
+
+    def __init__(self, path: str):
+        self.name = path
+        arrays = _read(path)
+        self._class_names = arrays.get("class_names")
+        self._names = {split: (x, y) for split, pairs in _NAMES.items() for x, y in pairs
+                       if x in arrays and y in arrays}
+        if not self._names.keys() & {"train", "test"}:
+            raise UserError(f"{path} needs the arrays x_train and y_train, or images and labels. "
+                            f"It has: {', '.join(arrays)}.")
+        self._arrays = {split: (arrays[x], arrays[y]) for split, (x, y) in self._names.items()}
+
+    @functools.cached_property
+    def _checked(self):
+        """{split: (uint8 images, labels)}; grey becomes RGB if another split is RGB."""
+        checked = {}
+        for split, (x, y) in self._arrays.items():
+            x_name, y_name = self._names[split]
+            checked[split] = (_check_images(self.name, x_name, x),
+                              _check_labels(self.name, y_name, y, len(x)))
+        channels = max(x.shape[-1] for x, _ in checked.values())
+        return {split: (np.repeat(x, channels, -1) if x.shape[-1] < channels else x, y)
+                for split, (x, y) in checked.items()}
+
+    @functools.cached_property
+    def labels(self):
+        return np.concatenate([y for _, y in self._checked.values()])
+
+    @functools.cached_property
+    def splits(self):
+        return consecutive({split: len(y) for split, (_, y) in self._checked.items()})
+
+    @functools.cached_property
+    def native_shape(self):
+        shapes = [x.shape[1:] for x, _ in self._checked.values()]
+        return shapes[0] if len(set(shapes)) == 1 else (None, None, shapes[0][-1])
+
+    @functools.cached_property
+    def class_names(self):
+        """The array class_names, or the numbers of the classes."""
+        count = 1 + int(self.labels.max())
+        if self._class_names is None:
+            return [str(number) for number in range(count)]
+        names = [str(name) for name in self._class_names.ravel()]
+        if len(names) < count or len(set(names)) < len(names):
+            raise UserError(f"class_names in {self.name} must be at least {count} different names. "
+                            f"Received: {', '.join(names)}.")
+        return names
+
+    def read(self, indices):
+        images = [None] * len(indices)
+        for split, members in self.splits.items():
+            for position in np.flatnonzero((indices >= members[0]) & (indices <= members[-1])):
+                images[position] = self._checked[split][0][indices[position] - members[0]]
+        return images if None in self.native_shape else np.stack(images)
+
+    def examine(self, progress=None):
+        return examine_arrays(self._arrays)
+
+
+def _read(path):
+    try:
+        with zipfile.ZipFile(path):  # np.load would take other files for pickles
+            pass
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"Cannot read {path} as .npz: {error}.") from None
+    unpaired = sorted(name for name in arrays
+                      if name[:2].lower() in ("x_", "y_") and _PAIRED.get(name) not in arrays)
+    if unpaired:
+        raise UserError(f"{path} has {unpaired[0]}, but not the array that belongs to it, or the "
+                        "name is unknown. Expected pairs of "
+                        f"{', '.join(name for name in _PAIRED if name.startswith('x_'))} and the "
+                        "same with y.")
+    return arrays
+
+
+def _check_images(path, name, x):
+    x = x[..., None] if x.ndim == 3 else x
+    if x.ndim != 4 or x.shape[-1] not in (1, 3) or not len(x):
+        raise UserError(f"{name} in {path} must be (n, height, width) or (n, height, width, 1 or "
+                        f"3), n at least 1. Received: {x.shape}.")
+    low, high = x.min(), x.max()
+    if not 0 <= low <= high <= 255 or (x.dtype.kind == "f" and 0 < high <= 1):  # false for nan
+        raise UserError(f"{name} in {path} must be pixels of 0 to 255. Received: {low:g} to "
+                        f"{high:g}.")
+    return np.round(x).astype("uint8")
+
+
+def _check_labels(path, name, y, count):
+    if (y.shape not in ((count,), (count, 1)) or not np.issubdtype(y.dtype, np.integer)
+            or y.min() < 0):
+        raise UserError(f"{name} in {path} must be {count} integers from 0 up. "
+                        f"Received: {y.dtype} {y.shape}.")
+    if y.max() >= MOST_CLASSES:
+        raise UserError(f"{name} in {path} must be class numbers below {MOST_CLASSES:,}. "
+                        f"Received: {y.max():,}.")
+    return y.ravel().astype("int32")

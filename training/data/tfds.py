@@ -1,0 +1,169 @@
+"""Images and sentences of TensorFlow Datasets."""
+import functools
+import logging
+
+import numpy as np
+import requests
+import tensorflow as tf
+
+from zoo.errors import UsageError, UserError, unknown
+from zoo.training.data.cache import ImageCache
+from zoo.training.data.sentences import Sentences
+from zoo.training.data.source import Source, consecutive
+
+_SPLITS = ("train", "validation", "test")
+_BATCH = 256     # records handed over by TensorFlow at a time
+_THUMBNAIL = 64  # pixels per side at which the doctor compares images that vary in size
+
+
+class TfdsImages(Source):
+    """A data set of TensorFlow Datasets whose examples have an image and a label."""
+
+    kind = "image"
+
+    def __init__(self, name: str, builder):
+        self.name, self._builder = name, builder
+        self.native_shape = builder.info.features["image"].shape
+        self.class_names = list(builder.info.features["label"].names)
+        self._next, self._records = 0, iter(())
+
+    def __len__(self):
+        return sum(self._counts.values())
+
+    @functools.cached_property
+    def _counts(self):
+        _prepare(self._builder)
+        splits = self._builder.info.splits
+        return {split: splits[split].num_examples for split in _SPLITS if split in splits}
+
+    @functools.cached_property
+    def splits(self):
+        return consecutive(self._counts) if set(self._counts) != {"train"} else {}
+
+    @functools.cached_property
+    def _labels(self):
+        return np.full(len(self), -1, "int32")
+
+    @property
+    def labels(self):
+        """Remembered by `read`; what is not read yet is read now, without decoding the images."""
+        if self._labels.min(initial=0) < 0:
+            skip = {"image": _tfds().decode.SkipDecoding()}
+            self._labels[:] = [label for _, label in self._iterate(skip)]
+        return self._labels
+
+    def read(self, indices):
+        """Return images; ascending indices cost one pass over the records, others start a new one.
+
+        TensorFlow Datasets stores records one after another. `tfds.data_source` reads them in any
+        order, if the data set is prepared with file_format="array_record".
+        """
+        images = []
+        for index in indices:
+            if index < self._next:
+                self._next, self._records = 0, iter(())
+            if not self._next:
+                self._records = self._iterate()
+            while self._next <= index:
+                image = self._read_next()
+            images.append(image)
+        return images if None in self.native_shape else np.stack(images)
+
+    def _read_next(self):
+        try:
+            image, self._labels[self._next] = next(self._records)
+        except (StopIteration, tf.errors.OpError):
+            raise UserError(f"{self.example_name(self._next)} cannot be read. Is "
+                            f"{self._builder.data_path} damaged?") from None
+        self._next += 1
+        return image
+
+    def _iterate(self, decoders=None):
+        """Yield (image, label) of each record, those of one size in batches from TensorFlow."""
+        for split in self._counts:
+            records = self._builder.as_dataset(split=split, shuffle_files=False, decoders=decoders)
+            pairs = records.map(lambda record: (record["image"], record["label"]))
+            batch = 1 if None in self.native_shape and not decoders else _BATCH
+            for images, labels in pairs.batch(batch).prefetch(2).as_numpy_iterator():
+                yield from zip(images, labels, strict=True)
+
+    def examine(self, progress=None):
+        return ImageCache(self, tuple(side or _THUMBNAIL for side in self.native_shape)).examine()
+
+
+class TfdsSentences(Sentences):
+    """A data set of TensorFlow Datasets whose examples have a text and a label."""
+
+    def __init__(self, name: str, builder):
+        super().__init__(name)
+        self._builder, self.class_names = builder, list(builder.info.features["label"].names)
+
+    @functools.cached_property
+    def rows(self):
+        _prepare(self._builder)
+        return {split: [(number, record["text"].decode(), self.class_names[record["label"]])
+                        for number, record in enumerate(self._builder.as_dataset(
+                            split=split, shuffle_files=False).as_numpy_iterator())]
+                for split in _SPLITS if split in self._builder.info.splits}
+
+
+def open_tfds(name: str, data_dir=None) -> Source:
+    """Open the TensorFlow Datasets data set `name`, of images or texts with a label each.
+
+    Raises:
+        zoo.errors.UserError: if there is no such data set (the nearest name is given), or it has no
+            such examples.
+    """
+    tfds = _tfds()
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+    except (tfds.core.DatasetNotFoundError, ValueError):  # ValueError: not a name or configuration
+        raise _unknown(tfds, name) from None
+    except AssertionError as error:  # about the version; TFDS puts the call before the reason
+        raise UserError(str(error).rpartition('": ')[2]) from None
+    features = dict((builder.info.features or {}).items())
+    has_label = isinstance(features.get("label"), tfds.features.ClassLabel)
+    if not has_label or not features.keys() & {"image", "text"}:
+        kinds = ", ".join(f"{key} ({type(value).__name__})" for key, value in features.items())
+        raise UserError(f"The data set {name!r} has no images or texts with one ClassLabel each; "
+                        f"its features are {kinds}.")
+    return (TfdsSentences if "text" in features else TfdsImages)(name, builder)
+
+
+def is_builder(name: str) -> bool:
+    """Return whether TensorFlow Datasets has `name`, ignoring a configuration after "/"."""
+    return name.partition("/")[0] in _tfds().list_builders(with_community_datasets=False)
+
+
+def _tfds():
+    import tensorflow_datasets as tfds  # imported late: it takes a second
+
+    from zoo.training.data import ntc_scv  # noqa: F401 - registers our builder
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    return tfds
+
+
+def _unknown(tfds, name):
+    base, configuration, _ = name.partition("/")
+    if configuration and is_builder(name):
+        configurations = tfds.builder_cls(base).builder_configs
+        return unknown("data set", name, [base, *(f"{base}/{each}" for each in configurations)])
+    names = ["digits", *tfds.list_builders(with_community_datasets=False)]
+    return UsageError(f"{unknown('data set', name, names)} Nor is there a file or folder {name}.")
+
+
+def _prepare(builder):
+    """Download and prepare the data set if needed; try one address first, as TFDS retries long."""
+    if builder.is_prepared():
+        return
+    try:
+        for address in list(builder.url_infos)[:1]:
+            requests.head(address, timeout=10, allow_redirects=True)
+        builder.download_and_prepare()
+    except (OSError, AssertionError) as error:  # no network, disk full, manual download
+        reason = str(error) if isinstance(error, AssertionError) else type(error).__name__
+        name = builder.info.full_name  # with version and configuration: a folder each
+        raise UserError(f"The data set {name!r} is not prepared in "
+                        f"{builder.data_path.parents[name.count('/')]} and could not be downloaded "
+                        f"({reason}). Connect to the network, or name another --data-dir."
+                        ) from error
