@@ -133,6 +133,12 @@ def token_ids(texts, lookup, max_tokens=None):
     return tf.pad(ids, [[0, 0], [0, tf.maximum(1 - tf.shape(ids)[1], 0)]])
 
 
+def split_words(texts: list[str], max_tokens: int | None = None) -> list[list[str]]:
+    """Return the words of each text that `Vocabulary.encode` numbers, unknown ones too."""
+    words = tf.strings.split(standardise(tf.constant(texts)))[:, :max_tokens]
+    return [[word.decode() for word in line] for line in words.to_list()]
+
+
 def vectors(path, vocabulary, seed=0):
     """Read pre-trained vectors for the words of a vocabulary.
 
