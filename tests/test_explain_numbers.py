@@ -6,10 +6,10 @@ import pytest
 import zoo
 from tests.models import TINY
 from zoo.registry import spec
+from zoo.training.explanation import ngrams as explain_text
 from zoo.training.explanation.feature_maps import stage_maps
 from zoo.training.explanation.first_filters import first_filters
 from zoo.training.explanation.grad_cam import grad_cam, last_map
-from zoo.training.explanation import ngrams as explain_text
 
 
 def test_grad_cam_is_what_a_network_made_by_hand_says():
