@@ -24,7 +24,7 @@ def sides(run, folder):
     from zoo.training import trained
     from zoo.training.deployment import exporter
     whole = exporter.export(run, folder)["bytes"]
-    source, loaded = trained.run_or_shipped(run), tf.saved_model.load(folder)
+    source, loaded = trained.load(run), tf.saved_model.load(folder)
     if source.vocabulary:
         question, words = tf.constant(source.examples[:1]), source.vocabulary.lookup()
         from zoo.training.preprocessing.text import token_ids

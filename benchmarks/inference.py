@@ -29,8 +29,7 @@ def export(network, folder):
     from zoo.training.deployment import conversion, saved_model
     model = zoo.build(network)
     names = [f"class {number}" for number in range(model.output.shape[-1])]
-    examples = np.zeros((1, *model.input.shape[1:]), "uint8")
-    whole = trained.Trained(folder, model, {"class_names": names}, recipes.Recipe(network, network, "none"), None, examples)
+    whole = trained.Trained(folder, model, {"class_names": names}, recipes.Recipe(network, network, "none"), is_shipped=True)
     saved_model.write(whole, folder / "saved_model")
     conversion.write(whole, ("litert", "onnx"), folder, None)
     onnx = folder / conversion.FILES["onnx"]

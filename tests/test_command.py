@@ -54,9 +54,9 @@ MISTAKES = [
     (["info", "lenet5", "--set", "clases=2"], 2, "Did you mean 'classes'?"),
     (["list", "zzz*"], 2, "Unknown model 'zzz*'."),
     (["list", "vgg*", "--max-params", "1000"], 2, "No model 'vgg*' has at most 1,000 params; the smallest has 132,863,336."),
-    (["evaluate", "nowhere"], 1, "nowhere is no run directory"),
-    (["predict", "nowhere", "digit.png"], 1, "nowhere is no run directory"),
-    (["export", "nowhere"], 1, "nowhere is no run directory"),
+    (["evaluate", "nowhere"], 1, "nowhere is not a run directory"),
+    (["predict", "nowhere", "digit.png"], 1, "nowhere is not a run directory"),
+    (["export", "nowhere"], 1, "nowhere is not a run directory"),
     (["export"], 2, "Missing argument 'RUN|NAME'"),
 ]
 

@@ -74,7 +74,7 @@ def exports(finished_run, tmp_path_factory):
 def test_a_stranger_gets_the_labels_of_the_keras_model(exports, name, file, tmp_path):
     run, exported, _ = exports(name)
     source = trained.load(run)
-    asked = trained.questions(source.dataset().test)[:ITEMS]
+    asked = source.raw_inputs(source.dataset().test)[:ITEMS]
     inputs = source.inputs(asked)
     expected = [source.class_names[i] for i in source.probabilities(inputs).argmax(axis=1)]
     np.save(tmp_path / "questions.npy", asked if file == "." and source.vocabulary else inputs)

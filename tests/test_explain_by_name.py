@@ -26,17 +26,17 @@ def test_an_image_is_looked_into(photo):
     assert all(f">{title}</h2>" in page for title in ("First-layer filters", "Feature maps", "Grad-CAM", "Layers"))
     assert not any(title in page for title in OF_THE_DATA) and "resnet20 (He et al. 2016) trained on cifar10-jpeg" in page
     answer = found.looked_into[0]
-    assert f"found {answer.found}, {answer.probability:.1%}" in page and answer.true is None
+    assert f"predicted {answer.predicted}, {answer.probability:.1%}" in page and answer.true_class is None
     told = explainer.summary(found)
-    assert told["recipe"] == "resnet20-cifar10" and told["looked_into"][0]["found"] == answer.found and not told["errors"]
+    assert told["recipe"] == "resnet20-cifar10" and told["looked_into"][0]["predicted"] == answer.predicted and not told["errors"]
     assert told["test_accuracy"] == zoo.card("resnet20-cifar10")["metrics"]["test_accuracy"]
 
 
 def test_a_sentence_is_looked_into():
     found = explainer.explain("textcnn-uit_vsfc", text="thầy dạy rất hay")
     page = explain_page.run_page(found)
-    assert "In single sentences" in page and "The strongest of any filter" not in page and "Left out" not in page
-    assert found.looked_into[0].found == "positive" and found.looked_into[0].ngrams[0].words in page
+    assert "In single sentences" in page and "single filters" not in page and "Left out" not in page
+    assert found.looked_into[0].predicted == "positive" and found.looked_into[0].ngrams[0].words in page
 
 
 def test_something_has_to_be_given(capsys, monkeypatch, tmp_path, photo):

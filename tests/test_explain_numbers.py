@@ -6,8 +6,10 @@ import pytest
 import zoo
 from tests.models import TINY
 from zoo.registry import spec
-from zoo.training.explanation import images
 from zoo.training.explanation import ngrams as explain_text
+from zoo.training.explanation.feature_maps import stage_maps
+from zoo.training.explanation.first_filters import first_filters
+from zoo.training.explanation.grad_cam import grad_cam, last_map
 
 
 def test_grad_cam_is_what_a_network_made_by_hand_says():
@@ -21,10 +23,10 @@ def test_grad_cam_is_what_a_network_made_by_hand_says():
     model.trainable = False
     corner = np.zeros((2, 8, 8, 1), "uint8")
     corner[:, 0, 0] = 255
-    heat = images.grad_cam(model, corner, [0, 1])
+    heat = grad_cam(model, corner, [0, 1])
     np.testing.assert_allclose(heat, [corner[0, ..., 0] / 255, 1 - corner[0, ..., 0] / 255], atol=1e-6)
     model.get_layer("logits").set_weights([-np.eye(2)])  # nothing speaks for a class
-    assert not images.grad_cam(model, corner, [0, 0]).any()
+    assert not grad_cam(model, corner, [0, 0]).any()
 
 
 def test_every_image_network_has_heat_or_no_maps():
@@ -32,13 +34,13 @@ def test_every_image_network_has_heat_or_no_maps():
     for builder, name in builders.items():
         model = zoo.build(name, **TINY[name])
         image = np.random.default_rng(0).integers(0, 256, model.input.shape[1:]).astype("uint8")
-        assert set(images.stage_maps(model, image)) == set(zoo.stages(model))
+        assert set(stage_maps(model, image)) == set(zoo.stages(model))
         if name.startswith("mlp"):
-            assert images.last_map(model) is None and not images.first_filters(model)
+            assert last_map(model) is None and not first_filters(model)
             continue
-        heat = images.grad_cam(model, np.stack([image, image]), [0, 1])
+        heat = grad_cam(model, np.stack([image, image]), [0, 1])
         assert heat.shape == (2, *image.shape[:2]) and np.isfinite(heat).all() and heat.min() >= 0 and heat.max() <= 1, name
-        assert images.first_filters(model)
+        assert first_filters(model)
 
 
 def by_hand(model, ids, row):
@@ -68,7 +70,7 @@ def test_ngrams_are_those_of_a_search_by_hand(name):
     for row, length in enumerate((7, 7, 5, 3, 2, 1)):
         ids[row, length:] = 0
     words = [[f"w{token}" for token in row if token] for row in ids]
-    found = explain_text.matches(model, ids)
+    found = explain_text.match_filters(model, ids)
     chosen = [0, 1, 2, 0, 1, 2]
     for row, ngrams in enumerate(explain_text.of_sentences(found, words, chosen, most=1000)):
         sums = {}

@@ -14,3 +14,17 @@ def test_a_steep_first_validation_is_told_and_flattens_nothing(first, told):
     drawn = [[value for value in line.get_ydata() if np.isfinite(value)] for line in (*loss.lines, *accuracy.lines)]
     assert drawn == [[1.6, 0.8], [0.9] if told else [first, 0.9], [0.5, 0.7], [0.1, 0.6]]
     assert loss.get_ylim()[1] < 2.2
+
+
+@pytest.mark.parametrize("classes, numbers, names", [(20, 20, 20), (21, 0, 21), (61, 0, 0)])
+def test_a_confusion_matrix_shows_the_numbers_and_names_that_fit(classes, numbers, names):
+    labels = [f"$class {number}" for number in range(classes)]
+    axes, bar = figures.confusion(7 * np.eye(classes, dtype=int), labels).axes
+    assert [text.get_text() for text in axes.texts] == ["7"] * numbers
+    ticks = [text.get_text() for text in axes.get_yticklabels()]
+    assert [tick for tick in ticks if tick in labels] == labels[:names]
+    assert np.array_equal(axes.images[0].get_array(), np.eye(classes)) and bar.get_ylim() == (0, 1)
+
+
+def test_a_figure_becomes_a_png_file():
+    assert figures.png(figures.confusion(np.eye(2, dtype=int), ["a", "b"]), dpi=40).startswith(b"\x89PNG")

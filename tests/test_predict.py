@@ -83,7 +83,7 @@ def test_the_likeliest_classes_are_told_by_every_kind_of_network(exported, finis
     rows = list(csv.DictReader((tmp_path / "labels.csv").read_text().splitlines()))
     assert [(row["rank"], row["label"]) for row in rows] == [
         *((str(answer["rank"]), answer["label"]) for answer in whole[:3]), ("", "")]
-    assert said.stdout == "1 answers are in labels.csv\n" and "1 of 2 files could not be labelled" in said.stderr
+    assert said.stdout == "1 predictions are in labels.csv\n" and "1 of 2 files could not be labelled" in said.stderr
 
 
 def test_an_export_that_does_not_name_its_classes_tells_the_likeliest(exported, test_images, tmp_path):

@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 from zoo import shipped
 from zoo.__main__ import main
 from zoo.errors import UserError
-from zoo.training import evaluation, prediction, recipes
+from zoo.training import evaluation, prediction, recipes, trained
 from zoo.training.deployment import exporter
 from zoo.training.engine import fit
 from zoo.training.results import publish as ship
@@ -127,7 +127,7 @@ def test_every_folder_is_a_model_and_listed():
 
 
 def test_a_shipped_run_answers_as_the_run_does(folder, finished_run):
-    model, (kept, *_) = shipped.load("lenet5-digits", folder), evaluation.load(finished_run)
+    model, kept = shipped.load("lenet5-digits", folder), trained.load(finished_run).model
     images = np.load(finished_run / "examples.npz")["examples"].astype("float32")
     np.testing.assert_allclose(
         model.predict(images, verbose=0), kept.predict(images, verbose=0), atol=1e-5
@@ -157,6 +157,8 @@ def test_what_is_untrue_or_does_not_belong_together_is_not_shipped(
     assert "differ in epochs (3, 4)" in capfd.readouterr().err
     with pytest.raises(UserError, match="second run with the seed 0"):
         ship.ship([finished_run, finished_run], tmp_path / "models")
+    with pytest.raises(UserError, match="lenet5-digits is not a run directory"):
+        ship.ship(["lenet5-digits"], tmp_path / "models")
     assert not (tmp_path / "models").exists()
     monkeypatch.setattr(shipped, "FOLDER", tmp_path / "models")  # no --to: only what is repeatable
     for commit, words in (

@@ -12,6 +12,7 @@ from PIL import Image
 from zoo.__main__ import main
 from zoo.errors import UserError
 from zoo.training import doctor, evaluation, prediction, recipes
+from zoo.training import trained as trained_networks
 from zoo.training.data.dataset import load_dataset, open_source
 from zoo.training.deployment import exporter
 from zoo.training.engine import fit, folds
@@ -207,9 +208,9 @@ def test_word_vectors_come_from_a_file(recipe, vector_file, tmp_path, capsys, mo
     recipe = dataclasses.replace(recipe, model=model, vectors=str(vector_file), epochs=1,
                                  model_args={"windows": [2], "filters": 4})
     assert fit.train(recipe, tmp_path / "run")["test_examples"] == 48
-    words = evaluation.vocabulary(tmp_path / "run").words
+    words = trained_networks.load(tmp_path / "run").vocabulary.words
     assert f"vectors of 8 numbers for 2 of the {len(words) - 2:,} words" in capsys.readouterr().out
-    (table,) = [v for v in evaluation.load(tmp_path / "run")[0].variables if "embeddings" in v.path]
+    (table,) = [v for v in trained_networks.load(tmp_path / "run").model.variables if "embeddings" in v.path]
     assert np.array_equal(table.numpy()[words.index("film")], np.arange(8)) != trained
 
 

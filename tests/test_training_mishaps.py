@@ -110,7 +110,7 @@ def test_what_was_trained_on_is_not_scored_as_a_test_part(drawn, tmp_path):
     assert before["examples"] == 16
     with np.load(file) as held:
         np.savez(file, images=held["images"][2:], labels=held["labels"][2:])
-    with pytest.raises(UserError, match="The test part of .*d.npz has changed since .*run was trained, .* `zoo evaluate"):
+    with pytest.raises(UserError, match="The test split of .*d.npz has changed since .*run was trained, .* `zoo evaluate"):
         evaluation.evaluate(run)
     with pytest.raises(UserError, match="has changed since"):
         exporter.export(run, tmp_path / "export", report=True)
@@ -122,7 +122,7 @@ def test_classes_that_have_changed_are_not_reported_on(drawn, tmp_path):
     run, file = drawn
     with np.load(file) as held:
         np.savez(file, images=held["images"], labels=held["labels"] + 1)
-    with pytest.raises(UserError, match="knows the classes 0, 1; .* has 0, 1, 2"):
+    with pytest.raises(UserError, match="was trained on the classes 0, 1; .* has 0, 1, 2"):
         exporter.export(run, tmp_path / "export", report=True)
     assert not (tmp_path / "export").exists()
 

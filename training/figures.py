@@ -1,20 +1,30 @@
 """The pictures of a run, as matplotlib figures."""
+import io
+
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-_CELLS = 20  # up to so many classes a confusion matrix shows its numbers
-_NAMES = 60  # up to so many, their names; beyond, their places in the order of the classes
-_STEEP = 3   # times the largest training loss: above, a validation before batch normalisation has settled is told, not drawn
-_SHARES = LinearSegmentedColormap.from_list("shares", [(0.14, 0.39, 0.77, 0), (0.14, 0.39, 0.77, 1)])  # on any ground
+MATRIX_CLASSES = 20  # the most classes for which a confusion matrix shows its numbers
+_NAMED_CLASSES = 60  # the most for which it shows their names; beyond, it shows their indices
+_STEEP = 3  # times the largest training loss: a validation value above is written, not drawn
+_SHARES = LinearSegmentedColormap.from_list(  # transparent to blue: on light and dark
+    "shares", [(0.14, 0.39, 0.77, 0), (0.14, 0.39, 0.77, 1)])
 
 
-def curves(history):
+def png(figure: Figure, dpi: int = 120) -> bytes:
+    """Return the PNG file of a figure."""
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=dpi)
+    return file.getvalue()
+
+
+def curves(history: list[dict[str, float]]) -> Figure:
     """Return a figure of loss and accuracy over the epochs.
 
     Args:
-        history: a list of dicts, one an epoch, with the keys epoch, loss, accuracy and, where there is validation data,
-            val_loss and val_accuracy.
+        history: a dict for each epoch: epoch, loss, accuracy and, with validation data, val_loss
+            and val_accuracy.
     """
     figure = Figure(figsize=(9, 3.5), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
@@ -22,51 +32,63 @@ def curves(history):
     return figure
 
 
-def curve(history, name):
-    """Return a figure of "loss" or "accuracy" alone, see `curves`; it is legible on a phone."""
+def curve(history: list[dict[str, float]], name: str) -> Figure:
+    """Return a figure of "loss" or "accuracy" alone, see `curves`, legible on a phone."""
     figure = Figure(figsize=(4.5, 3.2), layout="constrained")
     _curve(figure.subplots(), history, name)
     return figure
 
 
 def _curve(axes, history, name):
-    epochs, limit = [row["epoch"] for row in history], _STEEP * max(row["loss"] for row in history)
+    epochs = [row["epoch"] for row in history]
+    limit = _STEEP * max(row["loss"] for row in history)
     for key, label in ((name, "training"), (f"val_{name}", "validation")):
-        if key in history[0]:
-            values = np.array([row[key] for row in history])
-            axes.plot(epochs, np.where(values > limit, np.nan, values), marker=".", label=label)
-            for place in np.flatnonzero(values > limit):  # a line to there would flatten the rest
-                axes.annotate(f"{values[place]:.3g}\u2191", (epochs[place], 1), (5, -3), ("data", "axes fraction"),
-                              "offset points", va="top", color=axes.lines[-1].get_color())
+        if key not in history[0]:
+            continue
+        values = np.array([row[key] for row in history])
+        axes.plot(epochs, np.where(values > limit, np.nan, values), marker=".", label=label)
+        # Before batch normalisation has settled a validation loss can be huge: a line to it would
+        # flatten the rest.
+        for i in np.flatnonzero(values > limit):
+            axes.annotate(f"{values[i]:.3g}\u2191", (epochs[i], 1), (5, -3),
+                          ("data", "axes fraction"), "offset points", va="top",
+                          color=axes.lines[-1].get_color())
     axes.set(xlabel="epoch", ylabel=name, title=name.capitalize())
     axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axes.grid(alpha=0.3)
     axes.legend()
 
 
-def confusion(matrix, class_names, side=None):
+def confusion(matrix: np.ndarray, class_names: list[str], side: float | None = None) -> Figure:
     """Return a figure of a confusion matrix, coloured by the share of each true class.
 
+    scikit-learn's ConfusionMatrixDisplay colours by the numbers it prints. Here these differ:
+    counts are printed, so that a rare class stays readable, and shares are coloured.
+
     Args:
-        matrix: integer array of shape (classes, classes); rows are true classes, columns predicted ones.
-        class_names: their names, in order.
-        side: of the figure, in inches; by default it grows with the classes. The names are as small as it takes.
+        matrix: integers (classes, classes); rows are true classes, columns predicted ones.
+        class_names: in the order of the rows.
+        side: of the figure, in inches; by default it grows with the number of classes. The font of
+            the names shrinks to fit.
     """
     count = len(class_names)
     side = side or min(4 + 0.35 * count, 16)
-    size = min(10, 45 * side / count)  # points; the names take up some of the side
+    size = min(10, 45 * side / count)  # points; the names take some of the side
     figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    picture = axes.imshow(shares, cmap=_SHARES, vmin=0, vmax=1)
-    axes.set(xlabel="predicted class", ylabel="true class", title="Confusion matrix of the test part")
-    if count <= _NAMES:
+    image = axes.imshow(shares, cmap=_SHARES, vmin=0, vmax=1)
+    axes.set(xlabel="predicted class", ylabel="true class",
+             title="Confusion matrix of the test split")
+    if count <= _NAMED_CLASSES:
+        rotation = 0 if max(map(len, class_names)) <= 3 else 90
         axes.set_xticks(range(count), class_names, fontsize=size, parse_math=False,
-                        rotation=0 if max(map(len, class_names)) <= 3 else 90)
+                        rotation=rotation)
         axes.set_yticks(range(count), class_names, fontsize=size, parse_math=False)
-    if count <= _CELLS:
+    if count <= MATRIX_CLASSES:
         for row, column in zip(*np.nonzero(matrix), strict=True):
+            colour = "white" if shares[row, column] > 0.5 else None
             axes.text(column, row, matrix[row, column], ha="center", va="center", fontsize=8,
-                      color="white" if shares[row, column] > 0.5 else None)
-    figure.colorbar(picture, label="share of the true class", fraction=0.046)
+                      color=colour)
+    figure.colorbar(image, label="share of the true class", fraction=0.046)
     return figure

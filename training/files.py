@@ -1,5 +1,6 @@
 """Files written whole or not at all: single files, .npz archives and directories."""
 import contextlib
+import csv
 import fcntl
 import io
 import json
@@ -27,6 +28,20 @@ def write(path, data):
     except OSError:  # a full disk: what was there stays, and the space is given back
         temporary.unlink(missing_ok=True)
         raise
+
+
+def csv_text(header, rows):
+    """Return a CSV table as a str, with Unix line ends; None becomes an empty cell.
+
+    Args:
+        header: the names of the columns.
+        rows: an iterable of sequences as long as `header`.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 def packed(**arrays):

@@ -1,111 +1,133 @@
-"""Labels for image files, or for the lines of text files, from a run, an export of any format or a shipped model."""
-import csv
-import functools
+"""Predicted labels for image files and text lines, by a run, an export or a shipped model."""
 import io
 import json
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from zoo.errors import UserError
-from zoo.training import evaluation
+from zoo.training import trained
 from zoo.training.data import sentences
 from zoo.training.data.checks.image_files import SUFFIXES
 from zoo.training.deployment import runtimes
 from zoo.training.deployment.saved_model import BAD_IMAGE
-from zoo.training.files import write
+from zoo.training.files import csv_text, write
 from zoo.training.preprocessing.images import decode, fit_to
 from zoo.training.preprocessing.text import Vocabulary
 
-_BATCH = 64
+_BATCH_SIZE = 64
 _COLUMNS = ("file", "line", "rank", "label", "class_id", "probability", "error")
+_OPTIONAL_COLUMNS = ("line", "rank", "error")
 
 
-def predict(model, files, count=lambda done, whole: None, top=1):
-    """Return a label for each image file, or, of a text network, for each line of the text files.
+class _Predictor(NamedTuple):
+    is_text: bool
+    class_names: list[str] | None  # None for an export without a model card
+    run: Callable[[list], tuple]   # encoded images or sentences -> (probabilities, labels)
+
+
+def predict(model: str | os.PathLike[str], files: Iterable[str | os.PathLike[str]], *, top: int = 1,
+            progress: Callable[[int, int], None] | None = None) -> list[dict[str, Any]]:
+    """Predict a label for each image file or, with a text network, for each line of text files.
 
     Args:
-        model: path of a run directory, of an exported directory, or of a .tflite or .onnx file in one; or, where nothing has
-            that path, the name of a shipped model, or one with ImageNet's weights such as "mobilenet_v2-imagenet".
-        files: paths of JPEG, PNG, GIF, BMP or WebP files of any size; for a text network, of UTF-8 text files with a
-            sentence a line. A folder stands for all such files in it and below, by their suffix.
-        count: is told (done, in all) files or sentences.
-        top: how many of the likeliest classes to tell.
+        model: path of a run directory, an exported directory, or a .tflite or .onnx file in one;
+            or, where no file has that path, the name of a shipped model, such as "lenet5-digits",
+            or of one with ImageNet weights, such as "mobilenet_v2-imagenet".
+        files: paths of JPEG, PNG, GIF, BMP or WebP files of any size; for a text network, of UTF-8
+            text files with one sentence per line. A folder stands for all such files in it, at any
+            depth, by their suffix.
+        top: the number of most probable classes to return for each input.
+        progress: called with (done, total) numbers of inputs after each batch.
 
     Returns:
-        A list of dicts: file, label, class_id, probability (of that label, 0 to 1) and, for text, line (from 1). With `top`
-        over 1 there are so many for each file or line, the likeliest first, with their rank, from 1. A file that is no image
-        has no label but an error.
+        A dict for each input: file, line (from 1; text only), label, class_id and probability of
+        that label, 0 to 1. With `top` above 1, that many dicts for each input, the most probable
+        first, with a rank from 1. A file that cannot be decoded has an error instead of a label.
 
     Raises:
-        zoo.errors.UserError: if `model` is none of these, a file cannot be read or is no text, or no file is an image; the
-            file is named. If `top` is over 1 and an export that is not ours does not say what its classes are called.
+        zoo.errors.UserError: if `model` is none of these, a file cannot be read, or no file can be
+            decoded; the message names the file. If `top` is above 1 and an export has no model
+            card with its class names.
     """
-    ask, is_text, class_names = _asking(Path(model))
-    if top > 1 and not class_names:
-        raise UserError(f"{model} has no model card, assets/card.json, that names its classes: only one can be told.")
-    files = _expanded(files, {".txt"} if is_text else SUFFIXES)
-    questions = [question for file in files for question in (_lines(file) if is_text else [({"file": str(file)}, file)])]
-    answers = []
-    for first in range(0, len(questions), _BATCH):
-        chunk = questions[first:first + _BATCH]
-        chunk = chunk if is_text else [(place, _bytes(file)) for place, file in chunk]
-        answers += _answered(ask, chunk, top, class_names)
-        count(first + len(chunk), len(questions))
-    bad = [answer for answer in answers if "error" in answer]
-    if bad and len(bad) == len(answers):
-        raise UserError(f"{bad[0]['file']} is {bad[0]['error']}.")
-    return answers
+    predictor = _open(Path(model))
+    if top > 1 and not predictor.class_names:
+        raise UserError(f"{model} has no model card, assets/card.json, that names its classes. "
+                        "Expected top=1.")
+    files = _expand(files, {".txt"} if predictor.is_text else SUFFIXES)
+    if predictor.is_text:
+        sources = [line for file in files for line in _lines(file)]
+    else:
+        sources = [({"file": str(file)}, file) for file in files]
+    predictions = []
+    for first in range(0, len(sources), _BATCH_SIZE):
+        batch = sources[first:first + _BATCH_SIZE]
+        inputs = [text if predictor.is_text else _bytes(text) for _, text in batch]
+        probabilities, labels = predictor.run(inputs)
+        for (origin, _), row, label in zip(batch, probabilities, labels, strict=True):
+            if label is None:
+                predictions.append({**origin, "error": BAD_IMAGE})
+            else:
+                predictions += _ranked(origin, row, label, top, predictor.class_names)
+        if progress:
+            progress(first + len(batch), len(sources))
+    errors = [prediction for prediction in predictions if "error" in prediction]
+    if errors and len(errors) == len(predictions):
+        raise UserError(f"{errors[0]['file']} is {errors[0]['error']}.")
+    return predictions
 
 
-def _answered(ask, chunk, top, class_names):
-    probabilities, labels = ask([data for _, data in chunk])
-    answers = []
-    for (place, _), label, row in zip(chunk, labels, probabilities, strict=True):
-        best = np.argsort(-row, kind="stable")[:top]
-        answers += [{**place, **({"rank": rank} if top > 1 else {}), "label": label if rank == 1 else class_names[i],
-                     "class_id": int(i), "probability": float(row[i])} for rank, i in enumerate(best, 1)
-                    ] if label is not None else [{**place, "error": BAD_IMAGE}]
-    return answers
+def _ranked(origin, probabilities, label, top, class_names):
+    """The predictions for one input, the most probable first; `label` is that of the first."""
+    best = np.argsort(-probabilities, kind="stable")[:top]
+    labels = [label, *(class_names[i] for i in best[1:])]
+    ranks = [{"rank": rank} if top > 1 else {} for rank in range(1, len(best) + 1)]
+    return [{**origin, **rank, "label": name, "class_id": int(i),
+             "probability": float(probabilities[i])}
+            for rank, name, i in zip(ranks, labels, best, strict=True)]
 
 
-def write_csv(path, answers):
-    """Write the answers as a CSV table; of its columns line is there for text, rank for several classes, error for bad files.
+def write_csv(path: str | os.PathLike[str], predictions: list[dict[str, Any]]) -> None:
+    """Write predictions, see `predict`, as a CSV table.
+
+    The columns line (of text), rank (of several classes) and error are there if a row has them.
 
     Raises:
-        zoo.errors.UserError: if it cannot be written.
+        zoo.errors.UserError: if the file cannot be written.
     """
-    table = io.StringIO()
-    columns = [column for column in _COLUMNS
-               if column not in ("line", "rank", "error") or any(column in answer for answer in answers)]
-    writer = csv.DictWriter(table, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(answers)
+    columns = [column for column in _COLUMNS if column not in _OPTIONAL_COLUMNS
+               or any(column in row for row in predictions)]
+    text = csv_text(columns, ([row.get(column) for column in columns] for row in predictions))
     path = Path(path).resolve()
     try:
-        if path.exists() and not path.is_file():  # a pipe or a device, which is written to and not replaced
-            path.write_text(table.getvalue())
+        if path.exists() and not path.is_file():  # a pipe or a device cannot be replaced
+            path.write_text(text)
         else:
-            write(path, table.getvalue())
+            write(path, text)
     except OSError as error:
         raise UserError(f"Cannot write {path}: {error.strerror}.") from None
 
 
-def _expanded(files, suffixes):
-    """The files themselves, and for folders what is in them; all are there."""
-    found = []
+def _expand(files, suffixes):
+    """Return the paths of `files`, each folder replaced by the files in it; all exist."""
+    paths = []
     for file in map(Path, files):
-        inside = [file] if not file.is_dir() else sorted(
-            path for path in file.rglob("*")
-            if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith("."))
+        if not file.is_dir():
+            if not file.is_file():
+                reason = "not a file" if file.exists() else "No such file or directory"
+                raise UserError(f"Cannot read {file}: {reason}.")
+            paths.append(file)
+            continue
+        inside = sorted(path for path in file.rglob("*") if path.suffix.lower() in suffixes
+                        and path.is_file() and not path.name.startswith("."))
         if not inside:
             raise UserError(f"{file} holds no files named {', '.join(sorted(suffixes))}.")
-        found += inside
-    for file in found:
-        if not file.is_file():
-            raise UserError(f"Cannot read {file}: {'it is no file' if file.exists() else 'No such file or directory'}.")
-    return found
+        paths += inside
+    return paths
 
 
 def _bytes(file):
@@ -116,87 +138,103 @@ def _bytes(file):
 
 
 def _lines(file):
-    """[(where, sentence)] of the lines of a text file that are not blank."""
-    lines = enumerate(io.StringIO(sentences.read_utf8(file), newline=None), start=1)  # str.splitlines ends lines inside sentences too
-    return [({"file": str(file), "line": number}, line.rstrip("\n")) for number, line in lines if line.strip()]
+    """[({file, line}, sentence)] of the lines of a text file that are not blank."""
+    text = io.StringIO(sentences.read_utf8(file), newline=None)  # str.splitlines splits at U+2028 too
+    return [({"file": str(file), "line": number}, line.rstrip("\n"))
+            for number, line in enumerate(text, start=1) if line.strip()]
 
 
-def _asking(path):
-    """A function from bytes, or sentences, to (probabilities, labels); whether it takes sentences; its classes."""
+def _open(path):
     if path.suffix in (".tflite", ".onnx") and path.is_file():
-        return _converted(path)
+        return _open_converted(path)
     if (path / "saved_model.pb").exists():
-        return _saved_model(path)
+        return _open_saved_model(path)
     if (path / "assets/card.json").exists():
         names = ", ".join(sorted(file.name for file in path.glob("model*")))
-        raise UserError(f"{path} is an export without a SavedModel. Name one of its files: {names}.")
-    model, class_names, recipe, vocabulary = evaluation.network(path)
-    return _labelled(functools.partial(evaluation.probabilities, model), class_names, vocabulary, recipe.max_tokens,
-                     model.input.shape[1:], recipe.resize)
+        raise UserError(f"{path} is an export without a SavedModel. "
+                        f"Name one of its files: {names}.")
+    source = trained.load(path)
+    if source.vocabulary:
+        return _text_predictor(source.probabilities, source.class_names, source.vocabulary,
+                               source.recipe.max_tokens)
+    return _image_predictor(source.probabilities, source.class_names,
+                            source.model.input.shape[1:], source.recipe.resize)
 
 
-def _saved_model(path):
-    signatures = _loaded(path)
+def _open_saved_model(path):
+    """A predictor around the signature for image files or text, which decodes and labels too."""
+    signatures = _runtime(path)
     for name, takes in (("from_bytes", "image_bytes"), ("serving_default", "text")):
         if name in signatures and signatures[name].takes == takes:
-            def answers(data):
-                found = signatures[name].ask(np.array(data, object))
-                errors = found.get("error", [b""] * len(data))
-                return found["probabilities"], [None if error else label.decode()
-                                                for label, error in zip(found["label"], errors, strict=True)]
-            return answers, takes == "text", _card(path).get("class_names")
-    raise UserError(f"{path} takes neither image files nor text: its signatures are {', '.join(signatures)}.")
+            break
+    else:
+        raise UserError(f"{path} takes neither image files nor text: its signatures are "
+                        f"{', '.join(signatures)}.")
+
+    def run(inputs):
+        outputs = signatures[name].ask(np.array(inputs, object))
+        errors = outputs.get("error", [b""] * len(inputs))
+        return outputs["probabilities"], [
+            None if error else label.decode()
+            for label, error in zip(outputs["label"], errors, strict=True)]
+    return _Predictor(takes == "text", _card(path).get("class_names"), run)
 
 
-def _converted(path):
+def _open_converted(path):
+    """A predictor around a LiteRT or ONNX file, whose model card describes its inputs."""
     card = _card(path.parent)
     if not card:
-        raise UserError(f"{path} cannot be used by itself: its model card, {path.parent / 'assets/card.json'}, is missing.")
-    ask = _loaded(path)["serving_default"].ask
-    vocabulary, given = None, card["input"]
-    if given["kind"] == "text":
+        raise UserError(f"{path} needs its model card, {path.parent / 'assets/card.json'}, "
+                        "which is missing.")
+    run, described = _runtime(path)["serving_default"].ask, card["input"]
+
+    def probabilities(inputs):
+        return run(inputs)["probabilities"]
+    if described["kind"] == "text":
         vocabulary = Vocabulary.parse((path.parent / "vocab.txt").read_text(encoding="utf-8"))
-    return _labelled(lambda inputs: ask(inputs)["probabilities"], card["class_names"], vocabulary, given.get("max_tokens"),
-                     given.get("shape"), given.get("resize"))
+        return _text_predictor(probabilities, card["class_names"], vocabulary,
+                               described["max_tokens"])
+    return _image_predictor(probabilities, card["class_names"], described["shape"],
+                            described["resize"])
 
 
 def _card(folder):
-    """The model card of an export; {} of one that is not ours."""
+    """The model card of an export; {} if it has none."""
     file = folder / "assets/card.json"
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
-def _loaded(path):
+def _runtime(path):
     try:
         return runtimes.load(path)
     except ImportError as error:
-        raise UserError(f"{path} needs {error.name}: pip install 'classic-zoo[{path.suffix[1:].replace('tflite', 'litert')}]'."
-                        ) from None
+        extra = path.suffix[1:].replace("tflite", "litert")
+        raise UserError(f"{path} needs {error.name}: pip install 'classic-zoo[{extra}]'.") from None
     except Exception as error:  # each runtime has errors of its own
-        raise UserError(f"Cannot open {path}, is it damaged? {' '.join(str(error).split())}") from None
+        reason = " ".join(str(error).split())
+        raise UserError(f"Cannot open {path}, is it damaged? {reason}") from None
 
 
-def _labelled(probabilities, class_names, vocabulary, max_tokens, shape, resize):
-    """What `_asking` returns, around a function from pixels or token ids to probabilities."""
-    if vocabulary:
-        def from_text(data):
-            found = probabilities(vocabulary.encode(data, max_tokens))
-            return found, [class_names[i] for i in found.argmax(axis=1)]
-        return from_text, True, class_names
-    fitted = tf.function(lambda data: fit_to(decode(data)[None], tuple(shape), resize)[0],
-                         input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
-
-    def from_files(data):
-        images = [_image(fitted, file) for file in data]
-        found = probabilities(np.stack([np.zeros(shape, "float32") if image is None else image for image in images]))
-        return found, [None if image is None else class_names[i]
-                       for i, image in zip(found.argmax(axis=1), images, strict=True)]
-    return from_files, False, class_names
+def _text_predictor(probabilities, class_names, vocabulary, max_tokens):
+    def run(texts):
+        rows = probabilities(vocabulary.encode(texts, max_tokens))
+        return rows, [class_names[i] for i in rows.argmax(axis=1)]
+    return _Predictor(True, class_names, run)
 
 
-def _image(fitted, data):
-    """The float32 pixels of an encoded image; None if it is none."""
-    try:
-        return fitted(data).numpy().astype("float32")
-    except tf.errors.InvalidArgumentError:
-        return None
+def _image_predictor(probabilities, class_names, shape, resize):
+    @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
+    def pixels(encoded):
+        return fit_to(decode(encoded)[None], tuple(shape), resize)[0]
+
+    def run(encoded):
+        images, good = np.zeros((len(encoded), *shape), "float32"), np.ones(len(encoded), bool)
+        for i, data in enumerate(encoded):
+            try:
+                images[i] = pixels(data)
+            except tf.errors.InvalidArgumentError:
+                good[i] = False
+        rows = probabilities(images)
+        return rows, [class_names[i] if ok else None
+                      for i, ok in zip(rows.argmax(axis=1), good, strict=True)]
+    return _Predictor(False, class_names, run)

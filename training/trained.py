@@ -1,110 +1,203 @@
-"""A trained network as its exports see it: the network, what goes into it and what its answers are called."""
+"""Trained networks, loaded in one place: from a run directory, or by the name of a shipped one."""
 import dataclasses
+import functools
+import os
+import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
 from zoo import shipped
-from zoo.training import evaluation, files
+from zoo.errors import UserError, unknown
+from zoo.training import files, run_dir
+from zoo.training.data import pipeline
+from zoo.training.data.dataset import Dataset, load_dataset
+from zoo.training.data.splits import Split, fingerprint
 from zoo.training.preprocessing.images import fit_to
 from zoo.training.preprocessing.text import Vocabulary
-from zoo.training.recipes import Recipe
+from zoo.training.recipes import Recipe, read
 
-_DRAWN = 32  # examples for a network that comes without any
+_RANDOM_EXAMPLES = 32
+_BATCH_SIZE = 256
+_CLASSES_NAMED = 5  # in an error message
 
 
 @dataclasses.dataclass(frozen=True)
 class Trained:
-    """What a finished run has left, see `load`, or what is shipped, see `run_or_shipped`."""
+    """A trained network; see `load`.
 
-    run: Path                      # the run directory; a shipped network's own folder
-    model: keras.Model             # from images or token ids to logits
-    metrics: dict                  # metrics.json
+    Attributes:
+        run: the run directory; for a shipped network, its folder.
+        model: from images or token ids to float32 logits.
+        metrics: what metrics.json holds, or the metrics of a shipped network's card.
+        recipe: what the network was trained by.
+        vocabulary: of a text network; None for an image network.
+        is_shipped: whether it was loaded by name; such a network comes without data and examples.
+    """
+
+    run: Path
+    model: keras.Model
+    metrics: dict[str, Any]
     recipe: Recipe
-    vocabulary: Vocabulary | None  # None of an image network
-    examples: np.ndarray           # uint8 images (n, height, width, channels), or n UTF-8 texts as bytes
-    of: str = "test"               # what examples these are: "test", or "random"
+    vocabulary: Vocabulary | None = None
+    is_shipped: bool = False
 
     @property
-    def name(self):
-        """What its export is called unless told otherwise: as it is shipped, or as its recipe."""
-        return self.run.name if self.of == "random" else self.recipe.name
+    def name(self) -> str:
+        """The name it ships under, or that of its recipe."""
+        return self.run.name if self.is_shipped else self.recipe.name
 
     @property
-    def class_names(self):
-        """The classes' names, in the order of the probabilities."""
+    def class_names(self) -> list[str]:
+        """The class names, in the order of the logits."""
         return self.metrics["class_names"]
 
     @property
-    def features(self):
-        """The Keras tensor that the logits are computed from: the pooled features, of shape (batch, n) in most networks."""
+    def features(self) -> keras.KerasTensor:
+        """The symbolic tensor that the logits are computed from, (batch, n) in most networks."""
         names = [layer.name for layer in self.model.layers]
         return self.model.get_layer("logits" if "logits" in names else names[-1]).input
 
-    def inputs(self, questions):
-        """Return what the network takes for images or texts as in `examples`: float32 pixels or int32 token ids."""
-        if self.vocabulary:
-            return self.vocabulary.encode([question.decode() for question in questions], self.recipe.max_tokens)
-        return np.asarray(questions, "float32")
+    @functools.cached_property
+    def examples(self) -> np.ndarray:
+        """Raw inputs to compare exports on: the first test examples of a run, else random ones.
 
-    def probabilities(self, inputs):
-        """Return what the network itself answers, float32 of shape (n, classes)."""
-        return evaluation.probabilities(self.model, inputs)
-
-    def dataset(self, data_dir=None):
-        """Return the `zoo.training.data.dataset.Dataset` it was trained on, validation examples among the training ones.
+        They are uint8 images of shape (n, height, width, channels), or n UTF-8 texts as bytes.
 
         Raises:
-            zoo.errors.UserError: if they are not to be had, or have changed since.
+            zoo.errors.UserError: if the file of the run is damaged or missing.
         """
-        found = evaluation.dataset(self.model, self.recipe, self.vocabulary, data_dir)
-        evaluation.refuse_others(self.run, self.metrics, self.recipe.data, found)
-        return found
+        if not self.is_shipped:
+            with files.arrays_of(self.run / "examples.npz") as arrays:
+                return arrays["examples"]
+        generator = np.random.default_rng(0)
+        if self.vocabulary:
+            return _random_sentences(generator, self.vocabulary)
+        return _random_images(generator, self.model.input.shape[1:])
+
+    @property
+    def examples_of(self) -> str:
+        """What `examples` are: "test" or "random"."""
+        return "random" if self.is_shipped else "test"
+
+    def raw_inputs(self, split: Split) -> np.ndarray:
+        """Return all examples of a split in the form of `examples`."""
+        return np.array(split.raw(np.arange(len(split))))
+
+    def inputs(self, raw: np.ndarray | Sequence[Any]) -> np.ndarray:
+        """Return what the network takes for raw inputs in the form of `examples`.
+
+        Returns:
+            float32 pixels in [0, 255], or int32 token ids of shape (n, longest text).
+        """
+        if self.vocabulary:
+            return self.vocabulary.encode([text.decode() for text in raw], self.recipe.max_tokens)
+        return np.asarray(raw, "float32")
+
+    def probabilities(self, inputs: np.ndarray) -> np.ndarray:
+        """Return the softmax of the logits of `inputs`, float32 of shape (n, classes)."""
+        logits = self.model.predict(inputs, verbose=0, batch_size=_BATCH_SIZE)
+        return keras.ops.convert_to_numpy(keras.ops.softmax(logits))
+
+    def dataset(self, data_dir: str | None = None, name: str | None = None) -> Dataset:
+        """Return the data set that the network was trained on, or another with the same classes.
+
+        No images are held out for validation.
+
+        Args:
+            data_dir: where TensorFlow Datasets keeps its files.
+            name: another data set; None for its own.
+
+        Raises:
+            zoo.errors.UserError: if the data set cannot be loaded or has other classes, or the
+                test split of its own data set has changed since the training.
+        """
+        recipe = dataclasses.replace(self.recipe, data=name or self.recipe.data)
+        dataset = load_dataset(recipe, self.model.input.shape[1:], self.vocabulary,
+                               data_dir=data_dir, validation=self.vocabulary is not None)
+        source = self.name if self.is_shipped else self.run
+        if dataset.class_names != self.class_names:
+            raise UserError(f"{source} was trained on the classes {_shortened(self.class_names)}; "
+                            f"{recipe.data} has {_shortened(dataset.class_names)}.")
+        expected = None if name else self.metrics.get("test_fingerprint")
+        if expected and expected != fingerprint([dataset.test]):
+            raise UserError(f"The test split of {recipe.data} has changed since {source} was "
+                            "trained, and may hold training examples. "
+                            f"`zoo evaluate {source} --data {recipe.data}` scores it anyway.")
+        return dataset
 
 
-def load(run):
-    """Return the `Trained` of the finished run in the directory `run`.
-
-    Raises:
-        zoo.errors.UserError: if there is no finished run.
-    """
-    model, metrics, recipe = evaluation.load(run)
-    with files.arrays_of(Path(run) / "examples.npz") as kept:
-        examples = kept["examples"]
-    return Trained(Path(run), model, metrics, recipe, evaluation.vocabulary(run), examples)
-
-
-def run_or_shipped(source):
-    """Return the `Trained` of a finished run, or of a shipped network, whose examples are drawn: it comes without data.
+def load(name_or_path: str | os.PathLike[str]) -> Trained:
+    """Load a trained network.
 
     Args:
-        source: the path of a run directory, or, where nothing has that path, a name of `zoo.shipped`.
+        name_or_path: the path of the directory of a finished run; or, where no file has that path,
+            the name of a network that ships with the zoo (`zoo.shipped.names()`), or of one with
+            ImageNet weights, such as "mobilenet_v2-imagenet".
 
     Raises:
-        zoo.errors.UserError: if there is neither, or its files are damaged.
+        zoo.errors.UserError: if there is no such network, the run has not finished, a file is
+            damaged, or ImageNet weights cannot be downloaded.
     """
-    if evaluation.is_run(source):
-        return load(source)
-    model, class_names, recipe, vocabulary = evaluation.network(source)
-    card = shipped.card(source)
-    metrics = {**card["metrics"], "class_names": class_names, "versions": card["trained_with"]}
-    draw = np.random.default_rng(0)
-    examples = _sentences(draw, vocabulary) if vocabulary else _colours(draw, model.input.shape[1:])
-    return Trained(shipped.FOLDER / source, model, metrics, recipe, vocabulary, examples, of="random")
+    if is_run(name_or_path):
+        return _load_run(Path(name_or_path))
+    return _load_shipped(str(name_or_path))
 
 
-def _colours(draw, shape):
-    """Images of a few soft patches each, which networks tell apart better than noise."""
-    return fit_to(draw.integers(0, 256, (_DRAWN, 4, 4, shape[-1]), "uint8"), shape, "stretch").numpy()
+def is_run(name_or_path: str | os.PathLike[str]) -> bool:
+    """Return whether `load` reads a run directory: whether the path exists or has several parts."""
+    path = Path(name_or_path)
+    return path.exists() or path.name != str(name_or_path)
 
 
-def _sentences(draw, vocabulary):
-    """Sentences of 1 to 20 known words."""
-    return np.array([" ".join(draw.choice(vocabulary.words[2:], length)).encode()
-                     for length in draw.integers(1, 21, _DRAWN)])
+def _load_run(run: Path) -> Trained:
+    metrics, recipe = run_dir.results(run), read(run / "recipe.json")
+    file, vocabulary = run / "model.keras", run / "vocab.txt"
+    try:
+        model = keras.models.load_model(file, compile=False)
+    except (OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        version = metrics.get("versions", {}).get("keras", "of unknown version")
+        reason = str(error).strip().splitlines()[-1]  # Keras puts the innermost reason last
+        raise UserError(f"Cannot open {file} with Keras {keras.__version__}; "
+                        f"Keras {version} made it: {reason}") from error
+    words = Vocabulary.parse(vocabulary.read_text("utf-8")) if vocabulary.exists() else None
+    return Trained(run, model, metrics, recipe, words)
 
 
-def questions(split):
-    """Return all examples of a `zoo.training.data.splits.Split` as `Trained.examples` holds some: images, or texts as bytes."""
-    return np.array(split.raw(np.arange(len(split))))
+def _load_shipped(name: str) -> Trained:
+    if not shipped.is_shipped(name):
+        nearest = unknown("shipped model", name, shipped.names())
+        raise UserError(f"{name} is not a run directory. {nearest}")
+    card, vocabulary = shipped.card(name), None
+    if "vocab.txt" in card["files"]:
+        vocabulary = Vocabulary.parse(shipped.read(name, "vocab.txt").decode())
+    metrics = {**card["metrics"], "class_names": card["class_names"],
+               "versions": card["trained_with"]}
+    return Trained(shipped.FOLDER / name, shipped.load(name), metrics, Recipe(**card["recipe"]),
+                   vocabulary, is_shipped=True)
+
+
+def predict_logits(model: keras.Model, split: Split, batch_size: int = _BATCH_SIZE) -> np.ndarray:
+    """Return the logits of all examples of `split` in order, float32 of shape (n, classes)."""
+    batches = pipeline.batches(split, batch_size, model.output.shape[-1])
+    return model.predict(batches.map(lambda inputs, labels: inputs), verbose=0)
+
+
+def _random_images(generator, shape):
+    """Images of 4x4 soft patches: networks tell them apart better than noise."""
+    patches = generator.integers(0, 256, (_RANDOM_EXAMPLES, 4, 4, shape[-1]), "uint8")
+    return fit_to(patches, shape, "stretch").numpy()
+
+
+def _random_sentences(generator, vocabulary):
+    """Sentences of 1 to 20 words of the vocabulary."""
+    return np.array([" ".join(generator.choice(vocabulary.words[2:], length)).encode()
+                     for length in generator.integers(1, 21, _RANDOM_EXAMPLES)])
+
+
+def _shortened(names):
+    more = len(names) - _CLASSES_NAMED
+    return ", ".join(names[:_CLASSES_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -1,11 +1,10 @@
 """What a search leaves: trials.csv, best.json and search.html."""
 import base64
-import csv
 import html
-import io
 import math
 
-from zoo.training.files import write
+from zoo.training.figures import png
+from zoo.training.files import csv_text, write
 from zoo.tuning import figures
 
 HEAD = ("trial", "status", "score", "val_loss", "weights", "multiply_adds", "epochs", "best_epoch", "seconds", "continues")
@@ -19,12 +18,8 @@ def ranked(rows):
 def write_trials(run, rows):
     """Write trials.csv, a row a trial in their order."""
     names = list(dict.fromkeys(name for row in rows for name in row["values"]))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*HEAD, *names, "error"])
-    for row in rows:
-        writer.writerow([row.get(key) for key in HEAD] + [row["values"].get(name) for name in names] + [row.get("error")])
-    write(run / "trials.csv", text.getvalue())
+    cells = ([*map(row.get, HEAD), *map(row["values"].get, names), row.get("error")] for row in rows)
+    write(run / "trials.csv", csv_text([*HEAD, *names, "error"], cells))
 
 
 def say(row, trials):
@@ -64,9 +59,7 @@ def _cells(row, names):
 
 
 def _base64(figure):
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return base64.b64encode(buffer.getvalue()).decode()
+    return base64.b64encode(png(figure, dpi=110)).decode()
 
 
 _PAGE = """<!DOCTYPE html>

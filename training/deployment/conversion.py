@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from zoo.errors import UserError
 from zoo.startup import quiet
-from zoo.training.trained import questions
 
 FILES = {"litert": "model.tflite", "litert-fp16": "model-fp16.tflite", "litert-int8": "model-int8.tflite",
          "onnx": "model.onnx", "onnx-int8": "model-int8.onnx"}
@@ -45,7 +44,7 @@ def calibration(trained, data_dir=None):
     """Return training examples, spread over the training part, as the network takes them."""
     split = trained.dataset(data_dir).train
     places = np.linspace(0, len(split) - 1, min(_CALIBRATION, len(split))).astype(int)
-    return trained.inputs(questions(dataclasses.replace(split, indices=split.indices[places])))
+    return trained.inputs(trained.raw_inputs(dataclasses.replace(split, indices=split.indices[places])))
 
 
 def write(trained, formats, folder, samples):

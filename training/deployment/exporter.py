@@ -42,7 +42,7 @@ def export(run, to=None, force=False, formats=("saved_model",), report=False, da
     """
     formats = _known(formats)
     conversion.refuse_missing(formats)
-    source = trained.run_or_shipped(run)
+    source = trained.load(run)
     conversion.refuse_too_large(source.model, formats)
     to = Path(to or f"saved_models/{source.name}")
     with files.replacing(to, force) as scratch:
@@ -52,7 +52,7 @@ def export(run, to=None, force=False, formats=("saved_model",), report=False, da
         except tf.errors.OpError as error:  # TensorFlow's name for a full disk; of a session it tells the whole stack too
             *_, why = error.message.partition("[[{{")[0].rstrip().split("\n")
             raise UserError(f"Cannot write {to}: {why}.") from None
-        answers = {"path": str(to), "bytes": _bytes(written), "examples": len(source.examples), "examples_of": source.of,
+        answers = {"path": str(to), "bytes": _bytes(written), "examples": len(source.examples), "examples_of": source.examples_of,
                    **_check(source, written_files, written, scratch)}
         if report:
             exports = {name: (written / found["file"], found["bytes"]) for name, found in answers["formats"].items()}

@@ -8,7 +8,6 @@ import numpy as np
 
 from zoo.errors import UserError
 from zoo.training.deployment import runtimes
-from zoo.training.trained import questions
 
 # By how much a probability may differ: the same float32 operations, fused otherwise; float16 weights. int8 is held to labels.
 TOLERANCE = {"saved_model": 1e-5, "litert": 1e-4, "onnx": 1e-4, "litert-fp16": 2e-2}
@@ -98,7 +97,7 @@ def matrix(trained, exports, scratch, data_dir=None, count=lambda done, whole: N
         count: is told (done, in all).
     """
     test = trained.dataset(data_dir).test
-    raw = questions(test)
+    raw = trained.raw_inputs(test)
     inputs = trained.inputs(raw)
     own, rows = trained.probabilities(inputs).argmax(axis=1), []
     for number, (name, (path, size)) in enumerate(exports.items()):

@@ -1,7 +1,5 @@
 """What a finished training leaves in its run directory, and where and on what it ran."""
-import csv
 import hashlib
-import io
 import json
 import os
 import platform
@@ -18,7 +16,7 @@ import tensorflow as tf
 from zoo.errors import UserError
 from zoo.training import evaluation, figures
 from zoo.training.data.splits import fingerprint
-from zoo.training.files import packed, read_json, write
+from zoo.training.files import csv_text, packed, read_json, write
 from zoo.weights import normalization
 
 _EXAMPLES = 32     # test examples that a run keeps, to check its exports with
@@ -38,9 +36,11 @@ def finish(model, dataset, recipe, run, state):
     if dataset.vocabulary:
         write(run / "vocab.txt", str(dataset.vocabulary))
     write(run / "examples.npz", _some(dataset.test))
-    write(run / "history.csv", _csv(state.history))
-    write(run / "curves.png", _png(figures.curves(state.history)))
-    write(run / "confusion.png", _png(figures.confusion(np.array(scores["confusion"]), dataset.class_names)))
+    columns = list(state.history[0])
+    rows = ([row.get(column) for column in columns] for row in state.history)
+    write(run / "history.csv", csv_text(columns, rows))
+    write(run / "curves.png", figures.png(figures.curves(state.history)))
+    write(run / "confusion.png", figures.png(figures.confusion(np.array(scores["confusion"]), dataset.class_names)))
     metrics = {
         "recipe": recipe.name, "model": recipe.model, "data": recipe.data,
         **{f"test_{key}": value for key, value in scores.items()},
@@ -120,17 +120,3 @@ def _commit():
         return subprocess.run(["git", "-C", here, *args], capture_output=True, text=True)
     commit, changed = git("describe", "--always").stdout.strip(), git("diff", "--quiet", "HEAD", "--", "*.py").returncode == 1
     return f"{commit}{'-dirty' * changed}" if commit else None
-
-
-def _csv(history):
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    return text.getvalue()
-
-
-def _png(figure):
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()

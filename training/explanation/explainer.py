@@ -1,7 +1,9 @@
-"""What a trained network has learnt and where it errs: the numbers and pictures of `zoo explain`."""
+"""`explain`: what a trained network has learnt and where it errs, as numbers and pictures."""
 import csv
 import dataclasses
+import os
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,201 +12,242 @@ from zoo.errors import UserError
 from zoo.training import evaluation, files, trained
 from zoo.training.data.cache import ImageArrays, TokenCache
 from zoo.training.data.splits import Split
-from zoo.training.explanation import images, pictures
-from zoo.training.explanation import ngrams as explain_text
-from zoo.training.preprocessing.images import fit_to
+from zoo.training.explanation import feature_maps, first_filters, grad_cam, ngrams
+from zoo.training.explanation.ngrams import Ngram
+from zoo.training.preprocessing.images import fit_to, read_image
+from zoo.training.preprocessing.text import split_words
 
-_ERRORS = 12     # shown
-_SENTENCES = 3   # of the test part, looked into where none is given
-_HEATS = 3       # classes that an image's heat is shown for
+_ERRORS = 12    # shown
+_SENTENCES = 3  # of the test split, looked into if the user names none
+_HEATS = 3      # classes whose Grad-CAM is shown for an image
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
-    """What a network said to an image, uint8 (height, width, channels), or to a sentence; `true` is None if unknown."""
+class Prediction:
+    """What a network predicts for one input, and why.
 
-    question: object
-    true: str | None
-    found: str
+    Attributes:
+        input: a uint8 image (height, width, channels), or a sentence.
+        true_class: None if unknown.
+        predicted: the most probable class.
+        probability: of that class.
+        probabilities: of all classes, float32 (classes,).
+        heat: Grad-CAM of the predicted class, (height, width); None for a network without maps.
+        ngrams: of a TextCNN, those that add most to the logit of the predicted class.
+    """
+
+    input: np.ndarray | str
+    true_class: str | None
+    predicted: str
     probability: float
-    probabilities: np.ndarray       # of all classes
-    heat: np.ndarray | None = None  # of the class it found, see `explain_image.grad_cam`
-    ngrams: tuple = ()              # of a TextCNN: the `zoo.training.explanation.ngrams.Ngram`s for the class it found
+    probabilities: np.ndarray
+    heat: np.ndarray | None = None
+    ngrams: tuple[Ngram, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Explained:
-    """All that the page of a network shows; see `explain`. What takes its data is empty where there are none."""
+    """What the page of a network shows; see `explain`.
+
+    Attributes:
+        trained: the network.
+        looked_into: one image, or sentences.
+        filters: pictures of the filters of the first convolution.
+        maps: {stage: (output shape, pictures)} for the image looked into.
+        heat_stage: the stage whose maps Grad-CAM uses.
+        heats: (class, probability, picture) of the most probable classes of that image.
+        history: a dict for each epoch. This and what follows is empty for a shipped network.
+        per_class, confused: see `zoo.training.evaluation`.
+        tested: in words, the examples that `errors` and `ngrams` are from.
+        errors: the wrong predictions with the highest probabilities, the highest first.
+        ngrams: of a TextCNN, for each class those that add most to its logit.
+    """
 
     trained: trained.Trained
-    history: list   # a dict an epoch
-    per_class: list  # dicts: class, precision, recall, f1, examples
-    confused: list  # dicts: true, found, count, share (of the true class); the largest count first
-    tested: str     # which examples the errors are of
-    errors: list    # `Answer`s, the most confident first
-    looked_into: list  # `Answer`s: one image, or sentences
-    filters: list   # pictures of the first convolution's filters
-    maps: dict      # stage: (shape of its output, pictures) for the image looked into
-    heat_stage: str | None  # whose maps the heat is of
-    heats: list     # (class, probability, picture) for the image looked into
-    ngrams: list    # of a TextCNN: for each class what spoke most for it anywhere in the examples
+    looked_into: list[Prediction]
+    filters: list[np.ndarray]
+    maps: dict[str, tuple]
+    heat_stage: str | None
+    heats: list[tuple]
+    history: list[dict] = dataclasses.field(default_factory=list)
+    per_class: list[dict] = dataclasses.field(default_factory=list)
+    confused: list[dict] = dataclasses.field(default_factory=list)
+    tested: str = ""
+    errors: list[Prediction] = dataclasses.field(default_factory=list)
+    ngrams: list[list[Ngram]] = dataclasses.field(default_factory=list)
 
 
-def explain(run, image=None, text=None, data_dir=None):
-    """Return the `Explained` of a finished run, or of a network by its name, which comes without data.
+def explain(run: str | os.PathLike[str], image: str | os.PathLike[str] | None = None,
+            text: str | None = None, data_dir: str | None = None) -> Explained:
+    """Explain a trained network: its scores, its errors, and how it sees one image or sentence.
 
     Args:
-        run: the run's directory, or, where nothing has that path, what `zoo.load` takes.
-        image: path of an image file to look into; by default the run's first test image.
-        text: a sentence to look into; by default the first of the run's test part.
-        data_dir: where TensorFlow Datasets keeps its files. Where the data are not to be had, the test examples that the run
-            kept stand for them.
+        run: a run directory, or a name of a trained network; see `zoo.training.trained.load`.
+        image: path of an image file to look into; by default the first test image.
+        text: a sentence to look into; by default the first three of the test split.
+        data_dir: where TensorFlow Datasets keeps its files. If the data set cannot be loaded, the
+            test examples that the run kept take its place.
 
     Raises:
-        zoo.errors.UserError: if there is neither, the image cannot be read or the network takes none, or there is nothing to
-            look into.
+        zoo.errors.UserError: if there is no such network, the image cannot be read, the network
+            takes text and not images or the reverse, or a shipped network gets neither.
     """
-    known = trained.run_or_shipped(run)
-    given = _given(known, image, text)
-    if known.of == "random":
-        return _without_data(known, given)
-    split, tested = _test_part(known, data_dir)
-    logits = evaluation.answers(known.model, split, len(known.class_names))
-    matched = _matches(known, split.examples) if known.vocabulary else None
+    source = trained.load(run)
+    sample = _sample(source, image, text)
+    if source.is_shipped:
+        if sample is None:
+            option = "--text 'a sentence'" if source.vocabulary else "--image FILE"
+            raise UserError(f"{source.name} comes without its data. Pass {option} to look into.")
+        return Explained(source, *_look_into(source, _predict_sample(source, sample)))
+    split, tested = _test_split(source, data_dir)
+    logits = trained.predict_logits(source.model, split)
+    matches = _matches(source, split.examples) if source.vocabulary else None
 
-    def of_split(rows):
-        return _answers(known, _take(split, rows), [known.class_names[label] for label in split.labels[rows]], logits[rows],
-                        matched and matched.take(rows))
-    first = np.arange(min(_SENTENCES if known.vocabulary else 1, len(split)))
-    looked_into = of_split(first) if given is None else _given_answers(known, given)
-    matrix, names = np.array(known.metrics["test_confusion"]), known.class_names
-    return Explained(known, _history(run), evaluation.per_class(matrix, names), evaluation.confused(matrix, names), tested,
-                     of_split(_mistaken(split, logits)), looked_into, images.first_filters(known.model),
-                     *_seen(known, looked_into[0]), [] if matched is None else explain_text.of_classes(
-                         matched, lambda place: _words(known, _take(split, [place]))[0]))
-
-
-def _without_data(known, given):
-    """The `Explained` of a network by its name."""
-    if given is None:
-        what = "--text 'a sentence'" if known.vocabulary else "--image FILE"
-        raise UserError(f"{known.name} comes without its data. Pass {what} to look into.")
-    looked_into = _given_answers(known, given)
-    return Explained(known, [], [], [], "", [], looked_into, images.first_filters(known.model),
-                     *_seen(known, looked_into[0]), [])
-
-
-def summary(explained):
-    """Return what a program may read of an `Explained`, as a dict."""
-    known = explained.trained
-    return {"recipe": known.name, "test_accuracy": known.metrics.get("test_accuracy"), "per_class": explained.per_class,
-            "confused": explained.confused, "tested": explained.tested, "errors": list(map(_told, explained.errors)),
-            "looked_into": list(map(_told, explained.looked_into)), "stages": list(explained.maps),
-            "ngrams": {name: [dataclasses.asdict(ngram) for ngram in found]
-                       for name, found in zip(known.class_names, explained.ngrams, strict=False)}}
+    def predictions(indices):
+        labels = [source.class_names[label] for label in split.labels[indices]]
+        return _predictions(source, _take(split, indices), labels, logits[indices],
+                            matches and matches.take(indices))
+    if sample is None:
+        count = _SENTENCES if source.vocabulary else 1
+        looked_into = predictions(np.arange(min(count, len(split))))
+    else:
+        looked_into = _predict_sample(source, sample)
+    matrix, by_class = np.array(source.metrics["test_confusion"]), []
+    if matches:
+        by_class = ngrams.of_classes(matches, lambda i: _words(source, _take(split, [i]))[0])
+    return Explained(
+        source, *_look_into(source, looked_into), _history(source.run),
+        evaluation.per_class(matrix, source.class_names),
+        evaluation.confused(matrix, source.class_names),
+        tested, predictions(_mistakes(split.labels, logits)), by_class)
 
 
-def _told(answer):
-    told = {"true": answer.true, "found": answer.found, "probability": answer.probability}
-    return {**({"text": answer.question, "ngrams": [dataclasses.asdict(ngram) for ngram in answer.ngrams]}
-               if isinstance(answer.question, str) else {}), **told}
+def summary(explained: Explained) -> dict[str, Any]:
+    """Return the numbers of an `Explained` as a dict for JSON."""
+    source = explained.trained
+    return {"recipe": source.name, "test_accuracy": source.metrics.get("test_accuracy"),
+            "per_class": explained.per_class, "confused": explained.confused,
+            "tested": explained.tested, "errors": list(map(_to_json, explained.errors)),
+            "looked_into": list(map(_to_json, explained.looked_into)),
+            "stages": list(explained.maps),
+            "ngrams": {name: list(map(dataclasses.asdict, best)) for name, best
+                       in zip(source.class_names, explained.ngrams, strict=False)}}
 
 
-def _given(known, image, text):
-    """The image or sentence that the user gave; None if nothing."""
-    if image and known.vocabulary:
-        raise UserError(f"{known.name} is a network for sentences. Pass --text 'a sentence' in place of --image.")
-    if text is not None and not known.vocabulary:
-        raise UserError(f"{known.name} is a network for images. Pass --image FILE in place of --text.")
+def _to_json(prediction):
+    text = {}
+    if isinstance(prediction.input, str):
+        text = {"text": prediction.input,
+                "ngrams": list(map(dataclasses.asdict, prediction.ngrams))}
+    return {**text, "true": prediction.true_class, "predicted": prediction.predicted,
+            "probability": prediction.probability}
+
+
+def _sample(source, image, text):
+    """The image, as the network takes it, or the sentence of the user; None if there is neither."""
+    if image and source.vocabulary:
+        raise UserError(f"{source.name} is a network for sentences. "
+                        "Pass --text 'a sentence' instead of --image.")
+    if text is not None and not source.vocabulary:
+        raise UserError(f"{source.name} is a network for images. "
+                        "Pass --image FILE instead of --text.")
     if not image:
         return text
-    shape = known.model.input.shape[1:]
+    shape = source.model.input.shape[1:]
     if shape[2] not in (1, 3):
-        raise UserError(f"{known.name} takes images of {shape[2]} channels, and image files have 1 or 3.")
-    return fit_to(images.read_image(image)[None], shape, known.recipe.resize)[0].numpy()
+        raise UserError(f"{source.name} takes images of {shape[2]} channels; "
+                        "image files have 1 or 3.")
+    return fit_to(read_image(image)[None], shape, source.recipe.resize)[0].numpy()
 
 
-def _given_answers(known, question):
-    """The answer to one question whose class is not known, in a list."""
-    inputs = known.inputs([question.encode()] if known.vocabulary else [question])
-    matched = _matches(known, inputs) if known.vocabulary else None
-    return _answers(known, [question], [None], known.model(inputs, training=False), matched)
+def _predict_sample(source, sample):
+    inputs = source.inputs([sample.encode()] if source.vocabulary else [sample])
+    logits = source.model(inputs, training=False)
+    return _predictions(source, [sample], [None], logits, _matches(source, inputs))
 
 
-def _test_part(known, data_dir):
-    """The test part, and in words what it is; where the data are not to be had, the examples that the run kept."""
+def _test_split(source, data_dir):
+    """The test split, or the examples of it that the run kept, and in words which it is."""
     try:
-        dataset = known.dataset(data_dir)
-        return dataset.test, f"the {len(dataset.test):,} test examples"
+        test = source.dataset(data_dir).test
+        return test, f"the {len(test):,} test examples"
     except UserError as error:
         reason = str(error)
-    with files.arrays_of(known.run / "examples.npz") as kept:
-        labels = kept["labels"]
-    if known.vocabulary:
-        texts = [text.decode() for text in known.examples]
-        source = TokenCache(texts, labels, known.vocabulary, known.recipe.max_tokens)
+    with files.arrays_of(source.run / "examples.npz") as arrays:
+        labels = arrays["labels"]
+    if source.vocabulary:
+        texts = [text.decode() for text in source.examples]
+        examples = TokenCache(texts, labels, source.vocabulary, source.recipe.max_tokens)
     else:
-        source = ImageArrays(known.examples, labels)
-    return (Split(source, np.arange(len(labels))),
-            f"the {len(labels)} test examples that the run kept (its data are not to be had as they were: {reason})")
+        examples = ImageArrays(source.examples, labels)
+    return (Split(examples, np.arange(len(labels))),
+            f"the {len(labels)} test examples that the run kept (its data set is not available "
+            f"as it was: {reason})")
 
 
-def _take(split, places):
-    """The images or sentences at `places`."""
-    return [example.decode() if isinstance(example, bytes) else example for example in split.raw(places)]
+def _take(split, indices):
+    """The images or sentences at `indices`, as a list."""
+    return [example.decode() if isinstance(example, bytes) else example
+            for example in split.raw(indices)]
 
 
-def _mistaken(split, logits):
-    """The places of the most confident wrong answers."""
-    wrong = np.flatnonzero(np.argmax(logits, axis=1) != split.labels)
-    return wrong[np.argsort(-_probabilities(logits[wrong]).max(axis=1), kind="stable")][:_ERRORS]
+def _mistakes(labels, logits):
+    """The indices of the wrong predictions with the highest probabilities."""
+    wrong = np.flatnonzero(np.argmax(logits, axis=1) != labels)
+    order = np.argsort(-_softmax(logits[wrong]).max(axis=1), kind="stable")
+    return wrong[order][:_ERRORS]
 
 
-def _probabilities(logits):
+def _softmax(logits):
     return keras.ops.convert_to_numpy(keras.ops.softmax(logits))
 
 
-def _answers(known, questions, true, logits, matched):
-    """What the network said to images or sentences, and why, as `Answer`s."""
-    if not len(questions):
+def _predictions(source, inputs, true_classes, logits, matches):
+    """The `Prediction`s for images or sentences."""
+    if not len(inputs):
         return []
-    probabilities = _probabilities(logits)
-    found = probabilities.argmax(axis=1)
-    heats, ngrams = [None] * len(found), [()] * len(found)
-    if not known.vocabulary and images.last_map(known.model):
-        heats = images.grad_cam(known.model, np.stack(questions), found)
-    if matched:
-        ngrams = explain_text.of_sentences(matched, _words(known, questions), found)
-    return [Answer(question, label, known.class_names[best], float(row[best]), row, heat, tuple(fired)) for
-            question, label, best, row, heat, fired in zip(questions, true, found, probabilities, heats, ngrams, strict=True)]
+    probabilities = _softmax(logits)
+    best = probabilities.argmax(axis=1)
+    heats, matched = [None] * len(best), [()] * len(best)
+    if not source.vocabulary and grad_cam.last_map(source.model):
+        heats = grad_cam.grad_cam(source.model, np.stack(inputs), best)
+    if matches:
+        matched = ngrams.of_sentences(matches, _words(source, inputs), best)
+    return [Prediction(value, true, source.class_names[i], float(row[i]), row, heat, tuple(words))
+            for value, true, i, row, heat, words in zip(
+                inputs, true_classes, best, probabilities, heats, matched, strict=True)]
 
 
-def _seen(known, answer):
-    """The pictures of the stages' maps, the stage of the heat, and (class, probability, picture) of the likeliest classes."""
-    if known.vocabulary:
-        return {}, None, []
-    maps, stage = images.stage_maps(known.model, answer.question), images.last_map(known.model)
+def _look_into(source, predictions):
+    """The fields of `Explained` from looked_into to heats."""
+    filters = first_filters.first_filters(source.model)
+    if source.vocabulary:
+        return predictions, filters, {}, None, []
+    image, probabilities = predictions[0].input, predictions[0].probabilities
+    maps, stage = feature_maps.stage_maps(source.model, image), grad_cam.last_map(source.model)
     if not stage:
-        return maps, None, []
-    best = np.argsort(-answer.probabilities, kind="stable")[:_HEATS]
-    heats = images.grad_cam(known.model, np.repeat(answer.question[None], len(best), axis=0), best)
-    return maps, stage, [(known.class_names[i], float(answer.probabilities[i]), pictures.heated(answer.question, heat))
-                         for i, heat in zip(best, heats, strict=True)]
+        return predictions, filters, maps, None, []
+    best = np.argsort(-probabilities, kind="stable")[:_HEATS]
+    heats = grad_cam.grad_cam(source.model, np.repeat(image[None], len(best), axis=0), best)
+    return predictions, filters, maps, stage, [
+        (source.class_names[i], float(probabilities[i]), grad_cam.overlay(image, heat))
+        for i, heat in zip(best, heats, strict=True)]
 
 
-def _matches(known, ids):
-    """The best matches of a TextCNN's filters; None of another network."""
-    return explain_text.matches(known.model, ids) if explain_text.has_windows(known.model) else None
+def _matches(source, ids):
+    """The best matches of the filters of a TextCNN; None for another network."""
+    return ngrams.match_filters(source.model, ids) if ngrams.has_windows(source.model) else None
 
 
-def _words(known, texts):
-    return explain_text.words(texts, known.recipe.max_tokens)
+def _words(source, texts):
+    return split_words(texts, source.recipe.max_tokens)
 
 
 def _history(run):
     """The rows of history.csv as numbers."""
     file = Path(run) / "history.csv"
     try:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file.read_text().splitlines())]
+        return [{key: float(value) for key, value in row.items()}
+                for row in csv.DictReader(file.read_text().splitlines())]
     except (OSError, ValueError, TypeError) as error:
         raise files.damaged(file, error) from None

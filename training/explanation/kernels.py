@@ -1,25 +1,23 @@
-"""An image through the classical kernels: what convolutions did before they were learnt."""
-import keras
+"""Classical image kernels, written by hand: what convolutions computed before they were learnt."""
+import os
+
 import numpy as np
 
 from zoo.filters import KERNELS, filters
-from zoo.training.explanation.images import read_image
+from zoo.training.preprocessing.images import fit_to, read_image
 
-_SIDE = 480  # pixels; larger images are shrunk first
+_SIDE = 480  # pixels; larger images are shrunk, so that kernels of 3x3 pixels show
 
 
-def through(file):
-    """Return [(pixels, kernel's name)] of an image file through each of `zoo.filters.KERNELS`: uint8 (height, width, 3).
-
-    An image of more than 480 pixels a side is shrunk first, so that kernels of 3x3 pixels show.
+def through(file: str | os.PathLike[str]) -> list[tuple[np.ndarray, str]]:
+    """Return [(uint8 pixels (height, width, 3), name)] of an image through each `KERNELS`.
 
     Raises:
-        zoo.errors.UserError: if the file cannot be read or is no image.
+        zoo.errors.UserError: if the file cannot be read or is not an image.
     """
     image = read_image(file)
-    shrink = min(1, _SIDE / max(image.shape[:2]))
-    size = [max(1, round(side * shrink)) for side in image.shape[:2]]
-    pixels = keras.ops.image.resize(image.astype("float32")[None], size, antialias=True)
-    found = filters(kernels=tuple(KERNELS))(pixels)
-    return [(np.clip(np.round(np.asarray(found[name][0])), 0, 255).astype("uint8"), name.replace("_", " "))
-            for name in KERNELS]
+    scale = min(1, _SIDE / max(image.shape[:2]))
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    maps = filters(kernels=tuple(KERNELS))(fit_to(image[None], (height, width, 3)))
+    return [(np.clip(np.round(np.asarray(maps[name][0])), 0, 255).astype("uint8"),
+             name.replace("_", " ")) for name in KERNELS]

@@ -1,26 +1,27 @@
-"""The n-grams that fired in a TextCNN: for each filter the words it matched best, and what that added to a class's logit.
+"""The n-grams of a TextCNN: the words each filter matched best, and what they add to a logit.
 
-The maximum over time (Kim 2014, section 2) hands on one number a filter, that of one window of words; the logit of a class is
-the sum of these numbers times the weights of the output layer. So a window's part in an answer is exact, not an estimate.
+Max-over-time pooling (Y. Kim, "Convolutional Neural Networks for Sentence Classification", EMNLP
+2014, section 2, https://arxiv.org/abs/1408.5882) passes on one value for each filter, that of one
+window of words. The logit of a class is the sum of these values times the weights of the output
+layer. So the contribution of a window is exact, not an estimate.
 """
 import collections
 import dataclasses
 import re
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
-import tensorflow as tf
 from keras import ops
 
-from zoo.training.preprocessing.text import tokenize
-
-_BATCH = 256
+_BATCH_SIZE = 256
 _POOL = r"max_window\d+"
+_MOST = 8  # n-grams of a sentence or class
 
 
 @dataclasses.dataclass(frozen=True)
 class Ngram:
-    """A window of words: what it added to the logit of a class, in nats, and by how many filters."""
+    """Words of one window, what they add to the logit of a class, and the number of filters."""
 
     words: str
     added: float
@@ -29,92 +30,99 @@ class Ngram:
 
 @dataclasses.dataclass(frozen=True)
 class Matches:
-    """The best match of each filter in each of n sentences."""
+    """The best match of each filter in each of n sentences.
 
-    values: np.ndarray  # float32 (n, filters): the maximum over time
-    starts: np.ndarray  # int (n, filters): the place of the window's first word; below 0 where zeros stand before the sentence
-    widths: np.ndarray  # int (filters,): words in the window
-    kernel: np.ndarray  # float32 (filters, classes): the weights of the output layer
+    Attributes:
+        values: float32 (n, filters), the maximum over time.
+        starts: int (n, filters), the index of the window's first word; negative in the padding.
+        widths: int (filters,), words in the window.
+        kernel: float32 (filters, classes), the weights of the output layer.
+    """
 
-    def take(self, rows):
-        """Return those of the sentences `rows` alone."""
-        return dataclasses.replace(self, values=self.values[rows], starts=self.starts[rows])
+    values: np.ndarray
+    starts: np.ndarray
+    widths: np.ndarray
+    kernel: np.ndarray
+
+    def take(self, indices: np.ndarray) -> "Matches":
+        """Return the matches of the sentences at `indices`."""
+        return dataclasses.replace(self, values=self.values[indices], starts=self.starts[indices])
 
 
-def has_windows(model):
+def has_windows(model: keras.Model) -> bool:
     """Return whether `model` is a TextCNN."""
     return any(re.fullmatch(_POOL, layer.name) for layer in model.layers)
 
 
-def matches(model, ids):
-    """Return the `Matches` of a TextCNN in token ids, int32 (n, tokens), padded with 0 at the end."""
+def match_filters(model: keras.Model, ids: np.ndarray) -> Matches:
+    """Return the `Matches` of a TextCNN in token ids, int32 (n, tokens), 0 at the end of a row."""
     pools = [layer.name for layer in model.layers if re.fullmatch(_POOL, layer.name)]
-    if len(pools) > 1:  # the filters' order is that of the concatenation
+    if len(pools) > 1:  # the order of the filters is that of the concatenation
         pools = [source._keras_history.operation.name for source in model.get_layer("max").input]
     names = [pool.removeprefix("max_") for pool in pools]
     maps = [model.get_layer(f"{name}_masked").output for name in names]
-    tapped = keras.Model(model.input, [ops.concatenate([ops.max(x, axis=1) for x in maps], axis=1),
-                                       ops.concatenate([ops.argmax(x, axis=1) for x in maps], axis=1)])
-    batches = [tapped(ids[first:first + _BATCH], training=False) for first in range(0, len(ids), _BATCH)]
-    values, places = (np.concatenate([np.asarray(part) for part in parts]) for parts in zip(*batches, strict=True))
+    tapped = keras.Model(model.input, [ops.concatenate([function(x, axis=1) for x in maps], axis=1)
+                                       for function in (ops.max, ops.argmax)])
+    batches = [tapped(ids[first:first + _BATCH_SIZE], training=False)
+               for first in range(0, len(ids), _BATCH_SIZE)]
+    values, starts = (np.concatenate([np.asarray(batch) for batch in output])
+                      for output in zip(*batches, strict=True))
     counts = [x.shape[-1] for x in maps]
-    before = np.repeat([model.get_layer(f"{name}_pad").padding[0] for name in names], counts)
+    padding = np.repeat([model.get_layer(f"{name}_pad").padding[0] for name in names], counts)
     widths = np.repeat([int(name.removeprefix("window")) for name in names], counts)
-    return Matches(values, places - before, widths, ops.convert_to_numpy(model.get_layer("logits").kernel))
+    kernel = ops.convert_to_numpy(model.get_layer("logits").kernel)
+    return Matches(values, starts - padding, widths, kernel)
 
 
-def words(texts, max_tokens=None):
-    """Return the words of each text as the network's vocabulary numbers them, unknown ones too: a list of lists of str."""
-    split = tokenize(tf.constant(texts), max_tokens)
-    return [[word.decode() for word in line] for line in split.to_list()]
-
-
-def of_sentences(found, texts, class_ids, most=8):
-    """Return for each sentence the `Ngram`s that spoke most for a class, the largest part first.
+def of_sentences(matches: Matches, words: Sequence[Sequence[str]], class_ids: Sequence[int],
+                 most: int = _MOST) -> list[list[Ngram]]:
+    """Return for each sentence the n-grams that add most to the logit of a class, largest first.
 
     Args:
-        found: the `Matches` of the sentences.
-        texts: their words, see `words`.
-        class_ids: the class of each.
-        most: how many at most; those that added nothing are left out.
+        matches: of the sentences.
+        words: of each sentence, see `zoo.training.preprocessing.text.split_words`.
+        class_ids: the class for each sentence.
+        most: the largest number of n-grams; those that add nothing are left out.
     """
     ngrams = []
-    for row, (line, class_id) in enumerate(zip(texts, class_ids, strict=True)):
+    for values, starts, line, class_id in zip(matches.values, matches.starts, words, class_ids,
+                                              strict=True):
         added, filters = collections.Counter(), collections.Counter()
-        for value, start, width in zip(found.values[row] * found.kernel[:, class_id], found.starts[row], found.widths,
-                                       strict=True):
+        for value, start, width in zip(values * matches.kernel[:, class_id], starts,
+                                       matches.widths, strict=True):
             span = _span(line, start, width)
             added[span] += float(value)
             filters[span] += value != 0
-        best = [span for span, value in added.most_common(most) if value > 0]
-        ngrams.append([Ngram(" ".join(line[slice(*span)]), added[span], int(filters[span])) for span in best])
+        ngrams.append([Ngram(" ".join(line[slice(*span)]), value, int(filters[span]))
+                       for span, value in added.most_common(most) if value > 0])
     return ngrams
 
 
-def of_classes(found, texts, most=8):
-    """Return for each class the `Ngram`s that one filter matched anywhere in `texts` and that spoke most for it.
+def of_classes(matches: Matches, words: Callable[[int], Sequence[str]],
+               most: int = _MOST) -> list[list[Ngram]]:
+    """Return for each class the n-grams of single filters, in any sentence, that add most to it.
 
     Args:
-        found: the `Matches` of the sentences.
-        texts: a function from a sentence's place to its words, see `words`.
-        most: how many at most; the same words are told once.
+        matches: of the sentences.
+        words: returns the words of the sentence with an index.
+        most: the largest number of n-grams; the same words are listed once.
     """
-    best, everything = found.values.argmax(axis=0), np.arange(len(found.widths))
-    peaks = found.values[best, everything]
+    sentences, columns = matches.values.argmax(axis=0), np.arange(len(matches.widths))
+    peaks, starts = matches.values[sentences, columns], matches.starts[sentences, columns]
     ngrams = []
-    for weights in found.kernel.T:
-        told = {}
-        for column in np.argsort(-peaks * weights, kind="stable"):
-            if len(told) == most or peaks[column] * weights[column] <= 0:
+    for weights in matches.kernel.T:
+        added, best = peaks * weights, {}
+        for column in np.argsort(-added, kind="stable"):
+            if len(best) == most or added[column] <= 0:
                 break
-            line = texts(best[column])
-            phrase = " ".join(line[slice(*_span(line, found.starts[best[column], column], found.widths[column]))])
-            told.setdefault(phrase, Ngram(phrase, float(peaks[column] * weights[column]), 1))
-        ngrams.append(list(told.values()))
+            line = words(sentences[column])
+            phrase = " ".join(line[slice(*_span(line, starts[column], matches.widths[column]))])
+            best.setdefault(phrase, Ngram(phrase, float(added[column]), 1))
+        ngrams.append(list(best.values()))
     return ngrams
 
 
 def _span(line, start, width):
-    """The part of a window that lies in the sentence: its first word and that after its last; (0, 0) if it is all padding."""
+    """(first word, last word + 1) of a window without its padding; (0, 0) if all is padding."""
     first, end = max(int(start), 0), min(int(start + width), len(line))
     return (first, end) if first < end else (0, 0)

@@ -1,5 +1,11 @@
 """From image files and arrays to what a network takes, for training and the SavedModel."""
+import os
+from pathlib import Path
+
+import numpy as np
 import tensorflow as tf
+
+from zoo.errors import UserError
 
 
 def grey(images: tf.Tensor) -> tf.Tensor:
@@ -106,3 +112,18 @@ def _upright(image, orientation):
         swapped = tf.transpose(image, tf.where(swap, (1, 0, 2), (0, 1, 2)))
         return tf.raw_ops.Reverse(tensor=swapped, dims=[*reverse, False])
     return tf.cond(orientation > 1, turned, lambda: image)
+
+
+def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+    """Return the pixels of an image file as `decode` does, uint8 (height, width, 3).
+
+    Raises:
+        zoo.errors.UserError: if the file cannot be read or is not an image.
+    """
+    try:
+        return decode(Path(path).read_bytes()).numpy()
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}.") from None
+    except tf.errors.InvalidArgumentError:
+        raise UserError(f"{path} is not an image. "
+                        "Expected a JPEG, PNG, GIF, BMP or WebP file.") from None

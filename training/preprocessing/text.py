@@ -154,3 +154,9 @@ def token_ids(texts: tf.Tensor, lookup: tf.lookup.StaticHashTable,
     words = tokenize(texts, max_tokens)
     ids = words.with_flat_values(tf.cast(lookup.lookup(words.flat_values), tf.int32)).to_tensor()
     return tf.pad(ids, [[0, 0], [0, tf.maximum(1 - tf.shape(ids)[1], 0)]])
+
+
+def split_words(texts: list[str], max_tokens: int | None = None) -> list[list[str]]:
+    """Return the words of each text that `Vocabulary.encode` numbers, unknown ones too."""
+    words = tokenize(tf.constant(texts), max_tokens)
+    return [[word.decode() for word in line] for line in words.to_list()]

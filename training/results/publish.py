@@ -52,6 +52,8 @@ def ship(runs, folder=None, data_dir=None):
     groups = {}
     for run in runs:
         source = trained.load(run)
+        if source.is_shipped:
+            raise UserError(f"{run} is not a run directory.")
         if folder is None:
             _refuse_unrepeatable(source)
         groups.setdefault(record.ours(source.recipe) or source.recipe.name, []).append(source)

@@ -5,7 +5,8 @@ from pathlib import Path
 from fastapi import Request
 from fastapi.responses import HTMLResponse
 
-from zoo.training.explanation.pictures import SIDE, feature_maps, png
+from zoo.training.explanation.feature_maps import feature_maps
+from zoo.training.explanation.pictures import SIDE, png
 from zoo.training.serving.wire_format import Refused
 
 
@@ -40,7 +41,7 @@ def describe(model):
 
 
 def pictures(values):
-    """Return {shape, maps} of a stage's output for one example: PNG files in Base64, see `zoo.training.explanation.pictures.feature_maps`."""
+    """Return {shape, maps} of a stage's output for one example: PNG files in Base64, see `zoo.training.explanation.feature_maps.feature_maps`."""
     if not values.size:
         raise Refused("This stage is empty.")
     side = SIDE if values.ndim == 3 else max(SIDE, len(values))  # a column a place of the sentence

@@ -8,40 +8,52 @@ from zoo.errors import UserError
 from zoo.startup import quiet_import
 
 
-@click.command(epilog=example("zoo predict runs/lenet5-digits digit.png", "zoo predict saved_models/lenet5-digits *.png",
-                              "zoo predict saved_models/lenet5-digits/model.tflite scans/ --csv labels.csv"))
+@click.command(epilog=example(
+    "zoo predict runs/lenet5-digits digit.png", "zoo predict saved_models/lenet5-digits *.png",
+    "zoo predict saved_models/lenet5-digits/model.tflite scans/ --csv labels.csv"))
 @click.argument("model", type=click.Path(), metavar="RUN|EXPORT|NAME")
 @click.argument("files", nargs=-1, required=True, type=click.Path())
-@click.option("--csv", "csv_file", type=click.Path(), metavar="FILE", help="Write the answers to a CSV file.")
-@click.option("--top", type=click.IntRange(min=1), default=1, metavar="N", help="Tell the N likeliest classes of each.")
+@click.option("--csv", "csv_file", type=click.Path(), metavar="FILE",
+              help="Write the predictions to a CSV file.")
+@click.option("--top", type=click.IntRange(min=1), default=1, metavar="N",
+              help="Show the N most probable classes of each.")
 @json_option
 def predict(model, files, csv_file, top, as_json):
-    """Label image FILES (JPEG, PNG, GIF, BMP, WebP), or each line of text FILES, or folders of them, with a trained network.
+    """Label image or text FILES, or folders of them, with a trained network.
 
-    EXPORT is an exported directory or a .tflite or .onnx file in one; NAME is a shipped model, such as lenet5-digits,
-    or one with ImageNet's weights, such as resnet50_keras-imagenet. What is no image is told, and the exit code is then 1.
+    FILES are images (JPEG, PNG, GIF, BMP, WebP), or text, each line of which is labelled. EXPORT is
+    an exported directory or a .tflite or .onnx file in one; NAME is a shipped model, such as
+    lenet5-digits, or one with ImageNet weights, such as resnet50_keras-imagenet. A file that is not
+    an image is reported, and the exit code is then 1.
     """
     if csv_file:
         refuse_unwritable(csv_file)
     with quiet_import():
-        from zoo.training import prediction as work
+        from zoo.training import prediction
         from zoo.training.engine.progress import counter
     with counter("files", quiet=as_json) as count:
-        answers = work.predict(model, files, count, top)
-    bad = [answer["file"] for answer in answers if "error" in answer]
-    asked = sum(answer.get("rank", 1) == 1 for answer in answers)
+        predictions = prediction.predict(model, files, top=top, progress=count)
+    bad = [row["file"] for row in predictions if "error" in row]
+    inputs = sum(row.get("rank", 1) == 1 for row in predictions)
     if csv_file:
-        work.write_csv(csv_file, answers)
+        prediction.write_csv(csv_file, predictions)
     if as_json:
-        click.echo(json.dumps(answers, indent=2))
+        click.echo(json.dumps(predictions, indent=2))
     elif csv_file:
-        click.echo(f"{asked - len(bad):,} answers are in {csv_file}")
+        click.echo(f"{inputs - len(bad):,} predictions are in {csv_file}")
     else:
-        table(("file", "label", "probability"),
-              [(f"{a['file']}, line {a['line']}" if "line" in a else a["file"], a.get("label", "-"),
-                f"{a['probability']:.4f}" if "probability" in a else a["error"]) for a in answers])
+        table(("file", "label", "probability"), map(_cells, predictions))
     if bad:
-        raise UserError(f"{len(bad):,} of {asked:,} files could not be labelled; the first is {bad[0]}.")
+        raise UserError(f"{len(bad):,} of {inputs:,} files could not be labelled; "
+                        f"the first is {bad[0]}.")
+
+
+def _cells(row):
+    """The cells of a row of the table of predictions."""
+    file = f"{row['file']}, line {row['line']}" if "line" in row else row["file"]
+    if "error" in row:
+        return file, "-", row["error"]
+    return file, row["label"], f"{row['probability']:.4f}"
 
 
 @click.command(epilog=example("zoo export runs/lenet5-digits", "zoo export runs/lenet5-digits --to /models/digits/1",

@@ -98,16 +98,19 @@ def doctor(dataset, data_dir, move_bad, as_json):
     return int(any(found.severity == "error" for found in findings))
 
 
-@click.command(epilog=example("zoo evaluate runs/lenet5-digits", "zoo evaluate runs/lenet5-mnist --data-dir DIR --json"))
+@click.command(epilog=example("zoo evaluate runs/lenet5-digits",
+                              "zoo evaluate runs/lenet5-mnist --data-dir DIR --json"))
 @click.argument("run", type=click.Path(), metavar="RUN|NAME")
 @click.option("--data", metavar="DATASET", help="Another data set with the same classes.")
 @data_dir_option
 @json_option
 def evaluate(run, data, data_dir, as_json):
-    """Score the trained network of RUN, or the shipped model NAME, on the test images."""
+    """Score the trained network of RUN, or the shipped model NAME, on the test split."""
     with quiet_import():
-        from zoo.training import evaluation as work
-    scores = work.evaluate(run, data, data_dir)
-    click.echo(json.dumps(scores, indent=2) if as_json else
-               f"{scores['data']}: accuracy {scores['accuracy']:.4f}, loss {scores['loss']:.4f} "
-               f"on {scores['examples']:,} test examples")
+        from zoo.training import evaluation
+    scores = evaluation.evaluate(run, data, data_dir)
+    if as_json:
+        click.echo(json.dumps(scores, indent=2))
+    else:
+        click.echo(f"{scores['data']}: accuracy {scores['accuracy']:.4f}, loss "
+                   f"{scores['loss']:.4f} on {scores['examples']:,} test examples")
