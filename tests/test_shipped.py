@@ -313,7 +313,7 @@ def test_a_wheel_holds_them(tmp_path, digit):
     wheel, = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as packed:
         packed.extractall(site)  # what installing a wheel without extensions does
-    kept = {path.parent.name for path in site.glob("saved_models/shipped/*/weights.npz")}
+    kept = {path.parent.name for path in site.glob("zoo/saved_models/shipped/*/weights.npz")}
     assert kept == set(shipped.names())
     done = subprocess.run(
         [sys.executable, "-m", "zoo", "predict", "lenet5-digits", digit, "--json"],
