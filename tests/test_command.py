@@ -91,7 +91,7 @@ def test_another_backend_is_refused_before_anything_is_done(command, tmp_path, m
 def test_an_answer_that_cannot_be_written_is_told():
     with open("/dev/full", "w") as full:
         said = subprocess.run([sys.executable, "-m", "zoo", "list"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
-    assert (said.returncode, said.stderr) == (1, "zoo: Cannot write the answer: No space left on device.\n")
+    assert (said.returncode, said.stderr) == (1, "zoo: Cannot write the output: No space left on device.\n")
 
 
 def test_tensorflow_still_needs_to_be_kept_quiet():

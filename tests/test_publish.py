@@ -93,7 +93,7 @@ def test_a_kill_between_the_two_renames_is_mended(tmp_path):
 def test_only_an_export_is_replaced_and_by_one_process(tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home/letter.txt").write_text("mine")
-    with pytest.raises(UserError, match="home is no export, and --force replaces nothing else"):
+    with pytest.raises(UserError, match="home is not an export, and --force replaces nothing else"):
         with files.replacing(tmp_path / "home", force=True):
             pass
     with pytest.raises(UserError, match="^/ exists. Choose another --to"), files.replacing("/"):

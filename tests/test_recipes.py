@@ -11,7 +11,7 @@ from zoo.training import recipes
 from zoo.training.deployment import card
 from zoo.training.engine import fit
 
-LENET = recipes.recipe("lenet5-mnist")
+LENET = recipes.get_recipe("lenet5-mnist")
 
 
 def test_every_recipe_trains_a_network_of_the_zoo_under_its_own_name():
@@ -67,8 +67,8 @@ def test_a_broken_recipe_file_is_explained(tmp_path, text, words):
     ({"epochs": "many"}, "epochs must be a whole number. Received: 'many'."),
     ({"epochs": True}, "epochs must be a whole number. Received: True."),
     ({"frozen": "all"}, "frozen must be a list. Received: 'all'."),
-    ({"name": "../x"}, "name must be one that a folder can have. Received: '../x'."),
-    ({"folds": 1}, "folds must be 0, for the given parts, or at least 2. Received: 1."),
+    ({"name": "../x"}, "name must be a valid folder name. Received: '../x'."),
+    ({"folds": 1}, "folds must be 0 (use the given splits) or at least 2. Received: 1."),
     ({"stage_lr_multipliers": {"c1": -1}}, "stage_lr_multipliers must be numbers of at least 0. Received: -1 for c1."),
 ])
 def test_a_value_that_no_recipe_can_have_is_explained(tmp_path, fields, words):
@@ -88,7 +88,7 @@ def test_a_missing_recipe_file_is_named(tmp_path):
 
 
 def test_class_weights_are_refused_with_mixed_labels():
-    with pytest.raises(UsageError, match="balance='weights' needs one class an image.*'sampling' goes with them"):
+    with pytest.raises(UsageError, match="balance='weights' needs one class per image.*Use balance='sampling' with them"):
         recipes.override(LENET, ["augment={'mixup': 0.2}", "balance=weights"])
 
 
@@ -101,8 +101,8 @@ def test_a_recipe_file_runs_on_other_data(tmp_path, monkeypatch, capfd):
 
 
 def test_a_recipe_runs_on_other_data(tmp_path):
-    moved = recipes.recipe("lenet-mnist", str(tmp_path))
-    assert (moved.model, moved.epochs, moved.data) == ("lenet", recipes.recipe("lenet-mnist").epochs, str(tmp_path))
+    moved = recipes.get_recipe("lenet-mnist", str(tmp_path))
+    assert (moved.model, moved.epochs, moved.data) == ("lenet", recipes.get_recipe("lenet-mnist").epochs, str(tmp_path))
     assert moved.name == f"lenet-mnist-{tmp_path.name}"
 
 
@@ -111,7 +111,7 @@ def test_a_recipe_on_other_data_gets_another_name(tmp_path):
     for name, data, found in (("textcnn-mr", tmp_path / "mr.csv", "textcnn-mr"), ("lenet5-mnist", "mnist", "lenet5-mnist"),
                               ("resnet20-sign_digits", "digits", "resnet20-sign_digits-digits"),
                               ("lenet5", tmp_path / "cat-photos", "lenet5-cat-photos")):
-        assert recipes.recipe(name, str(data)).name == found
+        assert recipes.get_recipe(name, str(data)).name == found
 
 
 def test_a_card_names_files_and_not_where_they_lay(tmp_path):
@@ -122,12 +122,12 @@ def test_a_card_names_files_and_not_where_they_lay(tmp_path):
 
 
 def test_a_network_on_data_of_ones_own_gets_settings_for_its_kind():
-    photographs, sentences = recipes.recipe("resnet20", "photos/"), recipes.recipe("textcnn", "reviews.csv")
+    photographs, sentences = recipes.get_recipe("resnet20", "photos/"), recipes.get_recipe("textcnn", "reviews.csv")
     assert (photographs.optimizer, photographs.normalize, photographs.batch_size) == ("adamw", True, 32)
-    assert recipes.recipe("vgg16", "photos/").learning_rate < photographs.learning_rate
+    assert recipes.get_recipe("vgg16", "photos/").learning_rate < photographs.learning_rate
     assert sentences == recipes.Recipe("textcnn-reviews", "textcnn", "reviews.csv")
     with pytest.raises(UsageError, match="Unknown model 'resnt20'. Did you mean 'resnet20'"):
-        recipes.recipe("resnt20", "photos/")
+        recipes.get_recipe("resnt20", "photos/")
 
 
 @pytest.mark.parametrize("name, epochs, size, args", [
@@ -136,6 +136,6 @@ def test_a_network_on_data_of_ones_own_gets_settings_for_its_kind():
 ])
 def test_networks_of_all_kinds_learn_few_images_by_it(name, epochs, size, args, tmp_path):
     """Batch normalisation that has seen few steps, and many layers without: where training from scratch goes wrong."""
-    recipe = recipes.override(recipes.recipe(name, "digits"), [f"epochs={epochs}"])
+    recipe = recipes.override(recipes.get_recipe(name, "digits"), [f"epochs={epochs}"])
     recipe = dataclasses.replace(recipe, model_args={"input_shape": (size, size, 1), **args})
     assert fit.train(recipe, tmp_path / "run", log=False)["test_accuracy"] > 0.85

@@ -3,7 +3,7 @@ import json
 import subprocess
 
 from zoo.training import recipes
-from zoo.training.engine import finish
+from zoo.training.engine import manifest
 from zoo.training.results import record as results
 from zoo.training.results import rerun
 
@@ -32,15 +32,15 @@ def test_a_commit_is_dirty_if_its_python_has_changed(tmp_path, monkeypatch):
     """Not if a result was recorded, or the README's table written, since."""
     def git(*args):
         subprocess.run(["git", "-C", tmp_path, "-c", "user.name=A", "-c", "user.email=a@b.c", *args], check=True)
-    monkeypatch.setattr(finish, "__file__", str(tmp_path / "training/engine/finish.py"))
-    assert finish._commit() is None
+    monkeypatch.setattr(manifest, "__file__", str(tmp_path / "training/engine/manifest.py"))
+    assert manifest.commit() is None
     git("init", "--quiet")
     (tmp_path / "training/engine").mkdir(parents=True)
-    (tmp_path / "training/engine/finish.py").touch(), (tmp_path / "README.md").touch()
+    (tmp_path / "training/engine/manifest.py").touch(), (tmp_path / "README.md").touch()
     git("add", "--all"), git("commit", "--quiet", "--message", "Begin")
-    clean = finish._commit()
+    clean = manifest.commit()
     assert len(clean) >= 7 and not clean.endswith("-dirty")
     (tmp_path / "README.md").write_text("a result")
-    assert finish._commit() == clean
-    (tmp_path / "training/engine/finish.py").write_text("changed = True")
-    assert finish._commit() == f"{clean}-dirty"
+    assert manifest.commit() == clean
+    (tmp_path / "training/engine/manifest.py").write_text("changed = True")
+    assert manifest.commit() == f"{clean}-dirty"

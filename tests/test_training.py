@@ -53,8 +53,8 @@ def test_a_finished_run_is_not_trained_again(finished_run):
 
 def test_a_run_of_another_recipe_is_left_alone(finished_run):
     kept = (finished_run / "recipe.json").read_text()
-    with pytest.raises(UserError, match="holds a run of another recipe .*epochs is 3 there, 40 here"):
-        train(recipes.recipe("lenet5-digits"), finished_run)
+    with pytest.raises(UserError, match="contains a run of another recipe .*epochs is 3 there, 40 here"):
+        train(recipes.get_recipe("lenet5-digits"), finished_run)
     assert (finished_run / "recipe.json").read_text() == kept
 
 
@@ -103,9 +103,9 @@ def test_killed_at_any_moment_it_ends_bit_for_bit_the_same(tmp_path):
 
 
 def test_a_training_step_is_traced_once():
-    dataset, build = fit.prepare(recipes.recipe("lenet5-digits"))
+    dataset, build = fit.prepare(recipes.get_recipe("lenet5-digits"))
     model, traces = build(), []
-    fit.compile_model(model, recipes.recipe("lenet5-digits"), 2)
+    fit.compile_model(model, recipes.get_recipe("lenet5-digits"), 2)
     loss = model.compute_loss
     model.compute_loss = lambda *args, **kwargs: traces.append(args) or loss(*args, **kwargs)
     model.fit(pipeline.batches(dataset.train, 32, 10), steps_per_epoch=2, shuffle=False, verbose=0)
@@ -123,7 +123,7 @@ def test_auxiliary_heads_train_with_the_network_and_leave_it(tmp_path):
 
 @pytest.mark.parametrize("policy, wrapped", [("float32", False), ("mixed_bfloat16", False), ("mixed_float16", True)])
 def test_every_precision_trains_and_ends_in_a_float32_model(tmp_path, policy, wrapped):
-    recipe = recipes.override(recipes.recipe("lenet5-digits"), ["epochs=1", f"precision={policy}", "batch_size=256"])
+    recipe = recipes.override(recipes.get_recipe("lenet5-digits"), ["epochs=1", f"precision={policy}", "batch_size=256"])
     metrics = train(recipe, tmp_path / "run", log=False)
     assert metrics["precision"] == policy and np.isfinite(metrics["test_loss"])
     model = keras.models.load_model(tmp_path / "run/model.keras")
@@ -171,7 +171,7 @@ def test_the_cassava_recipe_runs_on_photographs_of_other_classes(tmp_path):
     if not archive.is_file():
         pytest.skip("sign-digits.zip is not here: set ZOO_DATA to the folder that holds it")
     zipfile.ZipFile(archive).extractall(tmp_path)
-    photographs = recipes.recipe("lenet-cassava", str(tmp_path / "sign-digits"))
+    photographs = recipes.get_recipe("lenet-cassava", str(tmp_path / "sign-digits"))
     metrics = train(recipes.override(photographs, ["epochs=1"]), tmp_path / "run", log=False)
     assert metrics["input_shape"] == [150, 150, 3] and metrics["class_names"] == [str(n) for n in range(10)]
     assert metrics["weights"] == 2_365_581 + 5 * 85  # ten classes for five
@@ -181,4 +181,4 @@ def test_the_cassava_recipe_runs_on_photographs_of_other_classes(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name, accuracy", [("lenet5-mnist", 0.990), ("lenet-mnist", 0.989)])
 def test_mnist_recipes_reach_their_scores(tmp_path, mnist_dir, name, accuracy):
-    assert train(recipes.recipe(name), tmp_path / "run", mnist_dir)["test_accuracy"] >= accuracy
+    assert train(recipes.get_recipe(name), tmp_path / "run", mnist_dir)["test_accuracy"] >= accuracy

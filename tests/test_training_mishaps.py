@@ -5,6 +5,7 @@ import subprocess
 import sys
 import types
 
+import keras
 import numpy as np
 import pytest
 
@@ -15,7 +16,7 @@ from zoo.errors import UserError
 from zoo.training import evaluation, recipes
 from zoo.training.data import dataset as data
 from zoo.training.deployment import exporter
-from zoo.training.engine import checkpoint, fit, prepare, progress
+from zoo.training.engine import callbacks, checkpoint, fit, prepare, progress
 from zoo.training.engine.fit import train
 from zoo.training.explanation import explainer
 
@@ -33,14 +34,18 @@ def test_an_overflow_under_loss_scaling_halves_the_scale_and_goes_on(tmp_path):
 
 def test_a_full_disk_loses_no_earlier_checkpoint(tmp_path):
     """The limit on the size of a file stands for the end of the disk."""
-    script = ("import resource, sys; from zoo.training import recipes; from zoo.training.engine import checkpoint; from zoo.training.engine.fit import train;"
-              "checkpoint._SECONDS = 0; recipe = recipes.read(sys.argv[1]);"
-              "save = checkpoint.Checkpoint.save\n"
-              "def full(self):\n"
-              "    if self.step == 12: resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, -1))\n"
-              "    save(self)\n"
-              "checkpoint.Checkpoint.save = full\n"
-              "train(recipe, sys.argv[2], log=False)")
+    script = """
+import resource, sys
+from zoo.training import recipes
+from zoo.training.engine import callbacks, checkpoint, fit
+callbacks._SECONDS, save = 0, checkpoint.TrainingState.save
+def full(self, model):
+    if self.step == 12:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, -1))
+    save(self, model)
+checkpoint.TrainingState.save = full
+fit.train(recipes.read(sys.argv[1]), sys.argv[2], log=False)
+"""
     recipe = options(epochs=3)
     (tmp_path / "recipe.json").write_text(recipe.to_json())
     full = subprocess.run([sys.executable, "-c", script, tmp_path / "recipe.json", tmp_path / "run"], cwd=ROOT,
@@ -54,18 +59,22 @@ def test_a_full_disk_loses_no_earlier_checkpoint(tmp_path):
 
 
 def test_a_slow_disk_is_written_to_for_a_tenth_of_the_time(tmp_path, monkeypatch):
-    """Seconds are counted, not waited for: one a step, and forty a checkpoint."""
+    """A simulated clock: one second per step, forty per checkpoint."""
     seconds, begun = [0], []
-    monkeypatch.setattr(checkpoint, "time", types.SimpleNamespace(monotonic=lambda: seconds[0]))
-    monkeypatch.setattr(checkpoint, "write", lambda path, data: (begun.append(seconds[0]), seconds.append(seconds.pop() + 40)))
+
+    def slow_write(path, data):
+        begun.append(seconds[0])
+        seconds[0] += 40
+    monkeypatch.setattr(callbacks, "time", types.SimpleNamespace(monotonic=lambda: seconds[0]))
+    monkeypatch.setattr(checkpoint, "write", slow_write)
     model = fit.prepare(DIGITS)[1]()
     fit.compile_model(model, DIGITS, 10_000)
-    state = checkpoint.Checkpoint(tmp_path, 10_000)
-    state.set_model(model)
-    state.on_train_begin()
+    state = checkpoint.TrainingState(tmp_path, 10_000)
+    every = keras.callbacks.CallbackList(callbacks.state_callbacks(state), model=model)
+    every.on_train_begin()
     for step in range(1000):
         seconds[0] += 1
-        state.on_train_batch_end(step, {"loss": 1.0})
+        every.on_train_batch_end(step, {"loss": 1.0})
     assert begun == [31, 31 + 441, 31 + 2 * 441]
 
 
@@ -91,7 +100,7 @@ def test_a_run_does_not_go_on_with_other_data(tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             train(recipe, tmp_path / "run", log=False)
     np.savez(tmp_path / "d.npz", x_train=255 - digits.train.images, y_train=digits.train.labels)
-    with pytest.raises(UserError, match="was begun with data fingerprint"):
+    with pytest.raises(UserError, match="was started with data fingerprint"):
         train(recipe, tmp_path / "run", log=False)
 
 
@@ -149,7 +158,7 @@ def test_a_missing_best_epoch_is_told_before_the_rest_is_trained(drawn):
 
 def test_a_kill_before_the_manifest_leaves_a_run_directory(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(fit, "keep_manifest", lambda *told: stop())
+        patch.setattr(fit, "write_or_check_manifest", lambda *told: stop())
         with pytest.raises(KeyboardInterrupt):
             train(options(epochs=1), tmp_path / "run", log=False)
     assert train(options(epochs=1), tmp_path / "run", log=False)["test_examples"] == 360

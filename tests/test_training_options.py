@@ -52,7 +52,7 @@ def test_the_rate_goes_by_batches_however_many_make_an_update(schedule, accumula
     made.build([kernel])
     for batch in range(100):
         if batch in (0, 25, 50, 75):
-            assert float(made.learning_rate) == pytest.approx(float(optimizers._rate(recipe, 10)(batch)))
+            assert float(made.learning_rate) == pytest.approx(float(optimizers._learning_rate(recipe, 10)(batch)))
             assert batch != 25 or float(made.learning_rate) > 0.1
         made.apply([keras.ops.ones((2, 3))])
 
@@ -78,7 +78,7 @@ def test_accumulated_gradients_make_one_update_of_their_mean():
 
 
 def test_clipping_bounds_the_norm_of_the_gradient():
-    sgd = options(optimizer="sgd", momentum=0.0, learning_rate=1.0, clip=0.6)
+    sgd = options(optimizer="sgd", momentum=0.0, learning_rate=1.0, clip_norm=0.6)
     assert stepped(sgd, [100.0], start=0.0) == pytest.approx(-0.6 / 6 ** 0.5)
 
 
@@ -111,10 +111,10 @@ def test_thawing_goes_on_after_an_interrupt(tmp_path, monkeypatch):
     train(recipe, tmp_path / "whole", log=False)
     with monkeypatch.context() as patch:
         patch.setattr(progress.Report, "on_train_batch_begin",
-                      lambda self, batch, logs=None: self.checkpoint.step == 8 and stop())
+                      lambda self, batch, logs=None: self.state.step == 8 and stop())
         with pytest.raises(KeyboardInterrupt):
             train(recipe, tmp_path / "again", log=False)
-        patch.setattr("zoo.training.engine.checkpoint._SECONDS", 0)
+        patch.setattr("zoo.training.engine.callbacks._SECONDS", 0)
         with pytest.raises(KeyboardInterrupt):
             train(recipe, tmp_path / "again", log=False)
     train(recipe, tmp_path / "again", log=False)
@@ -155,7 +155,7 @@ def test_the_initializer_draws_every_kernel():
     ({"initializer": "get"}, "Unknown initializer 'get'"),
     ({"patience": 2, "validation_split": 0.0}, "patience needs validation examples.* Received: patience=2, validation_split=0."),
     ({"stage_lr_multipliers": {"all": 0.1}}, "Unknown stage of lenet5 'all'"),
-    ({"accumulation_steps": 13}, "accumulation_steps must be at most 12, as many batches as all epochs have. Received: 13."),
+    ({"accumulation_steps": 13}, "accumulation_steps must be at most 12, the number of batches in all epochs. Received: 13."),
 ])
 def test_what_could_do_nothing_is_refused(tmp_path, fields, words):
     with pytest.raises(UserError, match=words):
@@ -164,7 +164,7 @@ def test_what_could_do_nothing_is_refused(tmp_path, fields, words):
 
 
 def test_a_limit_leaves_training_examples_out_and_no_others():
-    whole, some = (fit.prepare(options(limit=limit))[0] for limit in (0, 200))
+    whole, some = (fit.prepare(options(max_train_examples=limit))[0] for limit in (0, 200))
     assert len(some.train) == 200 and set(some.train.rows) < set(whole.train.rows)
     assert np.array_equal(some.test.rows, whole.test.rows) and np.array_equal(some.validation.rows, whole.validation.rows)
     assert np.bincount(some.train.labels).min() >= 18
