@@ -15,9 +15,16 @@ def test_results_are_rerun_and_what_is_finished_is_passed_by(tmp_path, monkeypat
     monkeypatch.setattr(results, "FOLDER", tmp_path / "results")
     monkeypatch.setattr(results, "README", tmp_path / "README.md")
     results.README.write_text(results.readme("# Mine\n"))
-    assert rerun.main(["lost-photos", "short-digits", "--seeds", "0", "1", "--folder", str(tmp_path / "runs")]) == 1
+    assert (
+        rerun.main(
+            ["lost-photos", "short-digits", "--seeds", "0", "1", "--folder", str(tmp_path / "runs")]
+        )
+        == 1
+    )
     said = capfd.readouterr()
-    assert said.out.count("test accuracy") == 2 and said.err.count("results: lost-photos, seed") == 2, said.err
+    assert (
+        said.out.count("test accuracy") == 2 and said.err.count("results: lost-photos, seed") == 2
+    ), said.err
     runs = json.loads((tmp_path / "results/short-digits.json").read_text())["runs"]
     assert [run["seed"] for run in runs] == [0, 1] and runs[0]["data"] == "digits"
     assert "| `short-digits` | `lenet5` | digits |" in results.README.read_text()
@@ -25,13 +32,19 @@ def test_results_are_rerun_and_what_is_finished_is_passed_by(tmp_path, monkeypat
     assert rerun.main(["--folder", str(tmp_path / "runs")]) == 0, "without names: what is recorded"
     assert "epoch" not in capfd.readouterr().out
     assert (tmp_path / "runs/short-digits-0/metrics.json").stat().st_mtime_ns == before
-    assert rerun.main(["short-digit"]) == 2 and "Did you mean 'short-digits'?" in capfd.readouterr().err
+    assert (
+        rerun.main(["short-digit"]) == 2
+        and "Did you mean 'short-digits'?" in capfd.readouterr().err
+    )
 
 
 def test_a_commit_is_dirty_if_its_python_has_changed(tmp_path, monkeypatch):
     """Not if a result was recorded, or the README's table written, since."""
     def git(*args):
-        subprocess.run(["git", "-C", tmp_path, "-c", "user.name=A", "-c", "user.email=a@b.c", *args], check=True)
+        subprocess.run(
+            ["git", "-C", tmp_path, "-c", "user.name=A", "-c", "user.email=a@b.c", *args],
+            check=True,
+        )
     monkeypatch.setattr(manifest, "__file__", str(tmp_path / "training/engine/manifest.py"))
     assert manifest.commit() is None
     git("init", "--quiet")

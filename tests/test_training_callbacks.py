@@ -49,7 +49,18 @@ def test_callbacks_see_true_epochs_on_resume_and_do_not_change_the_result(tmp_pa
         train(recipe, tmp_path / "with", log=False, callbacks=[first])
     train(recipe, tmp_path / "with", log=False, callbacks=[second])
     assert first.calls == ["begin", 0, 1] and first.batches == [0, 1, 2, 3, 4, 5, 0, 1]
-    assert second.calls == ["begin", 1, 2, "end"] and second.batches == [2, 3, 4, 5, 0, 1, 2, 3, 4, 5]
+    assert second.calls == ["begin", 1, 2, "end"] and second.batches == [
+        2,
+        3,
+        4,
+        5,
+        0,
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]
     assert (second.params["epochs"], second.params["steps"]) == (3, 6)
     without, resumed = (np.load(tmp_path / run / "checkpoint.npz") for run in ("without", "with"))
     assert set(without) == set(resumed)
@@ -74,7 +85,7 @@ def test_a_callback_stops_the_training_after_the_epoch(tmp_path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_mlflow_records_a_training(tmp_path, monkeypatch):
-    """MLflow with a local store; `pip install mlflow-skinny pandas` brings what its callback needs."""
+    """Needs `pip install mlflow-skinny pandas`; uses a local file store."""
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     mlflow = pytest.importorskip("mlflow")
     pytest.importorskip("pandas")

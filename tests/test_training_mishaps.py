@@ -22,9 +22,19 @@ from zoo.training.explanation import explainer
 
 
 def test_a_diverging_training_says_where_and_keeps_no_broken_weights(tmp_path):
-    with pytest.raises(UserError, match=r"no longer a finite number at step \d+ \(epoch 1\), with a learning rate of 1e\+30"):
-        train(options(model="lenet5_relu", optimizer="sgd", learning_rate=1e30), tmp_path / "run", log=False)
-    assert not (tmp_path / "run/checkpoint.npz").exists() and not (tmp_path / "run/metrics.json").exists()
+    with pytest.raises(
+        UserError,
+        match=r"no longer a finite number at step \d+ \(epoch 1\), with a learning rate of 1e\+30",
+    ):
+        train(
+            options(model="lenet5_relu", optimizer="sgd", learning_rate=1e30),
+            tmp_path / "run",
+            log=False,
+        )
+    assert (
+        not (tmp_path / "run/checkpoint.npz").exists()
+        and not (tmp_path / "run/metrics.json").exists()
+    )
 
 
 def test_an_overflow_under_loss_scaling_halves_the_scale_and_goes_on(tmp_path):
@@ -48,14 +58,23 @@ fit.train(recipes.read(sys.argv[1]), sys.argv[2], log=False)
 """
     recipe = options(epochs=3)
     (tmp_path / "recipe.json").write_text(recipe.to_json())
-    full = subprocess.run([sys.executable, "-c", script, tmp_path / "recipe.json", tmp_path / "run"], cwd=ROOT,
-                          capture_output=True, text=True)
-    assert "Cannot write" in full.stderr.splitlines()[-1] and "make room" in full.stderr.splitlines()[-1]
+    full = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "recipe.json", tmp_path / "run"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (
+        "Cannot write" in full.stderr.splitlines()[-1]
+        and "make room" in full.stderr.splitlines()[-1]
+    )
     assert json.loads(str(np.load(tmp_path / "run/checkpoint.npz")["meta"]))["step"] == 11
     assert not list((tmp_path / "run").glob(".*.tmp"))
     train(recipe, tmp_path / "run", log=False)
     train(recipe, tmp_path / "whole", log=False)
-    assert (tmp_path / "run/history.csv").read_bytes() == (tmp_path / "whole/history.csv").read_bytes()
+    assert (tmp_path / "run/history.csv").read_bytes() == (
+        tmp_path / "whole/history.csv"
+    ).read_bytes()
 
 
 def test_a_slow_disk_is_written_to_for_a_tenth_of_the_time(tmp_path, monkeypatch):
@@ -80,13 +99,24 @@ def test_a_slow_disk_is_written_to_for_a_tenth_of_the_time(tmp_path, monkeypatch
 
 def test_a_batch_beyond_the_memory_is_refused_with_one_that_fits(tmp_path):
     model = zoo.build("resnet20")
-    with pytest.raises(UserError, match=r"batch of 1024 takes 2 GB .* has 1 GB\. Try --set batch_size=(\d+) ") as refused:
+    with pytest.raises(
+        UserError, match=r"batch of 1024 takes 2 GB .* has 1 GB\. Try --set batch_size=(\d+) "
+    ) as refused:
         prepare.refuse_too_large(model, 1024, memory=1e9)
     fits = int(re.search(r"batch_size=(\d+)", str(refused.value))[1])
     prepare.refuse_too_large(model, fits, memory=1e9)
     assert 1024 / 4 <= fits < 1024
-    recipe = recipes.Recipe("vast", "densenet40_k12", "digits", {"input_shape": (224, 224, 1)}, batch_size=2000, epochs=1)
-    with pytest.raises(UserError, match=r"^Out of memory: a batch of 1293 takes \d+ GB"):  # 0.4 GB an image
+    recipe = recipes.Recipe(
+        "vast",
+        "densenet40_k12",
+        "digits",
+        {"input_shape": (224, 224, 1)},
+        batch_size=2000,
+        epochs=1,
+    )
+    with pytest.raises(
+        UserError, match=r"^Out of memory: a batch of 1293 takes \d+ GB"
+    ):  # 0.4 GB an image
         train(recipe, tmp_path / "run", log=False)
     assert not (tmp_path / "run").exists()
 
@@ -94,9 +124,13 @@ def test_a_batch_beyond_the_memory_is_refused_with_one_that_fits(tmp_path):
 def test_a_run_does_not_go_on_with_other_data(tmp_path, monkeypatch):
     digits = data.load("digits", (8, 8, 1))
     np.savez(tmp_path / "d.npz", x_train=digits.train.images, y_train=digits.train.labels)
-    recipe = options(data=str(tmp_path / "d.npz"), model_args={"input_shape": (32, 32, 1)}, epochs=1)
+    recipe = options(
+        data=str(tmp_path / "d.npz"), model_args={"input_shape": (32, 32, 1)}, epochs=1
+    )
     with monkeypatch.context() as patch:
-        patch.setattr(progress.Report, "on_train_batch_begin", lambda self, batch, logs=None: stop())
+        patch.setattr(
+            progress.Report, "on_train_batch_begin", lambda self, batch, logs=None: stop()
+        )
         with pytest.raises(KeyboardInterrupt):
             train(recipe, tmp_path / "run", log=False)
     np.savez(tmp_path / "d.npz", x_train=255 - digits.train.images, y_train=digits.train.labels)
@@ -119,7 +153,10 @@ def test_what_was_trained_on_is_not_scored_as_a_test_part(drawn, tmp_path):
     assert before["examples"] == 16
     with np.load(file) as held:
         np.savez(file, images=held["images"][2:], labels=held["labels"][2:])
-    with pytest.raises(UserError, match="The test part of .*d.npz has changed since .*run was trained, .* `zoo evaluate"):
+    with pytest.raises(
+        UserError,
+        match="The test part of .*d.npz has changed since .*run was trained, .* `zoo evaluate",
+    ):
         evaluation.evaluate(run)
     with pytest.raises(UserError, match="has changed since"):
         exporter.export(run, tmp_path / "export", report=True)
@@ -144,8 +181,13 @@ def test_a_damaged_run_directory_is_told_in_a_line(file, drawn):
     doing = {"examples.npz": exporter.export, "history.csv": explainer.explain}.get(file)
     if file != "metrics.json" and not doing:
         (run / "metrics.json").unlink()
-    (run / file).write_bytes((run / file).read_bytes()[:100] if file.endswith(".npz") else b"epoch\n?")
-    with pytest.raises(UserError, match=f"Cannot read .*{file}: .* The run directory is damaged: choose a new --run"):
+    (run / file).write_bytes(
+        (run / file).read_bytes()[:100] if file.endswith(".npz") else b"epoch\n?"
+    )
+    with pytest.raises(
+        UserError,
+        match=f"Cannot read .*{file}: .* The run directory is damaged: choose a new --run",
+    ):
         doing(run) if doing else train(recipe, run, log=False)
 
 
@@ -162,6 +204,3 @@ def test_a_kill_before_the_manifest_leaves_a_run_directory(tmp_path, monkeypatch
         with pytest.raises(KeyboardInterrupt):
             train(options(epochs=1), tmp_path / "run", log=False)
     assert train(options(epochs=1), tmp_path / "run", log=False)["test_examples"] == 360
-
-
-# Trains as its first argument says, then in half precision; then the gradient of the second device alone is infinite.
