@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import filelock
 import numpy as np
@@ -38,7 +39,7 @@ def write(path: str | os.PathLike, data: str | bytes) -> None:
         raise
 
 
-def packed(**arrays: object) -> bytes:
+def packed(**arrays: Any) -> bytes:
     """Return the bytes of an .npz file of `arrays`."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)

@@ -6,6 +6,7 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from zoo.errors import UsageError, unknown
 from zoo.registry import spec
@@ -73,8 +74,8 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self):
-        for each in dataclasses.fields(self):
-            check_type(each.name, getattr(self, each.name), each.type)
+        for name, kind in _types().items():
+            check_type(name, getattr(self, name), kind)
         if Path(self.name).name != self.name:
             raise UsageError(f"name must be a valid folder name. Received: {self.name!r}.")
         self._check_numbers()
@@ -103,7 +104,11 @@ class Recipe:
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
 
-def current_names(values: dict, source: str) -> dict:
+def _types() -> dict[str, Any]:
+    return {field.name: field.type for field in dataclasses.fields(Recipe)}
+
+
+def current_names(values: dict[str, Any], source: str) -> dict[str, Any]:
     """Return `values` with old names of recipe fields replaced, and print the new names on stderr.
 
     Args:
@@ -133,10 +138,9 @@ def read(path: str | os.PathLike) -> Recipe:
         if not isinstance(fields, dict):
             raise TypeError(f"expected a JSON object, received {fields!r}")
         fields = current_names(fields, str(path))
-        names = [f.name for f in dataclasses.fields(Recipe)]
-        unknown_fields = set(fields) - set(names)
-        if unknown_fields:
-            raise unknown(f"field in {path}:", min(unknown_fields), names)
+        for name in sorted(fields):
+            if name not in _types():
+                raise unknown(f"field in {path}:", name, _types())
         return Recipe(**fields)
     except OSError as error:
         raise UsageError(f"Cannot read the recipe {path}: {error.strerror}.") from None
@@ -155,8 +159,7 @@ def override(recipe: Recipe, settings: list[str]) -> Recipe:
     Raises:
         zoo.errors.UsageError: if a name is unknown, or a value has the wrong type.
     """
-    types = {f.name: f.type for f in dataclasses.fields(Recipe)
-             if f.name not in ("name", "model", "data")}
+    types = {name: kind for name, kind in _types().items() if name not in ("name", "model", "data")}
     for setting in settings:
         name, value = split_setting(setting)
         if name in OLD_NAMES and name not in spec(recipe.model).defaults:

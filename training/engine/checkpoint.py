@@ -6,10 +6,12 @@ keras.callbacks.BackupAndRestore saves less: it restarts the interrupted epoch w
 its middle, and forgets dropout's seeds and the best epoch.
 """
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 
 from zoo.training.files import arrays_of, packed, write
 
@@ -33,8 +35,9 @@ class TrainingState:
     def __init__(self, run: Path, steps_per_epoch: int, patience: int = 0, writes: bool = True):
         self.path, self.best_path = run / "checkpoint.npz", run / "best.npz"
         self.steps_per_epoch, self.patience, self.writes = steps_per_epoch, patience, writes
-        self.step, self.saved_step, self.history, self.seconds = 0, 0, [], 0.0
-        self._metrics = []
+        self.step, self.saved_step, self.seconds = 0, 0, 0.0
+        self.history: list[dict[str, Any]] = []
+        self._metrics: list[np.ndarray] = []
 
     def restore(self, model: keras.Model) -> None:
         """Load the checkpoint, if there is one, into the compiled `model`.
@@ -70,7 +73,7 @@ class TrainingState:
         metrics = model.metrics_variables if self.step % self.steps_per_epoch else []
         meta = {"step": self.step, "history": self.history, "seconds": self.seconds,
                 "metrics": len(metrics)}
-        arrays = {}
+        arrays: dict[str, np.ndarray] = {}
         for group, variables in {**_groups(model), "metrics": metrics}.items():
             arrays |= _numbered(group, variables)
         write(self.path, packed(**arrays, meta=json.dumps(meta)))
@@ -81,7 +84,7 @@ class TrainingState:
         if self.writes:
             write(self.best_path, packed(**_numbered("model", _averaged(model))))
 
-    def best_epoch(self) -> dict:
+    def best_epoch(self) -> dict[str, Any]:
         """Return the best row of the history: highest val_accuracy, then lowest val_loss.
 
         Without validation, the last epoch is the best.
@@ -133,5 +136,5 @@ def _groups(model):
     return {"model": model.variables, "optimizer": model.optimizer.variables}
 
 
-def _numbered(group: str, variables: Iterable) -> dict:
+def _numbered(group, variables):
     return {f"{group}{i}": keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)}

@@ -195,7 +195,7 @@ def _fit_boundaries(recipe, first, until):
 
     These are `first`, the end of an interrupted epoch; where a stage is unfrozen; and `until`.
     """
-    unfreezing = []
+    ends = {first, until}
     if recipe.unfreeze_every:
-        unfreezing = range(recipe.unfreeze_every, until, recipe.unfreeze_every)
-    return sorted({first, *unfreezing, until})
+        ends.update(range(recipe.unfreeze_every, until, recipe.unfreeze_every))
+    return sorted(ends)

@@ -25,7 +25,7 @@ class Report(keras.callbacks.Callback):
         super().__init__()
         self.epochs, self.state = epochs, state
         self.console = Console(soft_wrap=True, highlight=False, quiet=quiet)
-        self.bar = None
+        self.bar: Progress | None = None
 
     def on_train_begin(self, logs=None):
         if self.console.is_terminal and not self.console.quiet:

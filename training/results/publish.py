@@ -190,7 +190,7 @@ def readme(text: str, folder: str | os.PathLike | None = None) -> str:
 def main(args: Sequence[str] | None = None) -> int:
     """Ship the runs that the command line names; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m zoo.training.results.publish",
-                                     description=ship.__doc__.splitlines()[0])
+                                     description="Ship finished runs as trained networks.")
     parser.add_argument("runs", nargs="*", metavar="RUN")
     parser.add_argument("--to", metavar="FOLDER", help="saved_models/shipped by default")
     parser.add_argument("--data-dir", metavar="DIR", help="the folder of TensorFlow Datasets")
