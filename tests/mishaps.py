@@ -1,4 +1,4 @@
-"""A network whose argument `fate` decides what becomes of its training; `tests.mishaps:mishap` in a recipe."""
+"""A network whose argument `fate` makes its training fail; `tests.mishaps:mishap` in a recipe."""
 import os
 import signal
 import sys
@@ -10,10 +10,13 @@ from zoo import register
 
 @register("mishap")
 def mishap(input_shape=(8, 8, 1), classes=10, *, fate="fine"):
-    """A linear network; in the process of a trial, fate "die" kills that process, and "raise" raises everywhere."""
+    """A linear network; "raise" raises, and "die" kills the process of a trial."""
     if fate == "raise":
         raise ArithmeticError("no network can have this fate")
     if fate == "die" and getattr(sys.modules["__main__"].__spec__, "name", "") == "zoo.tuning.job":
         os.kill(os.getpid(), signal.SIGKILL)
     image = keras.Input(input_shape)
-    return keras.Model(image, keras.layers.Dense(classes)(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(image))))
+    return keras.Model(
+        image,
+        keras.layers.Dense(classes)(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(image))),
+    )

@@ -163,7 +163,7 @@ def test_what_is_untrue_or_does_not_belong_together_is_not_shipped(
     monkeypatch.setattr(shipped, "FOLDER", tmp_path / "models")  # no --to: only what is repeatable
     for commit, words in (
         ("abcdef0-dirty", "was run from abcdef0-dirty"),
-        ("abcdef0", "no run of a recipe of ours"),
+        ("abcdef0", "not a run of an unchanged recipe"),
     ):
         _edit(run / "metrics.json", commit=commit)
         with pytest.raises(UserError, match=words):
@@ -256,7 +256,7 @@ def test_sentences_ship_with_their_words(tmp_path, monkeypatch, capfd):
     )
     (tmp_path / "sentences.txt").write_text("a fine film\nnever seen\n")
     recipe = recipes.override(
-        recipes.recipe("text_mlp", str(tmp_path / "reviews.csv")), ["epochs=1", "embedding=8"]
+        recipes.get_recipe("text_mlp", str(tmp_path / "reviews.csv")), ["epochs=1", "embedding=8"]
     )
     fit.train(recipe, tmp_path / "run", log=False)
     assert ship.main([str(tmp_path / "run"), "--to", str(tmp_path / "models")]) == 0

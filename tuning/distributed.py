@@ -5,18 +5,17 @@ silent is taken over by another, from its last epoch on where they share the dir
 (KERASTUNER_TUNER_ID and so on) wait for a killed worker for ever; they are not used.
 """
 import dataclasses
-import fcntl
 import hashlib
 import json
 import math
 import shutil
 import time
 import warnings
-from contextlib import contextmanager
 from pathlib import Path
 
 from zoo.errors import UserError
-from zoo.training.run_dir import refuse_foreign
+from zoo.training.files import locked
+from zoo.training.run_dir import check_run
 from zoo.tuning import report, spaces
 from zoo.tuning import sequential as alone
 from zoo.tuning import trial as attempt
@@ -60,7 +59,7 @@ def search(plan, run, url, log=True):
     with Worker(plan.data_dir, log) as worker, warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats are, to Optuna 5.0
         with _alone_in(run):
-            refuse_foreign(run, plan.recipe)
+            check_run(run, plan.recipe)
             study = _study(plan, url, declared)  # first: a mistake in the address is told before the data is loaded
             args = alone.settled(plan, run, declared, worker, "optuna")
 
@@ -85,12 +84,9 @@ def _keep(plan, run, declared, study):
     return rows
 
 
-@contextmanager
 def _alone_in(run):
     """Let one process at a time set up the search in `run`, or write its tables."""
-    with open(run / ".setup.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return locked(run / ".setup.lock")
 
 
 def _study(plan, url, declared):

@@ -41,20 +41,14 @@ def check(folder, data_dir, **_):
 
 def search(folder, data_dir, log, until):
     """Train the recipe in `folder` up to the epoch `until`; its best epoch's accuracy on the validation part is the score."""
-    import keras
-
     from zoo.training import evaluation
     from zoo.training.engine import fit
     recipe = read(folder / "recipe.json")
     with claim(folder, recipe):
         dataset, build = fit.prepare(recipe, data_dir, cache_dir=folder)
-        state = fit.fit(recipe, folder, dataset, build, log, until)
-    model = build()
-    state.load_best(model)
-    if isinstance(model.output, dict):
-        model = keras.Model(model.input, model.output["logits"])
-    scores = evaluation.score(model, dataset.validation, dataset.class_names)  # the history's losses are with label smoothing
-    return {"score": scores["accuracy"], "val_loss": scores["loss"], "best_epoch": state.best()["epoch"],
+        state = fit.train_until(recipe, folder, dataset, build, log, until)
+    scores = evaluation.score(state.best_model(build), dataset.validation, dataset.class_names)  # the history's losses are with label smoothing
+    return {"score": scores["accuracy"], "val_loss": scores["loss"], "best_epoch": state.best_epoch()["epoch"],
             "epochs": len(state.history), "until": until, "seconds": round(state.seconds, 2)}
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from zoo.cli.console import data_dir_option, example, json_option, refuse_unwritable
+from zoo.cli.console import check_writable, data_dir_option, example, json_option
 from zoo.errors import UsageError, UserError
 from zoo.startup import quiet_import
 
@@ -43,7 +43,7 @@ def explain(run, image, text, filters, to, data_dir, as_json):
         from zoo.training.explanation import page as pages
         from zoo.training.files import write
     to = Path(to or _default_page(run))
-    refuse_unwritable(to)
+    check_writable(to)
     if run:
         explained = explainer.explain(run, image, text, data_dir)
         page, report = pages.run_page(explained), explainer.summary(explained)

@@ -42,7 +42,7 @@ def tune(name, data, settings, epochs, space, run, refit, repeats, export, stora
     """
     from zoo.training import recipes
     with quiet_import():
-        recipe = recipes.recipe(name, data)
+        recipe = recipes.get_recipe(name, data)
         import tensorflow as tf
 
         from zoo.tuning import spaces
