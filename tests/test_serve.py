@@ -169,14 +169,14 @@ def test_the_maps_of_a_damaged_image_have_an_error_and_are_not_shown(server, dig
 def test_maps_as_long_as_the_longest_sentence_are_those_of_one_request(server, models):
     from zoo.training.serving.batching import Batcher
     from zoo.training.serving.models import Model
-    signature = Model(models / "reviews", 1).signatures["stages"]
+    signature = Model(models / "reviews").signatures["stages"]
 
-    async def ask(*sentences):
+    async def run(*sentences):
         batcher = Batcher(signature, pool, 8)
-        return await asyncio.gather(*(batcher.ask({"text": np.array([text], object)}) for text in sentences))
+        return await asyncio.gather(*(batcher.submit({"text": np.array([text], object)}) for text in sentences))
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        told = asyncio.run(ask(b"film", b"film", b"film 3 was fine"))
-    assert [answer["embedding"].shape[1] for answer in told] == [1, 1, 4]
+        outputs = asyncio.run(run(b"film", b"film", b"film 3 was fine"))
+    assert [output["embedding"].shape[1] for output in outputs] == [1, 1, 4]
     many = predict(server, {"signature_name": "stages", "instances": ["film"] * 8 + ["film 3 was fine"]}, "reviews")
     assert many.status_code == 413 and "at most 8 rows" in many.json()["error"]
 
@@ -184,24 +184,28 @@ def test_maps_as_long_as_the_longest_sentence_are_those_of_one_request(server, m
 def test_what_cannot_be_warmed_up_is_served(tmp_path):
     import tensorflow as tf
 
+    from zoo.training.serving import wire_format
     from zoo.training.serving.batching import Batcher
     from zoo.training.serving.models import Model
-    lengths = tf.function(lambda jpeg: {"pixels": tf.map_fn(lambda data: tf.size(tf.io.decode_jpeg(data)), jpeg,
+    sizes = tf.function(lambda jpeg: {"pixels": tf.map_fn(lambda data: tf.size(tf.io.decode_jpeg(data)), jpeg,
                                                             fn_output_signature=tf.int32)},
                           input_signature=[tf.TensorSpec((None,), tf.string, name="jpeg")])
-    tf.saved_model.save(tf.Module(), tmp_path, signatures={"serving_default": lengths})
-    signature = Model(tmp_path, 1).signatures["serving_default"]
-    Batcher(signature, None, 8).warm_up()
+    tf.saved_model.save(tf.Module(), tmp_path, signatures={"serving_default": sizes})
+    model = Model(tmp_path)
+    batcher = Batcher(model.signatures["serving_default"], None, 8)
+    batcher.warm_up()
     picture = encoded(np.zeros((4, 5, 1), "uint8"), "JPEG")
-    assert signature(signature.inputs([b64(picture)], True))["pixels"].tolist() == [20]
+    _, inputs, _ = wire_format.decode({"instances": [b64(picture)]}, model.signatures, 1)
+    (outputs,) = batcher._call([inputs])
+    assert outputs["pixels"].tolist() == [20]
 
 
 def test_of_two_that_start_on_a_port_the_later_is_told():
     from zoo.training.serving import startup
-    with startup.listen("127.0.0.1", 0) as first, startup.listen(*first.getsockname()) as second:
-        startup.accept(first)
-        with pytest.raises(UserError, match="another process is there; choose another --port"):
-            startup.accept(second)
+    with startup.bind("127.0.0.1", 0) as first, startup.bind(*first.getsockname()) as second:
+        startup.listen(first)
+        with pytest.raises(UserError, match="another process uses it; choose another --port"):
+            startup.listen(second)
 
 
 def counted(server, name):
@@ -258,8 +262,8 @@ def test_mistakes_of_the_command_are_one_line(server, tmp_path, monkeypatch, cap
     port = server.rsplit(":", 1)[1]
     for args, words in ((["gone"], "gone holds no SavedModel"), (["empty"], "`zoo export RUN` writes one"),
                         (["broken", "--port", "0"], "Cannot load the SavedModel"),
-                        (["broken", "--host", "a..b"], "Cannot serve on a..b port 8501: this is no host's name"),
-                        (["broken", "--port", port], "another process is there; choose another --port")):
+                        (["broken", "--host", "a..b"], "Cannot serve on a..b port 8501: this is not a host name"),
+                        (["broken", "--port", port], "another process uses it; choose another --port")):
         assert main(["serve", *args]) == 1
         said = capfd.readouterr()
         assert words in said.err and len(said.err.splitlines()) == 1 and not said.out
@@ -280,15 +284,15 @@ def test_the_page_shows_probabilities_and_maps(server, browser, digits, expected
     page.goto(server)
     page.set_input_files("#file", tmp_path / "digit.png")
     page.wait_for_selector("#stages img")
-    assert page.inner_text("#said") == f"It is {expected[1][0]}."
+    assert page.inner_text("#status") == f"Prediction: {expected[1][0]}"
     assert page.locator(".class").count() == 10
     assert page.locator(".class b").first.inner_text() == f"{100 * expected[0][0].max():.1f} %"
     assert [title.split()[0] for title in page.locator("#stages h2").all_inner_texts()][:3] == ["c1", "s2", "c3"]
     assert page.locator("#stages div").first.locator("img").count() == 6
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.set_input_files("#file", tmp_path / "note.png")
-    page.wait_for_selector("#said.bad")
-    assert "Expected a JPEG" in page.inner_text("#said") and not page.locator(".class").count()
+    page.wait_for_selector("#status.bad")
+    assert "Expected a JPEG" in page.inner_text("#status") and not page.locator(".class").count()
     box = page.locator("#canvas").bounding_box()
     page.mouse.move(box["x"] + 150, box["y"] + 60)
     page.mouse.down()

@@ -114,13 +114,13 @@ def test_nobody_gets_the_rows_of_another(server, name, given, expected):
 def test_requests_cut_before_it_shows_are_asked_again_whole(models):
     from zoo.training.serving.batching import Batcher
     from zoo.training.serving.models import Model
-    positive = Model(models / "foreign", 1).signatures["positive"]
+    positive = Model(models / "foreign").signatures["positive"]
 
     async def answers(*requests):
         batcher = Batcher(positive, pool, 4)
         batcher.warm_up()
         assert positive.batched, "zeros do not show it"
-        return await asyncio.gather(*(batcher.ask({"x": np.array(request, "float32")}) for request in requests))
+        return await asyncio.gather(*(batcher.submit({"x": np.array(request, "float32")}) for request in requests))
     asked = [[1, 2], [3, 4, 5, 6, 7, 8, 9, 10, 11], [12, -1], [*range(13, 20), -1, -2, -3], [20]]
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         told = asyncio.run(answers(*asked))
@@ -139,7 +139,7 @@ def test_several_inputs_and_outputs_keep_their_rows(server):
 def test_scalars_are_answered_as_scalars(server):
     assert ask(server, "scalars", inputs=[0.5, 2]).json() == {"outputs": {"sum": 2.5, "any": True, "name": "x"}}
     assert ask(server, "half", inputs=3).json() == {"outputs": 1.5}
-    for name, words in (("scalars", "outputs are no rows: ask with"), ("half", "takes no rows: ask with")):
+    for name, words in (("scalars", "outputs of this signature are not rows: send"), ("half", "takes no rows: send")):
         said = ask(server, name, instances=[1.0])
         assert said.status_code == 400 and words in said.json()["error"]
 
