@@ -138,9 +138,9 @@ def _asking(path):
 def _saved_model(path):
     signatures = _loaded(path)
     for name, takes in (("from_bytes", "image_bytes"), ("serving_default", "text")):
-        if name in signatures and signatures[name].takes == takes:
+        if name in signatures and signatures[name].input_name == takes:
             def answers(data):
-                found = signatures[name].ask(np.array(data, object))
+                found = signatures[name].run(np.array(data, object))
                 errors = found.get("error", [b""] * len(data))
                 return found["probabilities"], [None if error else label.decode()
                                                 for label, error in zip(found["label"], errors, strict=True)]
@@ -152,7 +152,7 @@ def _converted(path):
     card = _card(path.parent)
     if not card:
         raise UserError(f"{path} cannot be used by itself: its model card, {path.parent / 'assets/card.json'}, is missing.")
-    ask = _loaded(path)["serving_default"].ask
+    ask = _loaded(path)["serving_default"].run
     vocabulary, given = None, card["input"]
     if given["kind"] == "text":
         vocabulary = Vocabulary.parse((path.parent / "vocab.txt").read_text(encoding="utf-8"))

@@ -125,7 +125,7 @@ def _describe(name, best, args, sources, files):
                  "token_ids": "int32 (batch, tokens), line numbers of vocab.txt from 0; 0 pads, 1 is any other word"}
     return {
         "name": name, "architecture": best.recipe.model, "arguments": args, "paper": zoo.spec(best.recipe.model).paper,
-        "weights": best.model.count_params(), "multiply_adds": total_multiply_adds(best.model),
+        "params": best.model.count_params(), "multiply_adds": total_multiply_adds(best.model),
         "class_names": best.class_names, "input": given, "output": f"float32 logits (batch, {len(best.class_names)})",
         "metrics": card.scores(best.metrics),
         "seeds": {"seeds": [source.metrics["seed"] for source in sources], "test_accuracy": scores,
@@ -149,7 +149,7 @@ def table(folder=None):
         spread = "-" if seeds["stdev"] is None else f"{100 * seeds['mean']:.2f} % ± {100 * seeds['stdev']:.2f}"
         lines.append([f"`{name}`", f"`{told['architecture']}`", told["data"]["name"],
                       f"{100 * told['metrics']['test_accuracy']:.2f} %", f"{len(seeds['seeds'])}: {spread}",
-                      f"{told['weights']:,}", f"{size:,}"])
+                      f"{told.get('params', told.get('weights')):,}", f"{size:,}"])
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
