@@ -12,8 +12,7 @@ import tensorflow as tf
 from zoo.errors import UserError
 from zoo.training import recipes, trained
 from zoo.training.data import dataset
-from zoo.training.deployment import conversion as convert
-from zoo.training.deployment import exporter, verification
+from zoo.training.deployment import conversion, exporter, verification
 from zoo.training.engine.fit import train
 
 NETWORKS = ("lenet5", "resnet20", "textcnn")
@@ -163,11 +162,11 @@ def test_the_card_says_what_it_is(exports, name):
     run, exported, answer = exports(name)
     card = json.loads((exported / "assets/card.json").read_text())
     metrics = json.loads((run / "metrics.json").read_text())
-    assert card["weights"] == metrics["weights"] and card["metrics"]["test_accuracy"] == metrics["test_accuracy"]
+    assert card["params"] == metrics.get("params", metrics.get("weights")) and card["metrics"]["test_accuracy"] == metrics["test_accuracy"]
     assert card["architecture"] == name and card["multiply_adds"] > 0 and card["class_names"] == metrics["class_names"]
     assert all((exported / file).exists() for file in card["files"].values()) and len(card["files"]) == len(exporter.FORMATS)
     page = (exported / "assets/README.md").read_text()
-    assert f"{card['weights']:,} weights" in page and "curl" in page and ("vocab.txt" in page or name == "lenet5")
+    assert f"{card['params']:,} params" in page and "curl" in page and ("vocab.txt" in page or name == "lenet5")
 
 
 def test_the_report_scores_and_times_every_format(finished_run, tmp_path, zoo_command):
@@ -200,21 +199,21 @@ def test_an_export_that_answers_otherwise_is_refused(name, change):
     answers = {"serving_default": {"probabilities": expected.copy()}}
     assert verification.compare(name, answers, {"probabilities": expected}, list("abcd")) == {"difference": 0.0, "agreement": 1.0}
     answers["serving_default"]["probabilities"][::6, 3] += change
-    with pytest.raises(UserError, match=f"The {name} export's serving_default answers otherwise"):
+    with pytest.raises(UserError, match=f"The {name} export's serving_default differs from the Keras model"):
         verification.compare(name, answers, {"probabilities": expected}, list("abcd"))
 
 
 def test_a_wrong_conversion_leaves_nothing(finished_run, tmp_path, monkeypatch):
-    honest = convert._litert
+    honest = conversion._litert
 
     def corrupt(model, function, *args):
         for weight in model.trainable_weights:
             weight.assign(weight + 0.01)
         return honest(model, function, *args)
-    monkeypatch.setattr(convert, "_litert", corrupt)
+    monkeypatch.setattr(conversion, "_litert", corrupt)
     monkeypatch.setattr(exporter.trained.Trained, "probabilities", lambda self, inputs, first=honest_probabilities(finished_run):
                         first)
-    with pytest.raises(UserError, match="litert export's serving_default answers otherwise.*Nothing was exported"):
+    with pytest.raises(UserError, match="litert export's serving_default differs from the Keras model.*Nothing was exported"):
         exporter.export(finished_run, tmp_path / "model", formats=["litert"])
     assert not list(tmp_path.iterdir())
 

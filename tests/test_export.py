@@ -14,8 +14,7 @@ import zoo
 from zoo.__main__ import main
 from zoo.errors import UserError
 from zoo.training import prediction, trained
-from zoo.training.deployment import conversion, exporter
-from zoo.training.deployment import saved_model as signatures
+from zoo.training.deployment import conversion, exporter, saved_model
 from zoo.training.preprocessing.images import fit_to
 
 STRANGER = """
@@ -79,10 +78,10 @@ def test_a_stranger_with_tensorflow_alone_gets_a_label(exported, finished_run, t
     assert asked.stdout.strip() == prediction.predict(finished_run, [tmp_path / "digit.png"])[0]["label"], asked.stderr
 
 
-@pytest.mark.parametrize(("constant", "variables"), [(signatures.CONSTANT, 0), (1_000, 4), (0, 10)])
+@pytest.mark.parametrize(("constant", "variables"), [(saved_model.CONSTANT_LIMIT, 0), (1_000, 4), (0, 10)])
 def test_the_weights_are_on_disk_once(finished_run, tmp_path, monkeypatch, constant, variables):
     """As constants of the graph up to that limit, as variables over it."""
-    monkeypatch.setattr(signatures, "CONSTANT", constant)
+    monkeypatch.setattr(saved_model, "CONSTANT_LIMIT", constant)
     found = exporter.export(finished_run, tmp_path / "model")
     weights, graph = 4 * 61_706, (tmp_path / "model/saved_model.pb").stat().st_size
     on_disk = sum(file.stat().st_size for file in (tmp_path / "model").glob("variables/*"))
@@ -109,7 +108,7 @@ def test_an_export_that_is_there_is_kept_unless_forced(exported, finished_run):
 
 def test_a_mismatch_leaves_nothing_behind(finished_run, tmp_path, monkeypatch):
     """The graph on disk is made to differ from the Keras model, as a wrong conversion would."""
-    honest = signatures.write
+    honest = saved_model.write
 
     def corrupt(source, path):
         original = source.model.get_weights()
@@ -117,8 +116,8 @@ def test_a_mismatch_leaves_nothing_behind(finished_run, tmp_path, monkeypatch):
         asked = honest(source, path)
         source.model.set_weights(original)
         return asked
-    monkeypatch.setattr(signatures, "write", corrupt)
-    with pytest.raises(UserError, match="serving_default answers otherwise than the Keras model.*Nothing was exported"):
+    monkeypatch.setattr(saved_model, "write", corrupt)
+    with pytest.raises(UserError, match="serving_default differs from the Keras model.*Nothing was exported"):
         exporter.export(finished_run, tmp_path / "model")
     assert not list(tmp_path.iterdir())
 
@@ -168,8 +167,8 @@ def test_no_stage_is_called_as_an_answer_is(finished_run, tmp_path):
     image = keras.Input((32, 32, 1))
     network = keras.Model(image, keras.layers.Dense(10, name="logits")(keras.layers.Flatten(name="error")(image)))
     source = dataclasses.replace(trained.load(finished_run), model=network)
-    with pytest.raises(UserError, match="Expected stages with names of their own. Received: error"):
-        signatures.write(source, tmp_path)
+    with pytest.raises(UserError, match="Expected no stage named \"error\", .*Received: error"):
+        saved_model.write(source, tmp_path)
 
 
 @pytest.mark.parametrize("size", [(40, 70), (70, 40), (5, 9)])
@@ -185,6 +184,6 @@ def test_a_crop_is_what_resizing_and_cutting_gives(size):
 def test_a_network_too_large_for_onnx_is_refused_before_anything_is_written():
     model = zoo.build("lenet5")
     with pytest.raises(UserError, match=r"^Converting lenet5 to ONNX takes about 0 GB .* Leave onnx out: --formats "):
-        conversion.refuse_too_large(model, ("saved_model", "onnx-int8"), memory=1e6)
-    conversion.refuse_too_large(model, ("saved_model", "litert"), memory=1e6)
-    conversion.refuse_too_large(model, exporter.FORMATS)
+        conversion.check_memory(model, ("saved_model", "onnx-int8"), memory=1e6)
+    conversion.check_memory(model, ("saved_model", "litert"), memory=1e6)
+    conversion.check_memory(model, exporter.FORMATS)

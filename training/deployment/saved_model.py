@@ -26,7 +26,7 @@ TOP_K = 5
 # TensorFlow computes in advance what depends on constants alone, most of batch normalisation, and
 # writes nothing to save and restore them. A large constant takes several times its size in memory.
 CONSTANT_LIMIT = 200_000
-BAD_IMAGE = "no JPEG, PNG, GIF, BMP or WebP image, or damaged"
+BAD_IMAGE = "not a JPEG, PNG, GIF, BMP or WebP image, or damaged"
 
 Tensors = dict[str, tf.Tensor]
 Signatures = dict[str, tuple[Tensors, Tensors]]  # {name: (inputs, outputs)}
@@ -92,8 +92,9 @@ def _images(trained: Trained, run: Callable) -> Signatures:
     image_uint8 = tf.compat.v1.placeholder(tf.uint8, shape, "image_uint8")
     image_bytes = tf.compat.v1.placeholder(tf.string, (None,), "image_bytes")
     decoded, error = _decode(image_bytes, shape[1:], trained.recipe.resize)
+    cast = tf.cast(image_uint8, tf.float32)
     outputs, features, _ = run(image)
-    outputs_of_uint8, _, _ = run(tf.cast(image_uint8, tf.float32))
+    outputs_of_uint8, _, _ = run(cast)
     outputs_of_bytes, _, maps = run(decoded)
     signatures = {
         "serving_default": ({"image": image}, outputs),
@@ -135,7 +136,7 @@ def _shared_function(model: keras.Model, weights: Sequence[Sequence[tuple[str, n
     constants = [[_weight(name, value) for name, value in group] for group in weights]
 
     @tf.function(autograph=False)
-    def ask(inputs):
+    def run(inputs):
         (logits, features, maps), _ = model.stateless_call(
             *([tf.convert_to_tensor(weight) for weight in group] for group in constants),
             inputs, training=False)
@@ -145,7 +146,7 @@ def _shared_function(model: keras.Model, weights: Sequence[Sequence[tuple[str, n
         return {"probabilities": probabilities, "class_id": class_id,
                 "label": tf.gather(names, class_id), "top_k": tf.gather(names, best.indices),
                 "top_k_probabilities": best.values}, features, maps
-    return ask
+    return run
 
 
 def _weight(name: str, value: np.ndarray) -> np.ndarray | tf.Variable:
@@ -195,10 +196,11 @@ def _decode(image_bytes: tf.Tensor, shape: Sequence[int],
     """
     count = tf.size(image_bytes, tf.int64)
     images = tf.data.Dataset.from_tensor_slices((tf.range(count, dtype=tf.int64), image_bytes))
-    images = images.map(lambda place, data: (
-        place, tf.squeeze(fit_to(tf.expand_dims(decode(data), 0), shape, resize), 0)))
+    images = images.map(lambda index, data: (
+        index, tf.squeeze(fit_to(tf.expand_dims(decode(data), 0), shape, resize), 0)))
+    images = images.ignore_errors()
     end = tf.data.Dataset.from_tensors((tf.constant(-1, tf.int64), tf.zeros(shape, tf.uint8)))
-    batch = images.ignore_errors().concatenate(end).batch(count + 1)
+    batch = images.concatenate(end).batch(count + 1)
     indices, images = batch.get_single_element()
     # one image for each index; -1 belongs to none
     images = tf.math.unsorted_segment_sum(tf.cast(images, tf.float32), indices, count)
