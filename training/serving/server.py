@@ -14,18 +14,11 @@ from typing import Any
 
 import numpy as np
 import orjson
+import prometheus_client as prometheus
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from PIL import Image
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    ProcessCollector,
-    generate_latest,
-)
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -59,21 +52,23 @@ class Service:
         self.max_body, self.max_pixels = max_body, max_pixels
         self.models = {name: {version: Model(path) for version, path in versions.items()}
                        for name, versions in models.items()}
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        self.requests = Counter("zoo_requests", "Answered requests.", ["model", "code"],
-                                registry=self.registry)
-        self.seconds = Histogram("zoo_request_seconds", "From the whole body to the response.",
-                                 ["model"], buckets=_SECONDS, registry=self.registry)
-        rows = Histogram("zoo_batch_rows", "Rows in a call of the network.", ["model"],
-                         buckets=[1 << n for n in range(max_batch.bit_length())],
-                         registry=self.registry)
+        self.registry = registry = prometheus.CollectorRegistry()
+        prometheus.ProcessCollector(registry=registry)
+        self.requests = prometheus.Counter(
+            "zoo_requests", "Answered requests.", ["model", "code"], registry=registry)
+        self.seconds = prometheus.Histogram(
+            "zoo_request_seconds", "From the whole body to the response.", ["model"],
+            buckets=_SECONDS, registry=registry)
+        rows = prometheus.Histogram(
+            "zoo_batch_rows", "Rows in a call of the network.", ["model"],
+            buckets=[1 << n for n in range(max_batch.bit_length())], registry=registry)
         pool = ThreadPoolExecutor(1)  # two calls at once would compete for the same cores
         self.batchers = {
             signature: Batcher(signature, pool, max_batch, merge, rows.labels(name).observe)
             for name, versions in self.models.items() for model in versions.values()
             for signature in model.signatures.values()}
-        queued = Gauge("zoo_queue_rows", "Rows that wait for the network.", registry=self.registry)
+        queued = prometheus.Gauge(
+            "zoo_queue_rows", "Rows that wait for the network.", registry=registry)
         queued.set_function(lambda: sum(b.queued_rows for b in self.batchers.values()))
         for batcher in self.batchers.values():
             batcher.warm_up()
@@ -198,7 +193,8 @@ def app(service: Service) -> FastAPI:
 
     @api.get("/metrics")
     async def metrics():
-        return Response(generate_latest(service.registry), media_type="text/plain; version=0.0.4")
+        return Response(prometheus.generate_latest(service.registry),
+                        media_type="text/plain; version=0.0.4")
 
     _add_tensorflow_serving(api, service)
     page.add_routes(api, service, _json)
