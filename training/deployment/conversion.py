@@ -6,8 +6,9 @@ many columns as a sentence has tokens.
 """
 import dataclasses
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -78,7 +79,7 @@ def write(trained: Trained, formats: Sequence[str], folder: Path,
             _onnx(function, spec, formats, folder, samples)
 
 
-def _serving_function(trained: Trained) -> tuple[Callable, tf.TensorSpec]:
+def _serving_function(trained: Trained) -> tuple[Any, tf.TensorSpec]:
     """Return the function from pixels or token ids to probabilities, and its input's spec."""
     model = trained.model
     spec = tf.TensorSpec((None, *model.input.shape[1:]), tf.float32, name="image")
@@ -90,8 +91,7 @@ def _serving_function(trained: Trained) -> tuple[Callable, tf.TensorSpec]:
     return function, spec
 
 
-def _litert(model: keras.Model, function: Callable, name: str,
-            samples: np.ndarray | None) -> bytes:
+def _litert(model: keras.Model, function: Any, name: str, samples: Any) -> bytes:
     holder = tf.Module()  # the converter drops variables that no tf.Module holds
     holder.weights = [weight.value for weight in model.variables]
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
@@ -106,8 +106,8 @@ def _litert(model: keras.Model, function: Callable, name: str,
     return converter.convert()
 
 
-def _onnx(function: Callable, spec: tf.TensorSpec, formats: Sequence[str], folder: Path,
-          samples: np.ndarray | None) -> None:
+def _onnx(function: Any, spec: tf.TensorSpec, formats: Sequence[str], folder: Path,
+          samples: Any) -> None:
     import tf2onnx
     path = folder / FILES["onnx"]
     tf2onnx.convert.from_function(function, [spec], opset=_OPSET, output_path=str(path))
@@ -117,7 +117,7 @@ def _onnx(function: Callable, spec: tf.TensorSpec, formats: Sequence[str], folde
         path.unlink()
 
 
-def _quantize(path: Path, to: Path, name: str, samples: np.ndarray) -> None:
+def _quantize(path: Path, to: Path, name: str, samples: Any) -> None:
     """Quantize weights and, for images, activations, whose ranges `samples` give.
 
     Sentences differ in length, so text networks keep float32 activations.

@@ -127,7 +127,7 @@ def _verify(source: trained.Trained,
                 "features": features.predict(inputs, verbose=0)}
     for name, (file, signature_inputs) in written.items():
         outputs, _ = verification.run_export(new / file, signature_inputs, scratch, name)
-        parts = (file,)
+        parts: tuple[str, ...] = (file,)
         if name == "saved_model":
             parts = ("saved_model.pb", "fingerprint.pb", "variables")
         formats[name] = {"file": file, "bytes": sum(_bytes(new / part) for part in parts),

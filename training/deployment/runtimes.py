@@ -113,7 +113,8 @@ def _times(run: Run, inputs: np.ndarray, warm_up: int) -> np.ndarray:
     """Return the seconds of each timed call."""
     for _ in range(warm_up):
         run(inputs)
-    times, first = [], time.perf_counter()
+    times: list[float] = []
+    first = time.perf_counter()
     while len(times) < _CALLS and time.perf_counter() - first < _SECONDS:
         start = time.perf_counter()
         run(inputs)
@@ -126,7 +127,8 @@ def main(export: str, folder: str, measured: bool) -> None:
     blocked = ["keras", "zoo"]
     if Path(export).suffix in (".tflite", ".onnx"):
         blocked.append("tensorflow")
-    sys.modules.update(dict.fromkeys(blocked))  # importing one of these raises ImportError now
+    for name in blocked:
+        sys.modules[name] = None  # type: ignore[assignment]  # importing it raises ImportError now
     if not measured:
         gc.disable()  # saves a quarter of TensorFlow's import time, which a cold start includes
     signatures = load(export)
@@ -136,7 +138,8 @@ def main(export: str, folder: str, measured: bool) -> None:
             run(inputs[:1])
             report = {"first_output": time.time(), **measure(run, inputs)}  # ends the cold start
             (Path(folder) / "measured.json").write_text(json.dumps(report))
-        np.savez(file.with_suffix(".npz"), **run_batches(run, inputs))
+        outputs: dict[str, Any] = run_batches(run, inputs)
+        np.savez(file.with_suffix(".npz"), **outputs)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ Arrays = Mapping[str, np.ndarray]
 
 
 def run_export(export: Path, inputs: Arrays, scratch: Path, name: str,
-               measured: bool = False) -> tuple[dict[str, Arrays], dict[str, Any]]:
+               measured: bool = False) -> tuple[dict[str, dict[str, np.ndarray]],
+                                                dict[str, Any]]:
     """Run an export in a separate process that has only its runtime.
 
     Args:

@@ -5,7 +5,7 @@ No request waits for a batch to fill.
 import asyncio
 import collections
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 
 import numpy as np
@@ -18,6 +18,7 @@ _MAX_QUEUED = 4096        # rows; beyond it the server reports that it is busy
 _MAX_VALUES = 10_000_000  # in a response of several rows; as JSON a tenth of a gigabyte
 
 Arrays = dict[str, np.ndarray]
+Item = tuple[Arrays, int, asyncio.Future]  # inputs, their rows, and the future outputs
 
 
 class _RowMismatch(Exception):
@@ -49,8 +50,8 @@ class Batcher:
         if signature.mergeable:
             limit = _MAX_VALUES // max(1, signature.values_per_row)
             self._max_rows = min(_MAX_QUEUED, max(1, limit))
-        self._queue = collections.deque()  # (inputs, rows, future)
-        self._task = None
+        self._queue: collections.deque[Item] = collections.deque()
+        self._task: asyncio.Task | None = None
 
     @property
     def queued_rows(self) -> int:
@@ -116,7 +117,7 @@ class Batcher:
                 else:
                     future.set_result(result)
 
-    def _next_batch(self) -> list[tuple[Arrays, int, asyncio.Future]]:
+    def _next_batch(self) -> list[Item]:
         batch = [self._queue.popleft()]
         rows = batch[0][1]
         while self._merge and self._queue and rows + self._queue[0][1] <= self._max_batch:
@@ -125,7 +126,7 @@ class Batcher:
         self.observe(rows)
         return batch
 
-    def _run(self, requests: list[Arrays]) -> list[Arrays | Exception]:
+    def _run(self, requests: list[Arrays]) -> Sequence[Arrays | Exception]:
         """Return the outputs or the exception of each request; a failed batch is run one by one."""
         try:
             return self._call(requests)

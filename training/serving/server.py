@@ -100,7 +100,7 @@ class Service:
         body, limit = bytearray(), f"Expected a body of at most {self.max_body:,} bytes."
         if int(request.headers.get("content-length", 0)) > self.max_body:
             raise RequestError(limit, 413)
-        chunks = request.stream()
+        chunks: AsyncIterator[bytes] = request.stream()
         encoding = request.headers.get("content-encoding", "identity").lower()
         if encoding in ("gzip", "x-gzip"):
             chunks = _inflate(chunks, self.max_body)

@@ -1,6 +1,6 @@
 """The inputs and outputs of a function of a SavedModel."""
 import io
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -24,7 +24,7 @@ class Signature:
         values_per_row: the number of values in an output row; None unless mergeable.
     """
 
-    def __init__(self, function: Callable[..., dict[str, tf.Tensor]]):
+    def __init__(self, function: Any):
         self.function = function
         self.inputs = function.structured_input_signature[1]
         self.outputs = function.structured_outputs

@@ -72,7 +72,8 @@ def listen(bound: socket.socket) -> None:
     try:
         bound.listen()
     except OSError as error:
-        raise _cannot_serve(*bound.getsockname()[:2], error) from None
+        host, port = bound.getsockname()[:2]
+        raise _cannot_serve(host, port, error) from None
 
 
 def _cannot_serve(host: str, port: int, error: Exception) -> UserError:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from zoo.training.serving.signature import Signature
 
 _KEYS = ("instances", "inputs", "signature_name")
+# JSON's types for the kinds of NumPy numbers
+_TYPES: dict[str, set[type]] = {"f": {float, int}, "i": {int}, "u": {int}, "b": {bool}}
 
 
 class RequestError(UserError):
@@ -134,8 +136,7 @@ def _objects(name: str, value: Any) -> tuple[np.ndarray, set[type]]:
 
 def _numbers(name: str, dtype: np.dtype, value: Any) -> np.ndarray:
     array, types = _objects(name, value)
-    allowed = {"f": {float, int}, "i": {int}, "u": {int}, "b": {bool}}[dtype.kind]
-    if not types <= allowed:
+    if not types <= _TYPES[dtype.kind]:
         raise RequestError(f"Expected {name} to hold {dtype.name} numbers only.")
     if dtype.kind in "iu" and array.size:
         limits = np.iinfo(dtype)
