@@ -49,7 +49,7 @@ def open_with(side, path):
         compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})  # else bfloat16
         return lambda images: compiled([images])[0]
     from zoo.training.deployment import runtimes  # opens a SavedModel and an ONNX file on all cores
-    ask = runtimes.load(path)["serving_default"].ask
+    ask = runtimes.load(path)["serving_default"].run
     return lambda images: ask(images)["probabilities"]
 
 

@@ -14,7 +14,7 @@ from zoo.training.deployment import exporter
 
 def test_a_file_that_is_no_image_is_named(exported, tmp_path):
     (tmp_path / "note.jpg").write_text("not a picture")
-    with pytest.raises(UserError, match="note.jpg is no JPEG"):
+    with pytest.raises(UserError, match="note.jpg is not a JPEG"):
         prediction.predict(exported[0], [tmp_path / "note.jpg"])
     with pytest.raises(UserError, match="Cannot read .*gone.png: No such file"):
         prediction.predict(exported[0], [tmp_path / "gone.png"])
@@ -47,7 +47,7 @@ def test_a_folder_is_labelled_and_one_bad_file_is_told(exported, finished_run, t
     said = zoo_command("predict", exported[0], tmp_path / "scans", "--csv", "labels.csv")
     rows = list(csv.DictReader((tmp_path / "labels.csv").read_text().splitlines()))
     assert said.returncode == 1 and said.stderr.startswith("zoo: 1 of 4 files could not be labelled; the first is")
-    assert [row["label"] for row in rows] == ["", *expected] and "no JPEG" in rows[0]["error"]
+    assert [row["label"] for row in rows] == ["", *expected] and "not a JPEG" in rows[0]["error"]
     assert [float(row["probability"]) > 0.1 for row in rows[1:]] == [True] * 3
 
 

@@ -1,4 +1,4 @@
-"""The server over SavedModels that the zoo did not write, and asked by clients other than its own."""
+"""The server over SavedModels that the zoo did not write, called by clients other than its page."""
 import asyncio
 import concurrent.futures
 import gzip
@@ -16,15 +16,16 @@ from tests.bad_requests import encoded
 from tests.test_serve import predict, serving
 
 BODY_LIMIT = 200_000
-MAX_BATCH = 48  # no power of two
+MAX_BATCH = 48  # not a power of two
 
 
 def signature(*specs):
-    return tf.function(input_signature=[tf.TensorSpec(shape, kind, name) for name, shape, kind in specs])
+    return tf.function(input_signature=[tf.TensorSpec(shape, dtype, name)
+                                        for name, shape, dtype in specs])
 
 
 class Foreign(tf.Module):
-    """Functions whose shapes say less than they do, or whose answers no network of the zoo gives."""
+    """Functions with undeclared row counts, or with outputs that no network of the zoo has."""
 
     def __init__(self):
         super().__init__()
@@ -36,7 +37,7 @@ class Foreign(tf.Module):
 
     @signature(("x", (None,), tf.float32))
     def positive(self, x):
-        return {"kept": tf.boolean_mask(x, x >= 0)}  # as many as came, for zeros
+        return {"kept": tf.boolean_mask(x, x >= 0)}  # keeps all rows of zeros
 
     @signature(("text", (None,), tf.string))
     def words(self, text):
@@ -44,7 +45,7 @@ class Foreign(tf.Module):
 
     @signature(("x", (None,), tf.float32))
     def sizes(self, x):
-        """The most rows of any call so far, padding included, for each row."""
+        """Return for each row the most rows of any call so far, padding included."""
         rows = tf.size(x)
         return {"most": tf.fill([rows], self.most.assign(tf.maximum(self.most, rows)))}
 
@@ -77,7 +78,8 @@ class Foreign(tf.Module):
 def models(finished_run, tmp_path_factory):
     from zoo.training.deployment import exporter
     folder, module = tmp_path_factory.mktemp("models"), Foreign()
-    names = ("twice", "positive", "words", "sizes", "sums", "scalars", "half", "fixed", "complex", "brain")
+    names = ("twice", "positive", "words", "sizes", "sums", "scalars", "half", "fixed", "complex",
+             "brain")
     tf.saved_model.save(module, folder / "foreign", {name: getattr(module, name) for name in names})
     exporter.export(finished_run, folder / "my digits")
     return folder
@@ -85,116 +87,136 @@ def models(finished_run, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(models):
-    with serving(models, "--max-batch", str(MAX_BATCH), "--max-body", str(BODY_LIMIT)) as (address, process):
+    options = ("--max-batch", str(MAX_BATCH), "--max-body", str(BODY_LIMIT))
+    with serving(models, *options) as (address, process):
         yield address
 
 
-def ask(server, name, **request):
+def run(server, name, **request):
     return predict(server, {"signature_name": name, **request}, "foreign")
 
 
 def test_the_largest_call_is_max_batch_and_was_warmed_up(server):
     for rows in (1, 40, MAX_BATCH, 100):
-        assert ask(server, "sizes", instances=[0.0] * rows).json() == {"predictions": [MAX_BATCH] * rows}
+        response = run(server, "sizes", instances=[0.0] * rows).json()
+        assert response == {"predictions": [MAX_BATCH] * rows}
 
 
-@pytest.mark.parametrize("name, given, expected", [
+@pytest.mark.parametrize("name, inputs, expected", [
     ("twice", lambda n: [[n, n, n]], lambda n: [[n, n, n]] * 2),
     ("positive", lambda n: [-n, n], lambda n: [n]),
     ("words", lambda n: ["" if n % 2 else f"{n} {n}"], lambda n: [] if n % 2 else [str(n)] * 2)])
-def test_nobody_gets_the_rows_of_another(server, name, given, expected):
-    """Sixteen clients at once: in a shared call, what gives other than a row for each row would mix them up."""
+def test_clients_do_not_get_rows_of_another(server, name, inputs, expected):
+    """Sixteen concurrent clients: outputs with other than one row for each row must not mix."""
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
-        told = list(pool.map(lambda n: ask(server, name, instances=given(n)), range(1, 101)))
-    assert [answer.json() for answer in told] == [{"predictions": expected(n)} for n in range(1, 101)]
-    many = ask(server, name, inputs=given(2) * 60)  # more than a batch
-    assert many.json() == {"outputs": (np.repeat(given(2) * 60, 2, 0).tolist() if name == "twice" else expected(2) * 60)}
+        responses = pool.map(lambda n: run(server, name, instances=inputs(n)), range(1, 101))
+        predictions = [response.json() for response in responses]
+    assert predictions == [{"predictions": expected(n)} for n in range(1, 101)]
+    many = run(server, name, inputs=inputs(2) * 60)  # more than a batch
+    rows = expected(2) * 60
+    if name == "twice":
+        rows = np.repeat(inputs(2) * 60, 2, 0).tolist()
+    assert many.json() == {"outputs": rows}
 
 
-def test_requests_cut_before_it_shows_are_asked_again_whole(models):
+def test_split_requests_run_again_whole_once_rows_do_not_match(models):
     from zoo.training.serving.batching import Batcher
     from zoo.training.serving.models import Model
-    positive = Model(models / "foreign", 1).signatures["positive"]
+    positive = Model(models / "foreign").signatures["positive"]
 
-    async def answers(*requests):
+    async def submit(*requests):
         batcher = Batcher(positive, pool, 4)
         batcher.warm_up()
-        assert positive.batched, "zeros do not show it"
-        return await asyncio.gather(*(batcher.ask({"x": np.array(request, "float32")}) for request in requests))
-    asked = [[1, 2], [3, 4, 5, 6, 7, 8, 9, 10, 11], [12, -1], [*range(13, 20), -1, -2, -3], [20]]
+        assert positive.batched, "the zeros of the warm-up all stay"
+        return await asyncio.gather(*(
+            batcher.submit({"x": np.array(request, "float32")}) for request in requests))
+    requests = [[1, 2], [3, 4, 5, 6, 7, 8, 9, 10, 11], [12, -1], [*range(13, 20), -1, -2, -3], [20]]
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        told = asyncio.run(answers(*asked))
-    assert [answer["kept"].tolist() for answer in told] == [[x for x in request if x >= 0] for request in asked]
+        outputs = asyncio.run(submit(*requests))
+    assert [output["kept"].tolist() for output in outputs] == [
+        [x for x in request if x >= 0] for request in requests]
     assert not positive.batched
 
 
 def test_several_inputs_and_outputs_keep_their_rows(server):
     rows = [{"x": [n, 1], "k": n} for n in range(100)]
-    told = ask(server, "sums", instances=rows).json()["predictions"]
-    assert told == [{"sum": 2.0 * n + 1, "k": n} for n in range(100)]
+    predictions = run(server, "sums", instances=rows).json()["predictions"]
+    assert predictions == [{"sum": 2.0 * n + 1, "k": n} for n in range(100)]
     columns = {"x": [row["x"] for row in rows], "k": [row["k"] for row in rows]}
-    assert ask(server, "sums", inputs=columns).json() == {"outputs": {name: [row[name] for row in told] for name in told[0]}}
+    assert run(server, "sums", inputs=columns).json() == {
+        "outputs": {name: [row[name] for row in predictions] for name in ("sum", "k")}}
 
 
-def test_scalars_are_answered_as_scalars(server):
-    assert ask(server, "scalars", inputs=[0.5, 2]).json() == {"outputs": {"sum": 2.5, "any": True, "name": "x"}}
-    assert ask(server, "half", inputs=3).json() == {"outputs": 1.5}
-    for name, words in (("scalars", "outputs are no rows: ask with"), ("half", "takes no rows: ask with")):
-        said = ask(server, name, instances=[1.0])
-        assert said.status_code == 400 and words in said.json()["error"]
+def test_scalars_are_returned_as_scalars(server):
+    assert run(server, "scalars", inputs=[0.5, 2]).json() == {
+        "outputs": {"sum": 2.5, "any": True, "name": "x"}}
+    assert run(server, "half", inputs=3).json() == {"outputs": 1.5}
+    for name, words in (("scalars", "outputs of this signature are not rows: send"),
+                        ("half", "takes no rows: send")):
+        response = run(server, name, instances=[1.0])
+        assert response.status_code == 400 and words in response.json()["error"]
 
 
 def test_rows_fill_a_batch_of_fixed_size(server):
-    assert ask(server, "fixed", instances=[[1, 2]]).json() == {"predictions": [[2, 4]]}
-    assert ask(server, "fixed", instances=[{"x": [1, 2]}]).json() == {"predictions": [[2, 4]]}
-    said = ask(server, "fixed", instances=[[1, 2]] * 2)
-    assert said.status_code == 400 and said.json()["error"] == "Expected x of shape (1, 2). Received: (2, 2)."
+    for row in ([1, 2], {"x": [1, 2]}):
+        assert run(server, "fixed", instances=[row]).json() == {"predictions": [[2, 4]]}
+    response = run(server, "fixed", instances=[[1, 2]] * 2)
+    assert response.status_code == 400
+    assert response.json()["error"] == "Expected x of shape (1, 2). Received: (2, 2)."
 
 
 @pytest.mark.parametrize("name, what", [("complex", "y of complex64"), ("brain", "x of bfloat16")])
-def test_what_json_cannot_hold_is_refused_in_a_line(server, name, what):
-    said = ask(server, name, instances=[1.0])
-    assert said.status_code == 400 and said.json()["error"].endswith(f"Received: {what}.")
+def test_types_that_json_cannot_hold_are_rejected_in_one_line(server, name, what):
+    response = run(server, name, instances=[1.0])
+    assert response.status_code == 400 and response.json()["error"].endswith(f"Received: {what}.")
 
 
 def post(server, body, encoding="gzip"):
-    return requests.post(f"{server}/v1/models/foreign:predict", data=body, headers={"Content-Encoding": encoding}, timeout=60)
+    return requests.post(f"{server}/v1/models/foreign:predict", data=body,
+                         headers={"Content-Encoding": encoding}, timeout=60)
 
 
 def test_a_gzip_body_is_inflated(server):
-    given = np.random.default_rng(1).random(3_000).round(5).tolist()
-    body = json.dumps({"signature_name": "positive", "inputs": given}).encode()
+    inputs = np.random.default_rng(1).random(3_000).round(5).tolist()
+    body = json.dumps({"signature_name": "positive", "inputs": inputs}).encode()
     packed = gzip.compress(body)
-    parts = (packed[i:i + 1000] for i in range(0, len(packed), 1000))
-    for said in (post(server, packed), post(server, packed, "X-GZIP"), post(server, parts), post(server, body, "identity")):
-        np.testing.assert_allclose(said.json()["outputs"], given, atol=1e-6)
+    chunks = (packed[i:i + 1000] for i in range(0, len(packed), 1000))
+    for response in (post(server, packed), post(server, packed, "X-GZIP"), post(server, chunks),
+                     post(server, body, "identity")):
+        np.testing.assert_allclose(response.json()["outputs"], inputs, atol=1e-6)
 
 
 @pytest.mark.parametrize("change, status, words", [
     (lambda packed: packed[:-9], 400, "ends too early"),
     (lambda packed: packed[:-8] + b"12345678", 400, "incorrect data check"),
     (lambda packed: packed + b"{}", 400, "more comes after its end"),
-    (lambda packed: b'{"instances": [1]}', 400, "is not the gzip file that its Content-Encoding names"),
+    (lambda packed: b'{"instances": [1]}', 400,
+     "is not the gzip file that its Content-Encoding names"),
     (lambda packed: b"", 400, "ends too early"),
     (lambda packed: gzip.compress(b" " * BODY_LIMIT + b"1"), 413, "at most 200,000 bytes"),
     (lambda packed: iter([gzip.compress(bytes(100_000_000))]), 413, "at most 200,000 bytes")])
-def test_a_bad_gzip_body_is_refused_in_a_line(server, change, status, words):
-    said = post(server, change(gzip.compress(b'{"signature_name": "half", "inputs": 3}')))
-    assert said.status_code == status and words in said.json()["error"] and "\n" not in said.json()["error"]
+def test_a_bad_gzip_body_is_rejected_in_one_line(server, change, status, words):
+    response = post(server, change(gzip.compress(b'{"signature_name": "half", "inputs": 3}')))
+    error = response.json()["error"]
+    assert response.status_code == status and words in error and "\n" not in error
 
 
-def test_another_encoding_is_named(server):
-    said = post(server, b"{}", "br")
-    assert said.status_code == 415 and said.json()["error"] == "Expected the Content-Encoding gzip, or none. Received: br."
+def test_the_error_names_an_unsupported_encoding(server):
+    response = post(server, b"{}", "br")
+    assert response.status_code == 415
+    assert response.json()["error"] == "Expected the Content-Encoding gzip, or none. Received: br."
 
 
-def test_the_line_of_the_card_works_for_a_name_with_blanks(server, models, finished_run, tmp_path):
+def test_the_command_on_the_card_works_for_a_name_with_blanks(server, models, finished_run,
+                                                              tmp_path):
     if not all(map(shutil.which, ("curl", "base64", "sh"))):
-        pytest.skip("no curl or no base64 here")
+        pytest.skip("curl or base64 is not installed")
     digit = np.load(finished_run / "examples.npz")["examples"][0]
     (tmp_path / "image.png").write_bytes(encoded(digit))
     page = (models / "my digits/assets/README.md").read_text()
-    line = re.search(r"^ +(echo .*curl .*)$", page, re.M)[1].replace("http://localhost:8501", server)
-    said = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True)
-    expected = predict(server, {"instances": [digit.tolist()]}, "my digits").json()["predictions"][0]["label"]
-    assert json.loads(said.stdout)["predictions"][0]["label"] == expected
+    line = re.search(r"^ +(echo .*curl .*)$", page, re.M)[1]
+    line = line.replace("http://localhost:8501", server)
+    process = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True)
+    expected = predict(server, {"instances": [digit.tolist()]}, "my digits").json()
+    label = json.loads(process.stdout)["predictions"][0]["label"]
+    assert label == expected["predictions"][0]["label"]

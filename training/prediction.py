@@ -165,14 +165,14 @@ def _open_saved_model(path):
     """A predictor around the signature for image files or text, which decodes and labels too."""
     signatures = _runtime(path)
     for name, takes in (("from_bytes", "image_bytes"), ("serving_default", "text")):
-        if name in signatures and signatures[name].takes == takes:
+        if name in signatures and signatures[name].input_name == takes:
             break
     else:
         raise UserError(f"{path} takes neither image files nor text: its signatures are "
                         f"{', '.join(signatures)}.")
 
     def run(inputs):
-        outputs = signatures[name].ask(np.array(inputs, object))
+        outputs = signatures[name].run(np.array(inputs, object))
         errors = outputs.get("error", [b""] * len(inputs))
         return outputs["probabilities"], [
             None if error else label.decode()
@@ -186,7 +186,7 @@ def _open_converted(path):
     if not card:
         raise UserError(f"{path} needs its model card, {path.parent / 'assets/card.json'}, "
                         "which is missing.")
-    run, described = _runtime(path)["serving_default"].ask, card["input"]
+    run, described = _runtime(path)["serving_default"].run, card["input"]
 
     def probabilities(inputs):
         return run(inputs)["probabilities"]

@@ -1,8 +1,12 @@
-"""From a run to what is handed over: a SavedModel, LiteRT and ONNX files, each checked in its own runtime first."""
+"""Exports a trained network: a SavedModel, LiteRT and ONNX files, each verified before use."""
 import json
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from zoo.errors import UserError, unknown
@@ -14,72 +18,88 @@ from zoo.training.files import write
 FORMATS = ("saved_model", *conversion.FILES)
 
 
-def export(run, to=None, force=False, formats=("saved_model",), report=False, data_dir=None, count=lambda done, whole: None):
-    """Write the trained network `run` into the directory `to`, by default in saved_models, all of it or nothing.
+def export(run: str | os.PathLike[str], to: str | os.PathLike[str] | None = None,
+           force: bool = False, formats: Iterable[str] = ("saved_model",), report: bool = False,
+           data_dir: str | None = None,
+           count: Callable[[int, int], object] = lambda done, total: None) -> dict[str, Any]:
+    """Export a trained network to a directory, completely or not at all.
 
-    `to` is the SavedModel's directory, see `zoo.training.deployment.saved_model.write`; the files of the other formats stand in it, see
-    `zoo.training.deployment.conversion`, with labels.txt and, of a text network, vocab.txt. assets/ holds the model card, card.json and
-    README.md, and what the SavedModel reads itself; deploy.json and deploy.md hold the report. Everything is written beside
-    `to`, opened in a process that has only its runtime, compared on examples, and only then renamed.
+    The directory is a SavedModel, see `zoo.training.deployment.saved_model.write`. It also holds
+    the files of the other formats, see `zoo.training.deployment.conversion`, with labels.txt and,
+    for a text network, vocab.txt. assets/ holds the model card, card.json and README.md, and the
+    files that the SavedModel reads; deploy.json and deploy.md hold the report. Everything is
+    written beside `to`, run in a process that has only its runtime, compared with the network on
+    examples, and only then renamed.
 
     Args:
-        run: a finished run's directory, compared on its first test examples; or the name of a shipped network, or of one with
-            ImageNet's weights such as "mobilenet_v2-imagenet", on random ones.
-        force: replace an export that is there.
-        formats: names of `FORMATS`.
-        report: measure each format on this machine, and score it on the whole test part.
-        data_dir: where TensorFlow Datasets keeps its files; int8 needs training data, the report test data.
-        count: is told (done, in all) formats that were measured.
+        run: a finished run's directory, compared on its first test examples; or the name of a
+            shipped network, or of one with ImageNet weights such as "mobilenet_v2-imagenet",
+            compared on random examples.
+        to: the directory of the export; None for saved_models/NAME.
+        force: whether to replace an existing export.
+        formats: names of `FORMATS`, or "all".
+        report: whether to measure each format on this machine and score it on the test split.
+        data_dir: the folder of TensorFlow Datasets; int8 needs training data, the report test data.
+        count: called with (done, total) formats as the report measures them.
 
     Returns:
-        A dict: path; bytes of the directory; examples compared; examples_of, "test" or "random"; difference, the largest of a
-        probability in a format that is not int8; formats, {name: {file, bytes, difference, agreement}}; with `report` deploy,
-        what deploy.json holds.
+        A dict: path; bytes of the directory; examples, the number compared; examples_of, "test" or
+        "random"; difference, the largest of a probability in a format that is not int8; formats,
+        {name: {file, bytes, difference, agreement}}; and with `report` deploy, the rows of
+        deploy.json.
 
     Raises:
-        zoo.errors.UserError: if there is no such network, `to` exists and not `force`, a package is missing, it cannot be
-            written, or a format answers otherwise than the network. Nothing is left behind then.
+        zoo.errors.UserError: if there is no such network or format, `to` exists and `force` is
+            False, a package is missing, a file cannot be written, or a format disagrees with the
+            network. Nothing is left behind then.
     """
-    formats = _known(formats)
-    conversion.refuse_missing(formats)
+    formats = _expand(formats)
+    conversion.check_packages(formats)
     source = trained.load(run)
-    conversion.refuse_too_large(source.model, formats)
+    conversion.check_memory(source.model, formats)
     to = Path(to or f"saved_models/{source.name}")
     with files.replacing(to, force) as scratch:
-        written = scratch / "new"
+        new = scratch / "new"
         try:
-            written_files = _write(source, formats, written, data_dir, _served_name(to))
-        except tf.errors.OpError as error:  # TensorFlow's name for a full disk; of a session it tells the whole stack too
-            *_, why = error.message.partition("[[{{")[0].rstrip().split("\n")
-            raise UserError(f"Cannot write {to}: {why}.") from None
-        answers = {"path": str(to), "bytes": _bytes(written), "examples": len(source.examples), "examples_of": source.examples_of,
-                   **_check(source, written_files, written, scratch)}
+            written = _write(source, formats, new, data_dir, _served_name(to))
+        except tf.errors.OpError as error:  # such as a full disk; a session adds its whole stack
+            *_, reason = error.message.partition("[[{{")[0].rstrip().split("\n")
+            raise UserError(f"Cannot write {to}: {reason}.") from None
+        result = {"path": str(to), "bytes": _bytes(new), "examples": len(source.examples),
+                  "examples_of": source.examples_of, **_verify(source, written, new, scratch)}
         if report:
-            exports = {name: (written / found["file"], found["bytes"]) for name, found in answers["formats"].items()}
-            answers["deploy"] = verification.matrix(source, exports, scratch, data_dir, count)
-            write(written / "deploy.json", json.dumps({"machine": machine(), "formats": answers["deploy"]}, indent=2) + "\n")
-            write(written / "deploy.md", verification.markdown(answers["deploy"], machine()))
-    return answers
+            exports = {name: (new / entry["file"], entry["bytes"])
+                       for name, entry in result["formats"].items()}
+            rows = verification.matrix(source, exports, scratch, data_dir, count)
+            result["deploy"] = rows
+            content = json.dumps({"machine": machine(), "formats": rows}, indent=2)
+            write(new / "deploy.json", content + "\n")
+            write(new / "deploy.md", verification.markdown(rows, machine()))
+    return result
 
 
-def _served_name(to):
-    """What TensorFlow Serving and `zoo serve` call it: of a version, MODEL/1, the model's name."""
+def _served_name(to: Path) -> str:
+    """Return the name in TensorFlow Serving and `zoo serve`: MODEL for the path MODEL/1."""
     return to.resolve().parent.name if to.name.isdecimal() else to.name
 
 
-def _known(formats):
+def _expand(formats: Iterable[str]) -> tuple[str, ...]:
+    formats = tuple(dict.fromkeys(formats))
     for name in formats:
         if name not in ("all", *FORMATS):
             raise unknown("format", name, ("all", *FORMATS))
-    return FORMATS if "all" in formats else tuple(dict.fromkeys(formats))
+    return FORMATS if "all" in formats else formats
 
 
-def _write(source, formats, to, data_dir, name):
-    """Write all files; return {format: (file name, what its signatures are to be asked)}."""
-    samples = conversion.calibration(source, data_dir) if any("int8" in name for name in formats) else None
-    inputs, files = source.inputs(source.examples), {}
+def _write(source: trained.Trained, formats: Sequence[str], to: Path, data_dir: str | None,
+           served_name: str) -> dict[str, tuple[str, dict[str, np.ndarray]]]:
+    """Write all files and return {format: (file name, {signature: inputs to verify it on})}."""
+    samples = None
+    if any("int8" in name for name in formats):
+        samples = conversion.calibration(source, data_dir)
+    written = {}
     if "saved_model" in formats:
-        files["saved_model"] = (".", saved_model.write(source, to))
+        written["saved_model"] = (".", saved_model.write(source, to))
     (to / "assets").mkdir(parents=True, exist_ok=True)
     others = [name for name in formats if name != "saved_model"]
     if others:
@@ -87,26 +107,35 @@ def _write(source, formats, to, data_dir, name):
         write(to / "labels.txt", "\n".join(source.class_names) + "\n")
         if source.vocabulary:
             write(to / "vocab.txt", str(source.vocabulary))
-    files |= {name: (conversion.FILES[name], {"serving_default": inputs}) for name in others}
-    described = card.describe(source, {name: file for name, (file, _) in files.items()}, name)
-    write(to / "assets/card.json", json.dumps(described, indent=2, ensure_ascii=False) + "\n")
+        inputs = {"serving_default": source.inputs(source.examples)}
+        written |= {name: (conversion.FILES[name], inputs) for name in others}
+    described = card.describe(source, {name: file for name, (file, _) in written.items()},
+                              served_name)
+    content = json.dumps(described, indent=2, ensure_ascii=False)
+    write(to / "assets/card.json", content + "\n")
     write(to / "assets/README.md", card.markdown(described))
-    return files
+    return written
 
 
-def _check(source, files, written, scratch):
-    """Ask every format in a process of its own; return what differs from the Keras model's answers, and the sizes."""
-    inputs, found = source.inputs(source.examples), {}
+def _verify(source: trained.Trained,
+            written: Mapping[str, tuple[str, Mapping[str, np.ndarray]]], new: Path,
+            scratch: Path) -> dict[str, Any]:
+    """Run every format in a separate process, and compare it with the network."""
+    inputs, formats = source.inputs(source.examples), {}
     features = keras.Model(source.model.input, source.features)
-    expected = {"probabilities": source.probabilities(inputs), "features": features.predict(inputs, verbose=0)}
-    for name, (file, asked) in files.items():
-        answers, _ = verification.ask(written / file, asked, scratch, name)
-        parts = ("saved_model.pb", "fingerprint.pb", "variables") if name == "saved_model" else (file,)
-        found[name] = {"file": file, "bytes": sum(_bytes(written / part) for part in parts),
-                       **verification.compare(name, answers, expected, source.class_names)}
-    differences = [given["difference"] for name, given in found.items() if "int8" not in name]
-    return {"difference": max(differences, default=None), "formats": found}
+    expected = {"probabilities": source.probabilities(inputs),
+                "features": features.predict(inputs, verbose=0)}
+    for name, (file, signature_inputs) in written.items():
+        outputs, _ = verification.run_export(new / file, signature_inputs, scratch, name)
+        parts: tuple[str, ...] = (file,)
+        if name == "saved_model":
+            parts = ("saved_model.pb", "fingerprint.pb", "variables")
+        formats[name] = {"file": file, "bytes": sum(_bytes(new / part) for part in parts),
+                         **verification.compare(name, outputs, expected, source.class_names)}
+    differences = [entry["difference"] for name, entry in formats.items() if "int8" not in name]
+    return {"difference": max(differences, default=None), "formats": formats}
 
 
-def _bytes(path):
-    return sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file())
+def _bytes(path: Path) -> int:
+    paths = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in paths if file.is_file())

@@ -1,113 +1,145 @@
-"""Exports opened in their own runtimes: a SavedModel, a LiteRT file, an ONNX file; nothing here knows Keras or this package.
+"""Exports opened in their own runtimes: a SavedModel, a LiteRT file, an ONNX file.
 
-As a script it asks an export as a stranger would, in a process that can import neither Keras nor, for LiteRT and ONNX,
-TensorFlow: `python -I runtimes.py EXPORT FOLDER [--measure]`. The questions are FOLDER/SIGNATURE.npy; the answers go beside
-them, SIGNATURE.npz. With --measure, how long the first signature's answers take goes to FOLDER/measured.json.
+This module imports neither Keras nor any other module of this package. As a script it runs an
+export in a process that can import neither of them nor, for LiteRT and ONNX, TensorFlow:
+`python -I runtimes.py EXPORT FOLDER [--measure]`. It reads the inputs from FOLDER/SIGNATURE.npy and
+writes the outputs to FOLDER/SIGNATURE.npz. With --measure it writes latency, throughput and memory
+of the first signature to FOLDER/measured.json.
 """
-import collections
 import gc
 import json
+import os
 import re
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 _BATCH = 256
-_WARM_UP, _CALLS, _SECONDS = 20, 500, 3.0  # calls that are not timed; those that are, at most, and for how long
+_WARM_UP, _CALLS, _SECONDS = 20, 500, 3.0  # untimed calls; timed calls at most, and for how long
 
-Signature = collections.namedtuple("Signature", "takes ask")  # the input's name; a function from an array to a dict of arrays
+Run = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
-def load(path):
-    """Return {name: `Signature`} of an export; LiteRT and ONNX have serving_default. What takes several inputs is left out.
+class Signature(NamedTuple):
+    """A function of an export with one input."""
+
+    input_name: str
+    run: Run  # from the input to {output name: array}
+
+
+def load(path: str | os.PathLike[str]) -> dict[str, Signature]:
+    """Open an export.
 
     Args:
-        path: of a SavedModel's directory, a .tflite file or an .onnx file.
+        path: a SavedModel's directory, a .tflite file or an .onnx file.
+
+    Returns:
+        {name: `Signature`}; LiteRT and ONNX files have serving_default. Signatures with several
+        inputs are left out.
 
     Raises:
-        ImportError: if its runtime is not installed.
-        Exception: of the runtime's own, if the file is damaged.
+        ImportError: if the runtime is not installed.
+        Exception: of the runtime's own class, if the file is damaged.
     """
-    return {".tflite": _litert, ".onnx": _onnx}.get(Path(path).suffix, _saved_model)(str(path))
+    loaders = {".tflite": _litert, ".onnx": _onnx}
+    return loaders.get(Path(path).suffix, _saved_model)(str(path))
 
 
-def _saved_model(path):
+def _saved_model(path: str) -> dict[str, Signature]:
     import tensorflow as tf
     loaded = tf.saved_model.load(path)
 
-    def asking(signature, takes):
-        def ask(inputs, loaded=loaded):  # `loaded` has to outlive its signatures
-            return {key: value.numpy() for key, value in signature(**{takes: tf.constant(inputs)}).items()}
-        return Signature(takes, ask)
-    inputs = {name: list(signature.structured_input_signature[1]) for name, signature in loaded.signatures.items()}
-    return {name: asking(signature, *inputs[name]) for name, signature in loaded.signatures.items() if len(inputs[name]) == 1}
+    def signature(function, input_name):
+        def run(inputs, loaded=loaded):  # `loaded` has to outlive its signatures
+            outputs = function(**{input_name: tf.constant(inputs)})
+            return {key: value.numpy() for key, value in outputs.items()}
+        return Signature(input_name, run)
+    inputs = {name: list(function.structured_input_signature[1])
+              for name, function in loaded.signatures.items()}
+    return {name: signature(function, *inputs[name])
+            for name, function in loaded.signatures.items() if len(inputs[name]) == 1}
 
 
-def _litert(path):
+def _litert(path: str) -> dict[str, Signature]:
     from ai_edge_litert.interpreter import Interpreter
     interpreter = Interpreter(model_path=path)
-    ((signature, ends),) = interpreter.get_signature_list().items()
-    runner = interpreter.get_signature_runner(signature)
-    (takes,) = ends["inputs"]
-    return {"serving_default": Signature(takes, lambda inputs: runner(**{takes: inputs}))}
+    ((name, tensors),) = interpreter.get_signature_list().items()
+    runner = interpreter.get_signature_runner(name)
+    (input_name,) = tensors["inputs"]
+    return {"serving_default": Signature(input_name, lambda inputs: runner(**{input_name: inputs}))}
 
 
-def _onnx(path):
+def _onnx(path: str) -> dict[str, Signature]:
     import onnxruntime
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    takes, outputs = session.get_inputs()[0].name, [output.name for output in session.get_outputs()]
-    return {"serving_default": Signature(
-        takes, lambda inputs: dict(zip(outputs, session.run(None, {takes: inputs}), strict=True)))}
+    input_name = session.get_inputs()[0].name
+    outputs = [output.name for output in session.get_outputs()]
+    return {"serving_default": Signature(input_name, lambda inputs: dict(
+        zip(outputs, session.run(None, {input_name: inputs}), strict=True)))}
 
 
-def answers(ask, inputs):
-    """Return the answers to all `inputs`, asked in batches of 256; strings as bytes."""
-    parts = [ask(inputs[first:first + _BATCH]) for first in range(0, len(inputs), _BATCH)]
-    joined = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    return {key: value.astype("S") if value.dtype == object else value for key, value in joined.items()}
+def run_batches(run: Run, inputs: np.ndarray) -> dict[str, np.ndarray]:
+    """Return {output name: array} for all `inputs`, run in batches of 256; strings as bytes."""
+    batches = [run(inputs[start:start + _BATCH]) for start in range(0, len(inputs), _BATCH)]
+    outputs = {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
+    return {key: value.astype("S") if value.dtype == object else value
+            for key, value in outputs.items()}
 
 
-def measure(ask, inputs):
-    """Return latency_p50_ms and latency_p99_ms at batch 1, throughput at batch 256 in examples a second, and memory_mb.
+def measure(run: Run, inputs: np.ndarray) -> dict[str, Any]:
+    """Measure speed and memory.
 
-    Memory is the most this process has held so far, None where the system does not tell.
+    Returns:
+        A dict: latency_p50_ms and latency_p99_ms at batch 1; throughput, examples per second at
+        batch 256; memory_mb, the peak of this process in MiB, None where the system does not
+        report it.
     """
     one, many = inputs[:1], np.resize(inputs, (_BATCH, *inputs.shape[1:]))
-    milliseconds = 1e3 * _times(ask, one, _WARM_UP, _CALLS)
-    seconds = _times(ask, many, _WARM_UP // 10, _CALLS)
+    milliseconds = 1e3 * _times(run, one, _WARM_UP)
+    seconds = _times(run, many, _WARM_UP // 10)
     status = Path("/proc/self/status")
-    held = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
-    return {"latency_p50_ms": float(np.percentile(milliseconds, 50)), "latency_p99_ms": float(np.percentile(milliseconds, 99)),
-            "throughput": _BATCH / float(np.median(seconds)), "memory_mb": held and int(held[1]) / 1024}
+    peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    return {"latency_p50_ms": float(np.percentile(milliseconds, 50)),
+            "latency_p99_ms": float(np.percentile(milliseconds, 99)),
+            "throughput": _BATCH / float(np.median(seconds)),
+            "memory_mb": peak and int(peak[1]) / 1024}
 
 
-def _times(ask, inputs, warm_up, calls):
+def _times(run: Run, inputs: np.ndarray, warm_up: int) -> np.ndarray:
+    """Return the seconds of each timed call."""
     for _ in range(warm_up):
-        ask(inputs)
-    times, began = [], time.perf_counter()
-    while len(times) < calls and time.perf_counter() - began < _SECONDS:
+        run(inputs)
+    times: list[float] = []
+    first = time.perf_counter()
+    while len(times) < _CALLS and time.perf_counter() - first < _SECONDS:
         start = time.perf_counter()
-        ask(inputs)
+        run(inputs)
         times.append(time.perf_counter() - start)
     return np.array(times)
 
 
-def main(export, folder, measured):
-    """Answer the questions in `folder`, and measure if `measured`."""
-    blocked = ["keras", "zoo"] + ["tensorflow"] * bool(Path(export).suffix in (".tflite", ".onnx"))
-    sys.modules.update(dict.fromkeys(blocked))  # an import of one of these from here on fails
+def main(export: str, folder: str, measured: bool) -> None:
+    """Run the inputs in `folder`, and measure the first signature if `measured`."""
+    blocked = ["keras", "zoo"]
+    if Path(export).suffix in (".tflite", ".onnx"):
+        blocked.append("tensorflow")
+    for name in blocked:
+        sys.modules[name] = None  # type: ignore[assignment]  # importing it raises ImportError now
     if not measured:
-        gc.disable()  # a quarter of TensorFlow's import; a cold start is measured as a stranger has it
+        gc.disable()  # saves a quarter of TensorFlow's import time, which a cold start includes
     signatures = load(export)
-    for questions in sorted(Path(folder).glob("*.npy")):
-        ask, inputs = signatures[questions.stem].ask, np.load(questions)
+    for file in sorted(Path(folder).glob("*.npy")):
+        run, inputs = signatures[file.stem].run, np.load(file)
         if measured:
-            ask(inputs[:1])
-            report = {"answered": time.time(), **measure(ask, inputs)}  # when the first answer was there: cold start
+            run(inputs[:1])
+            report = {"first_output": time.time(), **measure(run, inputs)}  # ends the cold start
             (Path(folder) / "measured.json").write_text(json.dumps(report))
-        np.savez(questions.with_suffix(".npz"), **answers(ask, inputs))
+        outputs: dict[str, Any] = run_batches(run, inputs)
+        np.savez(file.with_suffix(".npz"), **outputs)
 
 
 if __name__ == "__main__":

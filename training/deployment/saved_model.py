@@ -1,60 +1,78 @@
-"""The SavedModel: from pixels, encoded images or sentences to probabilities and labels, in TensorFlow's own operations.
+"""The SavedModel: from pixels, encoded images or sentences to probabilities and labels.
 
-Written by TensorFlow, as Keras's `export` would write every weight a second time; as a graph without objects, as
-TensorFlow 1 wrote it and every loader reads it, since a file with objects has each signature twice or three times over; and
-with one function that all signatures call, which would else be written once for each.
+Everything is a TensorFlow operation. TensorFlow writes the graph, because Keras's `export` would
+write every weight twice. It is a graph without objects, as in TensorFlow 1, which every loader
+reads: a file with objects holds each signature two or three times. All signatures call one
+function, which would otherwise be written once for each.
 """
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf.meta_graph_pb2 import TensorInfo
+from tensorflow.core.protobuf.meta_graph_pb2 import SignatureDef, TensorInfo
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 import zoo
 from zoo.errors import UserError
 from zoo.training.preprocessing.images import decode, fit_to
 from zoo.training.preprocessing.text import token_ids
+from zoo.training.trained import Trained
 
-BEST = 5  # classes in top_k
-# Bytes up to which a weight is a constant of the graph, not a variable. TensorFlow then works out ahead what depends on it
-# alone, most of batch normalisation, and nothing is written to save and restore it. Large ones cost several times their size
-# in memory.
-CONSTANT = 200_000
-BAD_IMAGE = "no JPEG, PNG, GIF, BMP or WebP image, or damaged"
+TOP_K = 5
+# Up to this number of bytes a weight is a constant of the graph, larger ones are variables.
+# TensorFlow computes in advance what depends on constants alone, most of batch normalisation, and
+# writes nothing to save and restore them. A large constant takes several times its size in memory.
+CONSTANT_LIMIT = 200_000
+BAD_IMAGE = "not a JPEG, PNG, GIF, BMP or WebP image, or damaged"
+
+Tensors = dict[str, tf.Tensor]
+Signatures = dict[str, tuple[Tensors, Tensors]]  # {name: (inputs, outputs)}
 
 
-def write(trained, path):
-    """Write the SavedModel of a `zoo.training.trained.Trained` into the directory `path`, new or empty.
+def write(trained: Trained, path: Path) -> dict[str, np.ndarray]:
+    """Write the SavedModel of a trained network into the directory `path`, new or empty.
 
-    Of an image network the signatures are
-    - serving_default, `image`: float32 pixels in [0, 255], of shape (batch, height, width, channels);
+    The signatures of an image network are
+    - serving_default, `image`: float32 pixels in [0, 255], of shape (batch, height, width,
+      channels);
     - serving_uint8, `image`: the same as uint8, a quarter of the bytes;
-    - from_bytes, `image_bytes`: strings of shape (batch,), each a JPEG, PNG, GIF, BMP or WebP file of any size. It answers
-      `error` too, string (batch,): empty, or what is wrong with an image; that image has the class_id -1, the label "" and
-      probabilities of 0, and its neighbours are answered;
-    - features, `image` as of serving_default: `features`, float32, what the logits are computed from;
-    - stages, `image_bytes` as of from_bytes: each stage's maps by name, float32 (batch, height, width, channels), and
-      `error`; the maps of what is no image are those of a black one.
-    Of a text network they are serving_default, features and stages, `text`: UTF-8 strings of shape (batch,). The maps of
-    stages are float32 (batch, tokens, maps) or, after the maximum over time, (batch, maps).
-    All others answer probabilities, float32 (batch, classes); class_id, int64 (batch,); label, string (batch,); and the best
-    k, 5 or all classes, the most likely first: top_k, their labels, string (batch, k), and top_k_probabilities.
+    - from_bytes, `image_bytes`: strings of shape (batch,), each a JPEG, PNG, GIF, BMP or WebP file
+      of any size. It also returns `error`, string (batch,): empty, or the reason why the image
+      cannot be used. Such an image has the class_id -1, the label "" and probabilities of 0; the
+      other images of the batch are not affected;
+    - features, `image` as for serving_default: `features`, float32, the input of the last layer;
+    - stages, `image_bytes` as for from_bytes: the feature maps of each stage by its name, float32
+      (batch, height, width, channels), and `error`. An image that cannot be used counts as black.
+
+    Those of a text network are serving_default, features and stages, `text`: UTF-8 strings of shape
+    (batch,). The feature maps are float32 (batch, tokens, maps) or, after the maximum over time,
+    (batch, maps).
+
+    The other outputs are probabilities, float32 (batch, classes); class_id, int64 (batch,); label,
+    string (batch,); and for the k most likely classes, 5 or all if there are fewer, in descending
+    order: top_k, their labels, string (batch, k), and top_k_probabilities.
 
     Returns:
-        What each signature is to be asked for a comparison with the network on `trained.examples`: {name: array}.
+        {signature: array}, the inputs that compare signatures with the network on
+        `trained.examples`.
 
     Raises:
-        zoo.errors.UserError: if a stage of an image network is called "error".
+        zoo.errors.UserError: if a stage of an image network has the name "error".
     """
     if not trained.vocabulary and "error" in zoo.stages(trained.model):
-        raise UserError("Expected stages with names of their own. Received: error, which the signature stages answers too.")
+        raise UserError("Expected no stage named \"error\", which is an output of the signature "
+                        "\"stages\". Received: error.")
     model, weights = _model(trained)
     with tf.Graph().as_default() as graph, tf.compat.v1.Session() as session:
-        ask = _asking(model, weights, trained.class_names)
-        signatures = (_text if trained.vocabulary else _images)(trained, ask)
+        run = _shared_function(model, weights, trained.class_names)
+        signatures = (_text if trained.vocabulary else _images)(trained, run)
         builder = tf.compat.v1.saved_model.Builder(str(path))
         builder.add_meta_graph_and_variables(
-            session, [tf.saved_model.SERVING], {name: _signature(*ends) for name, ends in signatures.items()},
+            session, [tf.saved_model.SERVING],
+            {name: _signature(*tensors) for name, tensors in signatures.items()},
             assets_collection=graph.get_collection(tf.compat.v1.GraphKeys.ASSET_FILEPATHS),
             main_op=tf.compat.v1.tables_initializer(), strip_default_attrs=True,
             saver=tf.compat.v1.train.Saver(allow_empty=True))
@@ -68,55 +86,72 @@ def write(trained, path):
             "from_bytes": np.array([tf.io.encode_png(image).numpy() for image in examples])}
 
 
-def _images(trained, ask):
-    shape, placeholder = (None, *trained.model.input.shape[1:]), tf.compat.v1.placeholder
-    image, whole = placeholder(tf.float32, shape, "image"), placeholder(tf.uint8, shape, "image_uint8")
-    image_bytes = placeholder(tf.string, (None,), "image_bytes")
-    decoded, error = _decoded(image_bytes, shape[1:], trained.recipe.resize)
-    (answers, features, _), (of_whole, _, _), (of_bytes, _, maps) = (
-        ask(inputs) for inputs in (image, tf.cast(whole, tf.float32), decoded))
+def _images(trained: Trained, run: Callable) -> Signatures:
+    shape = (None, *trained.model.input.shape[1:])
+    image = tf.compat.v1.placeholder(tf.float32, shape, "image")
+    image_uint8 = tf.compat.v1.placeholder(tf.uint8, shape, "image_uint8")
+    image_bytes = tf.compat.v1.placeholder(tf.string, (None,), "image_bytes")
+    decoded, error = _decode(image_bytes, shape[1:], trained.recipe.resize)
+    cast = tf.cast(image_uint8, tf.float32)
+    outputs, features, _ = run(image)
+    outputs_of_uint8, _, _ = run(cast)
+    outputs_of_bytes, _, maps = run(decoded)
     signatures = {
-        "serving_default": ({"image": image}, answers), "serving_uint8": ({"image": whole}, of_whole),
-        "from_bytes": ({"image_bytes": image_bytes}, _without_bad(of_bytes, error)),
+        "serving_default": ({"image": image}, outputs),
+        "serving_uint8": ({"image": image_uint8}, outputs_of_uint8),
+        "from_bytes": ({"image_bytes": image_bytes}, _mask_bad(outputs_of_bytes, error)),
         "features": ({"image": image}, {"features": features})}
-    return signatures | ({"stages": ({"image_bytes": image_bytes}, maps | {"error": error})} if maps else {})
+    if maps:
+        signatures["stages"] = ({"image_bytes": image_bytes}, {**maps, "error": error})
+    return signatures
 
 
-def _text(trained, ask):
+def _text(trained: Trained, run: Callable) -> Signatures:
     text = tf.compat.v1.placeholder(tf.string, (None,), "text")
     lookup = trained.vocabulary.lookup(trained.run / "vocab.txt")
-    answers, features, maps = ask(token_ids(text, lookup, trained.recipe.max_tokens))
-    return {"serving_default": ({"text": text}, answers), "features": ({"text": text}, {"features": features}),
+    outputs, features, maps = run(token_ids(text, lookup, trained.recipe.max_tokens))
+    return {"serving_default": ({"text": text}, outputs),
+            "features": ({"text": text}, {"features": features}),
             "stages": ({"text": text}, maps)}
 
 
-def _model(trained):
-    """(the model from inputs to (logits, features, maps by stage); the trainable weights and the others, [(name, value)])."""
+def _model(trained: Trained) -> tuple[keras.Model, list[list[tuple[str, np.ndarray]]]]:
+    """Return the model from inputs to (logits, features, feature maps), and its weights.
+
+    The weights are two lists of (name, value): the trainable ones, and the others.
+    """
     stages = list(zoo.stages(trained.model))
     maps = zoo.features(trained.model, stages).output if stages else {}
     model = keras.Model(trained.model.input, (trained.model.output, trained.features, maps))
-    return model, [[(weight.path, weight.numpy()) for weight in part]
-                   for part in (model.trainable_variables, model.non_trainable_variables)]
+    return model, [[(weight.path, weight.numpy()) for weight in weights]
+                   for weights in (model.trainable_variables, model.non_trainable_variables)]
 
 
-def _asking(model, weights, class_names):
-    """A tf.function from inputs to (answers, features, maps by stage); what is unused is not computed."""
-    parts = [[_weight(name, value) for name, value in part] for part in weights]
+def _shared_function(model: keras.Model, weights: Sequence[Sequence[tuple[str, np.ndarray]]],
+                     class_names: Sequence[str]) -> Callable:
+    """Return a tf.function from inputs to (outputs, features, feature maps by stage).
+
+    A signature computes only what it uses of them.
+    """
+    constants = [[_weight(name, value) for name, value in group] for group in weights]
 
     @tf.function(autograph=False)
-    def ask(inputs):
+    def run(inputs):
         (logits, features, maps), _ = model.stateless_call(
-            *([tf.convert_to_tensor(weight) for weight in part] for part in parts), inputs, training=False)
+            *([tf.convert_to_tensor(weight) for weight in group] for group in constants),
+            inputs, training=False)
         names, probabilities = tf.constant(class_names), tf.nn.softmax(logits)
-        class_id, best = tf.argmax(probabilities, axis=1), tf.math.top_k(probabilities, min(BEST, len(class_names)))
-        return {"probabilities": probabilities, "class_id": class_id, "label": tf.gather(names, class_id),
-                "top_k": tf.gather(names, best.indices), "top_k_probabilities": best.values}, features, maps
-    return ask
+        class_id = tf.argmax(probabilities, axis=1)
+        best = tf.math.top_k(probabilities, min(TOP_K, len(class_names)))
+        return {"probabilities": probabilities, "class_id": class_id,
+                "label": tf.gather(names, class_id), "top_k": tf.gather(names, best.indices),
+                "top_k_probabilities": best.values}, features, maps
+    return run
 
 
-def _weight(name, value):
-    """The value itself, or a variable of the default session; see `CONSTANT`."""
-    if value.nbytes <= CONSTANT:
+def _weight(name: str, value: np.ndarray) -> np.ndarray | tf.Variable:
+    """Return the value, or a variable of the default session; see `CONSTANT_LIMIT`."""
+    if value.nbytes <= CONSTANT_LIMIT:
         return value
     start = tf.compat.v1.placeholder(value.dtype, value.shape)
     variable = tf.Variable(start, trainable=False, name=name)
@@ -124,48 +159,61 @@ def _weight(name, value):
     return variable
 
 
-def _signature(inputs, outputs):
+def _signature(inputs: Tensors, outputs: Tensors) -> SignatureDef:
     inputs, outputs = ({name: TensorInfo(name=tensor.name, dtype=tensor.dtype.as_datatype_enum,
-                                         tensor_shape=tensor.shape.as_proto()) for name, tensor in ends.items()}
-                       for ends in (inputs, outputs))
-    return tf.compat.v1.saved_model.build_signature_def(inputs, outputs, tf.saved_model.PREDICT_METHOD_NAME)
+                                         tensor_shape=tensor.shape.as_proto())
+                        for name, tensor in tensors.items()} for tensors in (inputs, outputs))
+    return tf.compat.v1.saved_model.build_signature_def(inputs, outputs,
+                                                        tf.saved_model.PREDICT_METHOD_NAME)
 
 
-def _strip(path):
-    """Take out what TensorFlow works out again when it loads the graph: a twentieth of LeNet-5's file."""
+def _strip(path: Path) -> None:
+    """Remove what TensorFlow infers again when it loads the graph: 5 % of LeNet-5's file."""
     model = SavedModel.FromString(path.read_bytes())
     (meta,) = model.meta_graphs
     meta.meta_info_def.ClearField("stripped_op_list")
     functions = meta.graph_def.library.function
-    described = [*meta.graph_def.node, *functions]
+    described: list[Any] = [*meta.graph_def.node, *functions]
     for function in functions:
         described += [*function.node_def, *function.arg_attr.values()]
-    for part in described:
+    for item in described:
         for name in ("_output_shapes", "_input_shapes"):
-            part.attr.pop(name, None)
+            item.attr.pop(name, None)
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _decoded(image_bytes, shape, resize):
-    """(images, errors): float32 (n, *shape), black where the bytes are no image; string (n,), empty where they are one.
+def _decode(image_bytes: tf.Tensor, shape: Sequence[int],
+            resize: str) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return images and errors of encoded images.
 
-    An operation that fails takes the whole graph with it, but in a dataset only its element: what cannot be decoded drops
-    out, and the rest go where they belong. An element at the end keeps the batch from being empty.
+    A failing operation fails the whole graph, but in a dataset only its element: images that cannot
+    be decoded drop out, and the others keep their index. One more element at the end keeps the
+    batch from being empty.
+
+    Returns:
+        Images, float32 (n, *shape), black where the bytes are not an image; and errors, string
+        (n,), empty where they are one.
     """
     count = tf.size(image_bytes, tf.int64)
-    read = tf.data.Dataset.from_tensor_slices((tf.range(count, dtype=tf.int64), image_bytes)).map(lambda place, data: (
-        place, tf.squeeze(fit_to(tf.expand_dims(decode(data), 0), shape, resize), 0))).ignore_errors()
+    images = tf.data.Dataset.from_tensor_slices((tf.range(count, dtype=tf.int64), image_bytes))
+    images = images.map(lambda index, data: (
+        index, tf.squeeze(fit_to(tf.expand_dims(decode(data), 0), shape, resize), 0)))
+    images = images.ignore_errors()
     end = tf.data.Dataset.from_tensors((tf.constant(-1, tf.int64), tf.zeros(shape, tf.uint8)))
-    places, images = read.concatenate(end).batch(count + 1).get_single_element()
-    images = tf.math.unsorted_segment_sum(tf.cast(images, tf.float32), places, count)  # one image a place; -1 is none
-    good = tf.math.unsorted_segment_sum(tf.ones_like(places), places, count) > 0
+    batch = images.concatenate(end).batch(count + 1)
+    indices, images = batch.get_single_element()
+    # one image for each index; -1 belongs to none
+    images = tf.math.unsorted_segment_sum(tf.cast(images, tf.float32), indices, count)
+    good = tf.math.unsorted_segment_sum(tf.ones_like(indices), indices, count) > 0
     return tf.ensure_shape(images, (None, *shape)), tf.where(good, "", BAD_IMAGE)
 
 
-def _without_bad(answers, error):
-    good = tf.equal(error, "")  # in a graph that is not a function's == compares the tensors themselves
-    nothing, column, kept = {"class_id": tf.constant(-1, tf.int64)}, tf.expand_dims(good, 1), {}
-    for name, answer in answers.items():
-        kept[name] = tf.where(good if answer.shape.rank == 1 else column, answer,
-                              nothing.get(name, "" if answer.dtype == tf.string else 0.0))
-    return kept | {"error": error}
+def _mask_bad(outputs: Tensors, error: tf.Tensor) -> Tensors:
+    """Return `outputs` with class_id -1, empty labels and zeros where there is an error."""
+    good = tf.equal(error, "")  # outside of functions == compares the tensors themselves
+    empty = {"class_id": tf.constant(-1, tf.int64)}
+    column, masked = tf.expand_dims(good, 1), {}
+    for name, output in outputs.items():
+        masked[name] = tf.where(good if output.shape.rank == 1 else column, output,
+                                empty.get(name, "" if output.dtype == tf.string else 0.0))
+    return {**masked, "error": error}

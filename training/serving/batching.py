@@ -1,138 +1,172 @@
-"""Micro-batching: the requests that wait while the network computes are its next batch. Nobody waits for a batch to fill."""
+"""Micro-batching: requests that arrive while the network computes form its next batch.
+
+No request waits for a batch to fill.
+"""
 import asyncio
 import collections
 import contextlib
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 
 import numpy as np
 import tensorflow as tf
 
-from zoo.training.serving.wire_format import Refused
+from zoo.training.serving.signature import Signature
+from zoo.training.serving.wire_format import RequestError
 
-_WAITING = 4096  # rows; beyond, the server says that it is busy instead of piling up bodies
-_NUMBERS = 10_000_000  # in an answer of several rows, a tenth of a gigabyte as JSON
+_MAX_QUEUED = 4096        # rows; beyond it the server reports that it is busy
+_MAX_VALUES = 10_000_000  # in a response of several rows; as JSON a tenth of a gigabyte
+
+Arrays = dict[str, np.ndarray]
+Item = tuple[Arrays, int, asyncio.Future]  # inputs, their rows, and the future outputs
 
 
-class _NotByRow(Exception):
-    """A call answered with more or fewer rows than it was asked, so that nobody can say which are whose."""
+class _RowMismatch(Exception):
+    """A call returned more or fewer rows than its inputs have: they match no requests."""
 
 
 class Batcher:
-    """Answers the requests to one signature, batch after batch, in a thread of `pool`.
+    """Runs the requests to one signature in batches, in a thread of `pool`.
 
-    Batches are padded to a power of two or to `max_batch`, as the first call at each size is slow and those have been warmed
-    up. Once a signature gives other than a row for each row, every request to it is a call of its own, as it came.
+    Batches are padded to a power of two or to `max_batch`: the first call at each size is slow, and
+    `warm_up` makes it for these sizes. Once a signature returns other than one row for each input
+    row, every later request to it is a call of its own, without padding.
 
     Args:
-        signature: a `zoo.training.serving.wire_format.Signature`.
-        pool: a concurrent.futures.ThreadPoolExecutor of one thread, shared by all signatures.
-        max_batch: rows in a call; a request with more is cut or, if the signature is not mergeable, refused.
-        merge: False gives each request calls of its own.
-        seen: a function that is told the rows of each call.
+        signature: the signature to run.
+        pool: an executor of one thread, shared by all signatures.
+        max_batch: rows in a call. A request with more rows is split or, if the signature is not
+            mergeable, rejected.
+        merge: False runs each request in calls of its own.
+        observe: called with the number of rows of each call.
     """
 
-    def __init__(self, signature, pool, max_batch, merge=True, seen=lambda rows: None):
-        self.signature, self.pool, self.max_batch, self.seen = signature, pool, max_batch, seen
-        self.merge = merge and signature.mergeable
-        self.most = min(_WAITING, max(1, _NUMBERS // max(1, signature.numbers))) if signature.mergeable else max_batch
-        self.waiting = collections.deque()
-        self._task = None
+    def __init__(self, signature: Signature, pool: Executor, max_batch: int, merge: bool = True,
+                 observe: Callable[[int], object] = lambda rows: None):
+        self.signature, self.observe = signature, observe
+        self._pool, self._max_batch = pool, max_batch
+        self._merge = merge and signature.mergeable
+        self._max_rows = max_batch
+        if signature.mergeable:
+            limit = _MAX_VALUES // max(1, signature.values_per_row)
+            self._max_rows = min(_MAX_QUEUED, max(1, limit))
+        self._queue: collections.deque[Item] = collections.deque()
+        self._task: asyncio.Task | None = None
 
     @property
-    def queued(self):
-        """The rows that wait."""
-        return sum(rows for _, rows, _ in self.waiting)
+    def queued_rows(self) -> int:
+        """The number of rows that wait."""
+        return sum(rows for _, rows, _ in self._queue)
 
-    def warm_up(self):
-        """Call the signature once at each size, if it takes blank inputs: another's strings may be of any format."""
+    def warm_up(self) -> None:
+        """Call a batched signature once at each batch size, unless it rejects blank inputs."""
         if not self.signature.batched:
             return
-        with contextlib.suppress(tf.errors.OpError, _NotByRow):
-            for n in range((self.max_batch - 1).bit_length() + 1):
-                self._call([self.signature.blank(min(1 << n, self.max_batch))])
+        with contextlib.suppress(tf.errors.OpError, _RowMismatch):
+            for n in range((self._max_batch - 1).bit_length() + 1):
+                self._call([self.signature.blank(min(1 << n, self._max_batch))])
 
-    async def ask(self, inputs):
+    async def submit(self, inputs: Arrays) -> Arrays:
         """Return {output name: array} for {input name: array}.
 
         Raises:
-            Refused: if the network cannot compute it, as with a damaged image, it has too many rows, or too much waits.
+            RequestError: if the network cannot compute it, as for a damaged image (400), it has too
+                many rows (413), or too many rows wait (503).
         """
         rows = len(next(iter(inputs.values()))) if self.signature.batched else 1
-        if rows > self.most:
-            raise Refused(f"Expected at most {self.most:,} rows in a request to this signature. Received: {rows:,}.", 413)
-        if self.queued + rows > _WAITING:
-            raise Refused("The server is busy. Ask again later.", 503)
+        if rows > self._max_rows:
+            raise RequestError(f"Expected at most {self._max_rows:,} rows in a request to this "
+                               f"signature. Received: {rows:,}.", 413)
+        if self.queued_rows + rows > _MAX_QUEUED:
+            raise RequestError("The server is busy. Try again later.", 503)
         if self.signature.batched:
-            with contextlib.suppress(_NotByRow):
-                return await self._ask_by_row(inputs, rows)
-        return await self._submit(inputs, 1)
+            with contextlib.suppress(_RowMismatch):
+                return await self._submit_rows(inputs, rows)
+        return await self._enqueue(inputs, 1)
 
-    async def _ask_by_row(self, inputs, rows):
-        parts = [{name: array[i:i + self.max_batch] for name, array in inputs.items()} for i in range(0, rows, self.max_batch)]
-        answers = await asyncio.gather(*(self._submit(part, len(next(iter(part.values())))) for part in parts))
-        if len(answers) == 1:
-            return answers[0]
-        if not self.signature.batched:  # which was found after these had been cut
-            raise _NotByRow
-        return {name: np.concatenate([answer[name] for answer in answers]) for name in answers[0]}
+    async def _submit_rows(self, inputs: Arrays, rows: int) -> Arrays:
+        """Run a request in pieces of at most `max_batch` rows."""
+        pieces = [{name: array[start:start + self._max_batch] for name, array in inputs.items()}
+                  for start in range(0, rows, self._max_batch)]
+        results = await asyncio.gather(*(
+            self._enqueue(piece, len(next(iter(piece.values())))) for piece in pieces))
+        if len(results) == 1:
+            return results[0]
+        if not self.signature.batched:  # another request showed it after this one was split
+            raise _RowMismatch
+        return {name: np.concatenate([result[name] for result in results]) for name in results[0]}
 
-    def _submit(self, inputs, rows):
+    def _enqueue(self, inputs: Arrays, rows: int) -> asyncio.Future:
         future = asyncio.get_running_loop().create_future()
-        self.waiting.append((inputs, rows, future))
+        self._queue.append((inputs, rows, future))
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._answer_all())
+            self._task = asyncio.create_task(self._run_queue())
         return future
 
-    async def _answer_all(self):
-        while self.waiting:
-            batch = self._next()
-            answers = await asyncio.get_running_loop().run_in_executor(self.pool, self._answer, [item[0] for item in batch])
-            for (_, _, future), answer in zip(batch, answers, strict=True):
-                if future.done():  # its client is gone
+    async def _run_queue(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._queue:
+            batch = self._next_batch()
+            requests = [inputs for inputs, _, _ in batch]
+            results = await loop.run_in_executor(self._pool, self._run, requests)
+            for (_, _, future), result in zip(batch, results, strict=True):
+                if future.done():  # the client has disconnected
                     continue
-                future.set_exception(answer) if isinstance(answer, Exception) else future.set_result(answer)
+                if isinstance(result, Exception):
+                    future.set_exception(result)
+                else:
+                    future.set_result(result)
 
-    def _next(self):
-        batch = [self.waiting.popleft()]
+    def _next_batch(self) -> list[Item]:
+        batch = [self._queue.popleft()]
         rows = batch[0][1]
-        while self.merge and self.waiting and rows + self.waiting[0][1] <= self.max_batch:
-            batch.append(self.waiting.popleft())
+        while self._merge and self._queue and rows + self._queue[0][1] <= self._max_batch:
+            batch.append(self._queue.popleft())
             rows += batch[-1][1]
-        self.seen(rows)
+        self.observe(rows)
         return batch
 
-    def _answer(self, requests):
-        """The outputs for each of the requests, or the exception; what fails together is asked one by one."""
+    def _run(self, requests: list[Arrays]) -> Sequence[Arrays | Exception]:
+        """Return the outputs or the exception of each request; a failed batch is run one by one."""
         try:
             return self._call(requests)
-        except _NotByRow as error:
+        except _RowMismatch as error:
             return [error] * len(requests)
         except tf.errors.InvalidArgumentError as error:
             if len(requests) == 1:
-                return [Refused(f"The network refuses this input: {_reason(error)}")]
-        except Exception as error:  # whatever it is belongs to these requests, and the next ones are to be answered
+                return [RequestError(f"The network rejects this input: {_reason(error)}")]
+        except Exception as error:  # of any kind: later requests must still be answered
             if len(requests) == 1:
                 return [error]
-        return [self._answer([request])[0] for request in requests]
+        return [self._run([request])[0] for request in requests]
 
-    def _call(self, requests):
+    def _call(self, requests: list[Arrays]) -> list[Arrays]:
+        """Run the requests in one call, padded."""
         if not self.signature.batched:
-            return [self.signature(requests[0])]
+            return [self._call_function(requests[0])]
         sizes = [len(next(iter(request.values()))) for request in requests]
         rows = sum(sizes)
-        padding = min(1 << (rows - 1).bit_length(), self.max_batch) - rows
+        padding = min(1 << (rows - 1).bit_length(), self._max_batch) - rows
         inputs = {}
         for name in requests[0]:
-            columns = [request[name] for request in requests]
-            inputs[name] = np.concatenate([*columns, np.repeat(columns[-1][-1:], padding, axis=0)])
-        outputs = self.signature(inputs)
+            arrays = [request[name] for request in requests]
+            inputs[name] = np.concatenate([*arrays, np.repeat(arrays[-1][-1:], padding, axis=0)])
+        outputs = self._call_function(inputs)
         if any(len(value) != rows + padding for value in outputs.values()):
-            self.signature.batched = self.merge = False
-            raise _NotByRow
-        places = [slice(end - size, end) for size, end in zip(sizes, np.cumsum(sizes), strict=True)]
-        return [{name: value[place] for name, value in outputs.items()} for place in places]
+            self.signature.batched = self._merge = False
+            raise _RowMismatch
+        slices = [slice(end - size, end)
+                  for size, end in zip(sizes, np.cumsum(sizes), strict=True)]
+        return [{name: value[rows] for name, value in outputs.items()} for rows in slices]
+
+    def _call_function(self, inputs: Arrays) -> Arrays:
+        tensors = {name: tf.constant(array) for name, array in inputs.items()}
+        arrays = {name: value.numpy() for name, value in self.signature.function(**tensors).items()}
+        return {name: np.array(array, object) if isinstance(array, bytes) else array
+                for name, array in arrays.items()}
 
 
-def _reason(error):
-    """The sentence of TensorFlow's that says it, without the names of nodes around it."""
+def _reason(error: tf.errors.OpError) -> str:
+    """Return the sentence of TensorFlow's message without the names of nodes around it."""
     line = error.message.strip().splitlines()[0]
     return line.split("}} ", 1)[-1][:200]

@@ -1,4 +1,4 @@
-"""What `zoo serve` looks at before TensorFlow decodes an image: its header, and how much memory it will take."""
+"""Checks the header of an encoded image before TensorFlow decodes it: format and size in memory."""
 import io
 import struct
 
@@ -7,50 +7,61 @@ from PIL import Image
 from zoo.errors import UserError
 
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
-_SIDE = 65_535  # pixels, JPEG's and GIF's own limit; a PNG of 1,000,000 x 1, 1 KB, takes gigabytes to resize
+_MAX_SIDE = 65_535  # pixels, as in JPEG and GIF; a PNG of 1,000,000 x 1, 1 KB, takes GBs to resize
 
 
-def look_at(data, max_pixels):
-    """Look at the header of an encoded image.
+def check_image(data: bytes, max_pixels: int) -> None:
+    """Check the header of an encoded image; its pixels are not decoded.
+
+    Args:
+        data: the bytes of a JPEG, PNG, GIF, BMP or WebP file.
+        max_pixels: the largest width x height; for a GIF also the limit for all frames together.
 
     Raises:
-        zoo.errors.UserError: if it is none, or one of more than `max_pixels` pixels or with too long a side.
+        zoo.errors.UserError: if it is not such an image, has too many pixels, or has a side of
+            more than 65,535 pixels.
     """
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
     except (OSError, ValueError, SyntaxError) as error:
-        known = "a JPEG, PNG, GIF, BMP or WebP image"
-        raise UserError(f"Expected {known}." if isinstance(error, OSError) else f"Expected {known}: {error}.") from None
-    width, height, pixels = _gif_size(data) if image.format == "GIF" else (*image.size, 0)
+        reason = "" if isinstance(error, OSError) else f": {error}"
+        raise UserError(f"Expected a JPEG, PNG, GIF, BMP or WebP image{reason}.") from None
+    width, height, pixels = *image.size, 0
+    if image.format == "GIF":
+        width, height, pixels = _gif_size(data)
     if max(width * height, pixels) > max_pixels:
         frames = f", in all frames {pixels:,}" if pixels else ""
-        raise UserError(f"Expected an image of at most {max_pixels:,} pixels. Received: {width:,} x {height:,}{frames}.")
-    if max(width, height) > _SIDE:
-        raise UserError(f"Expected an image of at most {_SIDE:,} pixels a side. Received: {width:,} x {height:,}.")
+        raise UserError(f"Expected an image of at most {max_pixels:,} pixels. "
+                        f"Received: {width:,} x {height:,}{frames}.")
+    if max(width, height) > _MAX_SIDE:
+        raise UserError(f"Expected an image of at most {_MAX_SIDE:,} pixels a side. "
+                        f"Received: {width:,} x {height:,}.")
 
 
-def _gif_size(data):
-    """(the largest width, the largest height, the pixels of all frames): TensorFlow decodes all, and Pillow tells the first.
+def _gif_size(data: bytes) -> tuple[int, int, int]:
+    """Return the largest width, the largest height and the pixels of all frames.
 
-    Goes from block to block as giflib, TensorFlow's decoder, does, and ends where it gives up.
+    TensorFlow decodes all frames, and Pillow reads the size of the first. This follows the blocks
+    as giflib, TensorFlow's decoder, does, and stops where giflib stops.
     """
     width = height = pixels = 0
     try:
-        place = 13 + _colour_bytes(data[10])
-        while data[place] in b"!,":
-            if data[place] == ord(","):
-                frame = struct.unpack_from("<HH", data, place + 5)
-                width, height, pixels = max(width, frame[0]), max(height, frame[1]), pixels + frame[0] * frame[1]
-                place += 11 + _colour_bytes(data[place + 9])
+        offset = 13 + _palette_bytes(data[10])
+        while data[offset] in b"!,":
+            if data[offset] == ord(","):
+                frame = struct.unpack_from("<HH", data, offset + 5)
+                width, height = max(width, frame[0]), max(height, frame[1])
+                pixels += frame[0] * frame[1]
+                offset += 11 + _palette_bytes(data[offset + 9])
             else:
-                place += 3 + data[place + 2]  # after this first part an extension goes on, even if it is empty
-            while data[place]:
-                place += 1 + data[place]
-            place += 1
+                offset += 3 + data[offset + 2]  # an extension continues even after an empty block
+            while data[offset]:
+                offset += 1 + data[offset]
+            offset += 1
     except (IndexError, struct.error):
-        pass  # it is cut off
+        pass  # the file is truncated
     return width, height, pixels
 
 
-def _colour_bytes(flags):
+def _palette_bytes(flags: int) -> int:
     return 3 * (2 << (flags & 7)) if flags & 128 else 0

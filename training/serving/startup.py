@@ -1,42 +1,56 @@
-"""Where the models of `zoo serve` lie and where it listens: known before anything heavy is imported."""
+"""What `zoo serve` does before it imports TensorFlow: find SavedModels and bind a socket."""
 import errno
+import os
 import socket
 from pathlib import Path
 
 from zoo.errors import UserError
 
 
-def find(folder):
-    """Return {model name: {version: path of its SavedModel}} of what lies in `folder`.
+def find_models(folder: str | os.PathLike[str]) -> dict[str, dict[int, Path]]:
+    """Find the SavedModels in a folder.
 
-    It is one SavedModel, whose name is the folder's and whose version is 1; TensorFlow Serving's layout, a folder of
-    SavedModels named by version numbers; or a folder of any of these.
+    Args:
+        folder: a SavedModel, with the folder's name and version 1; a folder of SavedModels named by
+            version numbers, as for TensorFlow Serving; or a folder of any of these.
+
+    Returns:
+        {model name: {version: path of the SavedModel}}.
 
     Raises:
-        zoo.errors.UserError: if there is none.
+        zoo.errors.UserError: if there is no SavedModel.
     """
     folder = Path(folder).resolve()
-    if (folder / "saved_model.pb").exists():
+    if _is_saved_model(folder):
         if folder.name.isdecimal():
             return {folder.parent.name: {int(folder.name): folder}}
         return {folder.name: {1: folder}}
     if versions := _versions(folder):
         return {folder.name: versions}
-    inside = sorted(path for path in folder.glob("*/") if not path.name.startswith("."))
-    found = {path.name: {1: path} if (path / "saved_model.pb").exists() else _versions(path) for path in inside}
-    if not any(found.values()):
-        raise UserError(f"{folder} holds no SavedModel: expected saved_model.pb in it, in {folder}/VERSION/ or in "
-                        f"{folder}/MODEL/. `zoo export RUN` writes one.")
-    return {name: versions for name, versions in found.items() if versions}
+    folders = sorted(path for path in folder.glob("*/") if not path.name.startswith("."))
+    models = {path.name: {1: path} if _is_saved_model(path) else _versions(path)
+              for path in folders}
+    if not any(models.values()):
+        raise UserError(f"{folder} holds no SavedModel: expected saved_model.pb in it, in "
+                        f"{folder}/VERSION/ or in {folder}/MODEL/. `zoo export RUN` writes one.")
+    return {name: versions for name, versions in models.items() if versions}
 
 
-def _versions(folder):
+def _is_saved_model(folder: Path) -> bool:
+    return (folder / "saved_model.pb").exists()
+
+
+def _versions(folder: Path) -> dict[int, Path]:
     return {int(path.name): path for path in folder.glob("*/")
-            if path.name.isdecimal() and (path / "saved_model.pb").exists()}
+            if path.name.isdecimal() and _is_saved_model(path)}
 
 
-def listen(host, port):
-    """Return a socket bound to `host` and `port`, or to any free port if that is 0; a UserError says why there is none."""
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket bound to `host` and `port`; port 0 selects a free one.
+
+    Raises:
+        zoo.errors.UserError: if the host is unknown or the port is not available.
+    """
     bound = None
     try:
         bound = socket.socket(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0])
@@ -49,16 +63,21 @@ def listen(host, port):
     return bound
 
 
-def accept(bound):
-    """Let clients connect to the socket `bound`; a UserError says that another process, bound there too, was first."""
+def listen(bound: socket.socket) -> None:
+    """Let clients connect to a bound socket.
+
+    Raises:
+        zoo.errors.UserError: if another process bound the same address and listens already.
+    """
     try:
         bound.listen()
     except OSError as error:
-        raise _cannot_serve(*bound.getsockname()[:2], error) from None
+        host, port = bound.getsockname()[:2]
+        raise _cannot_serve(host, port, error) from None
 
 
-def _cannot_serve(host, port, error):
-    why = getattr(error, "strerror", "this is no host's name")
+def _cannot_serve(host: str, port: int, error: Exception) -> UserError:
+    reason = getattr(error, "strerror", "this is not a host name")
     if getattr(error, "errno", None) == errno.EADDRINUSE:
-        why = "another process is there; choose another --port"
-    return UserError(f"Cannot serve on {host} port {port}: {why}.")
+        reason = "another process uses it; choose another --port"
+    return UserError(f"Cannot serve on {host} port {port}: {reason}.")

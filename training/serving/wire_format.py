@@ -1,216 +1,208 @@
-"""Between JSON and tensors: what a signature takes, checked before it is asked, and what it gives.
+"""The JSON of TensorFlow Serving's REST interface: requests to arrays, and arrays to responses.
 
-The formats are those of TensorFlow Serving's REST: https://www.tensorflow.org/tfx/serving/api_rest
+The formats: https://www.tensorflow.org/tfx/serving/api_rest
 """
 import base64
-import io
-import zlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
-from PIL import Image
 
 from zoo.errors import UserError, unknown
-from zoo.training.serving.image_headers import look_at
+from zoo.training.serving.image_headers import check_image
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from zoo.training.serving.signature import Signature
+
+_KEYS = ("instances", "inputs", "signature_name")
+# JSON's types for the kinds of NumPy numbers
+_TYPES: dict[str, set[type]] = {"f": {float, int}, "i": {int}, "u": {int}, "b": {bool}}
 
 
-class Refused(UserError):
-    """A request that is answered with one line and an HTTP status of 4xx or 5xx."""
+class RequestError(UserError):
+    """A request that the server rejects with one line and an HTTP status of 4xx or 5xx."""
 
-    def __init__(self, message, status=400):
+    def __init__(self, message: str, status: int = 400):
         super().__init__(message)
         self.status = status
 
 
-async def inflated(chunks, limit):
-    """The contents of a gzip file that comes in `chunks` of bytes, likewise; of each no more than `limit` + 1 bytes.
+def decode(request: Any, signatures: Mapping[str, "Signature"],
+           max_pixels: int) -> tuple["Signature", dict[str, np.ndarray], bool]:
+    """Decode the JSON of a predict request.
+
+    Args:
+        request: {"instances": a list of rows} or {"inputs": whole columns}, and optionally
+            "signature_name".
+        signatures: {name: `Signature`} of the model.
+        max_pixels: the largest number of pixels of an encoded image.
+
+    Returns:
+        The signature, {input name: array}, and whether the request has rows ("instances").
 
     Raises:
-        Refused: if the file is damaged or incomplete.
+        zoo.errors.UserError: if names, shapes or types do not match the signature, a number is not
+            finite, an image is not one or too large by its header, or JSON cannot hold the types of
+            the signature.
     """
-    inflater, why = zlib.decompressobj(31), "it ends too early"
-    try:
-        async for chunk in chunks:
-            yield inflater.decompress(chunk, limit + 1)
-            if inflater.unused_data:
-                why = "more comes after its end"
-                break
-    except zlib.error as error:
-        why = str(error)
-    if not inflater.eof or inflater.unused_data:
-        raise Refused(f"The body is not the gzip file that its Content-Encoding names: {why}.")
+    if not isinstance(request, dict):
+        raise RequestError("Expected a JSON object with \"instances\" or \"inputs\". "
+                           f"Received: a {type(request).__name__}.")
+    for key in request:
+        if key not in _KEYS:
+            raise unknown("key", key, _KEYS)
+    if ("instances" in request) == ("inputs" in request):
+        raise RequestError("Expected either \"instances\" (a list of rows) or \"inputs\" "
+                           "(whole columns).")
+    name = request.get("signature_name") or "serving_default"
+    if not isinstance(name, str) or name not in signatures:
+        raise unknown("signature", name, signatures)
+    signature, by_row = signatures[name], "instances" in request
+    if signature.unsupported:
+        raise RequestError("Expected a signature of integers, floats, booleans and strings. "
+                           f"Received: {signature.unsupported[0]}.")
+    if by_row and not signature.takes_rows:
+        raise RequestError("This signature takes no rows: send \"inputs\" instead of "
+                           "\"instances\".")
+    values = _columns(request["instances"]) if by_row else request["inputs"]
+    values = _by_name(values, signature.inputs)
+    arrays = {name: _array(name, spec, values[name], signature.batched)
+              for name, spec in signature.inputs.items()}
+    if signature.batched and len({len(array) for array in arrays.values()}) > 1:
+        raise RequestError(f"Expected as many rows in each of the inputs {', '.join(arrays)}.")
+    if "image_bytes" in arrays:
+        for data in arrays["image_bytes"].flat:
+            check_image(data, max_pixels)
+    return signature, arrays, by_row
 
 
-class Signature:
-    """A function of a SavedModel.
-
-    Attributes:
-        takes, gives: {input or output name: tf.TensorSpec}.
-        batched: whether all that goes in and comes out has one row per example, as far as its shapes tell; a
-            `zoo.training.serving.batching.Batcher` sets it to False when a call shows otherwise.
-        mergeable: whether besides no answer's shape depends on the rows beside it, as that of sentences padded to the longest
-            does, so that requests can share a call, and be cut.
-        numbers: in each row of a mergeable signature's answer.
-    """
-
-    def __init__(self, function, max_pixels):
-        self._function, self._max_pixels = function, max_pixels
-        self.takes, self.gives = function.structured_input_signature[1], function.structured_outputs
-        shapes = [spec.shape for spec in (*self.takes.values(), *self.gives.values())]
-        self._takes_rows = bool(self.takes) and all(spec.shape.rank != 0 for spec in self.takes.values())
-        self._unsaid = [f"{name} of {spec.dtype.name}" for name, spec in (*self.takes.items(), *self.gives.items())
-                        if np.dtype(spec.dtype.as_numpy_dtype).kind not in "fiubO"]
-        self.batched = self._takes_rows and not self._unsaid and all(shape.rank and shape[0] is None for shape in shapes)
-        rows = [spec.shape[1:] for spec in self.gives.values()] if self.batched else []
-        self.mergeable = self.batched and all(row.is_fully_defined() for row in rows)
-        self.numbers = sum(row.num_elements() for row in rows) if self.mergeable else None
-
-    def __call__(self, inputs):
-        """Return {output name: array} of {input name: array}."""
-        outputs = self._function(**{name: tf.constant(value) for name, value in inputs.items()})
-        arrays = {name: value.numpy() for name, value in outputs.items()}
-        return {name: np.array(array, object) if isinstance(array, bytes) else array for name, array in arrays.items()}
-
-    def blank(self, rows):
-        """Return inputs of `rows` rows to warm up with; a dimension that is free is 1."""
-        png = io.BytesIO()
-        Image.new("RGB", (64, 64)).save(png, "PNG")
-        return {name: np.full((rows, *(size or 1 for size in spec.shape[1:])), *_filling(spec, png.getvalue()))
-                for name, spec in self.takes.items()}
-
-    def inputs(self, given, by_row):
-        """Return {input name: array} of the JSON of `instances` or `inputs`.
-
-        Raises:
-            Refused: if names, shapes or types are not what the signature takes, a number is not finite, or an image is none
-                or has too many pixels, or JSON cannot hold what the signature takes or gives. Images are not decoded for that.
-        """
-        if self._unsaid:
-            raise Refused("Expected a signature of NumPy's integers, floats, booleans and strings. "
-                          f"Received: {self._unsaid[0]}.")
-        if by_row and not self._takes_rows:
-            raise Refused("This signature takes no rows: ask with \"inputs\" instead of \"instances\".")
-        columns = self._named(self._columns(given) if by_row else given)
-        arrays = {name: self._array(name, spec, columns[name]) for name, spec in self.takes.items()}
-        if self.batched and len({len(array) for array in arrays.values()}) > 1:
-            raise Refused(f"Expected as many rows in each of the inputs {', '.join(arrays)}.")
-        return arrays
-
-    def _named(self, columns):
-        """Return {input name: JSON} of that, or of what the only input is to hold."""
-        if not isinstance(columns, dict) or _is_b64(columns):
-            if len(self.takes) != 1:
-                raise Refused(f"Expected an object with the inputs {', '.join(self.takes)}.")
-            columns = {next(iter(self.takes)): columns}
-        for name in columns:
-            if name not in self.takes:
-                raise unknown("input", name, self.takes)
-        if missing := [name for name in self.takes if name not in columns]:
-            raise Refused(f"The input {missing[0]} is missing.")
-        return columns
-
-    def _columns(self, rows):
-        if not isinstance(rows, list):
-            raise Refused(f"Expected a list of rows in \"instances\". Received: a {type(rows).__name__}.")
-        named = [isinstance(row, dict) and not _is_b64(row) for row in rows]
-        if not any(named):
-            return rows
-        if not all(named) or any(row.keys() != rows[0].keys() for row in rows):
-            raise Refused("Expected the same inputs in each row of \"instances\".")
-        return {name: [row[name] for row in rows] for name in rows[0]}
-
-    def _array(self, name, spec, value):
-        array = _strings(name, value) if spec.dtype == tf.string else _numbers(name, spec, value)
-        if not spec.shape.is_compatible_with(array.shape) or (self.batched and not len(array)):
-            sizes = ["batch" if i == 0 and self.batched else str(size or "any") for i, size in enumerate(spec.shape)]
-            raise Refused(f"Expected {name} of shape ({', '.join(sizes)}). Received: {array.shape}.")
-        if name == "image_bytes":
-            for data in array.flat:
-                look_at(data, self._max_pixels)
-        return array
+def _columns(rows: Any) -> Any:
+    """Return {input name: list} of rows that are objects, and other rows as they are."""
+    if not isinstance(rows, list):
+        raise RequestError("Expected a list of rows in \"instances\". "
+                           f"Received: a {type(rows).__name__}.")
+    named = [isinstance(row, dict) and not _is_b64(row) for row in rows]
+    if not any(named):
+        return rows
+    if not all(named) or any(row.keys() != rows[0].keys() for row in rows):
+        raise RequestError("Expected the same inputs in each row of \"instances\".")
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def _filling(spec, png):
-    if spec.dtype != tf.string:
-        return 0, spec.dtype.as_numpy_dtype
-    return png if spec.name == "image_bytes" else b"a b", object  # two words: what gives a row for each word shows itself
+def _by_name(values: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return {input name: value}; a value without a name belongs to the only input."""
+    if not isinstance(values, dict) or _is_b64(values):
+        if len(inputs) != 1:
+            raise RequestError(f"Expected an object with the inputs {', '.join(inputs)}.")
+        values = {next(iter(inputs)): values}
+    for name in values:
+        if name not in inputs:
+            raise unknown("input", name, inputs)
+    for name in inputs:
+        if name not in values:
+            raise RequestError(f"The input {name} is missing.")
+    return values
 
 
-def _is_b64(value):
-    return isinstance(value, dict) and value.keys() == {"b64"}
-
-
-def _leaves(name, value):
-    """(array, types) of what the nested lists `value` hold, as it came: NumPy would make strings as wide as the longest."""
-    array = np.array(value, dtype=object)
-    types = set(map(type, array.ravel().tolist()))
-    if list in types:
-        raise Refused(f"Expected {name} of one shape throughout; its rows differ.")
-    return array, types
-
-
-def _numbers(name, spec, value):
-    kind = np.dtype(spec.dtype.as_numpy_dtype)
-    array, types = _leaves(name, value)
-    allowed = {"f": {float, int}, "i": {int}, "u": {int}, "b": {bool}}.get(kind.kind, set())
-    if not types <= allowed:
-        raise Refused(f"Expected {name} to hold {kind.name} numbers only.")
-    if kind.kind in "iu" and array.size and not np.iinfo(kind).min <= array.min() <= array.max() <= np.iinfo(kind).max:
-        raise Refused(f"Expected {name} to hold {kind.name} numbers, {np.iinfo(kind).min} to {np.iinfo(kind).max}.")
-    with np.errstate(over="ignore"):
-        array = array.astype(kind)
-    if not np.isfinite(array).all():
-        raise Refused(f"Expected {name} to hold finite {kind.name} numbers.")
+def _array(name: str, spec: "tf.TensorSpec", value: Any, batched: bool) -> np.ndarray:
+    dtype = np.dtype(spec.dtype.as_numpy_dtype)
+    array = _strings(name, value) if dtype.kind == "O" else _numbers(name, dtype, value)
+    if not spec.shape.is_compatible_with(array.shape) or (batched and not len(array)):
+        sizes = [str(size or "any") for size in spec.shape]
+        if batched:
+            sizes[0] = "batch"
+        raise RequestError(f"Expected {name} of shape ({', '.join(sizes)}). "
+                           f"Received: {array.shape}.")
     return array
 
 
-def _strings(name, value):
-    def read(item):
-        if isinstance(item, str):
-            return item.encode()
-        if _is_b64(item) and isinstance(item["b64"], str):
-            return _bytes(name, item["b64"])
-        raise Refused(f"Expected {name} to hold strings, or bytes as {{\"b64\": \"...\"}}.")
-    array, _ = _leaves(name, value)
-    return np.array([read(item) for item in array.ravel()], dtype=object).reshape(array.shape)
+def _is_b64(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {"b64"}
 
 
-def _bytes(name, text):
+def _objects(name: str, value: Any) -> tuple[np.ndarray, set[type]]:
+    """Return nested lists as an array of objects, and the types of these objects.
+
+    NumPy would store strings in an array of str as wide as the longest.
+    """
+    array = np.array(value, dtype=object)
+    types = set(map(type, array.ravel().tolist()))
+    if list in types:
+        raise RequestError(f"Expected {name} of one shape throughout; its rows differ.")
+    return array, types
+
+
+def _numbers(name: str, dtype: np.dtype, value: Any) -> np.ndarray:
+    array, types = _objects(name, value)
+    if not types <= _TYPES[dtype.kind]:
+        raise RequestError(f"Expected {name} to hold {dtype.name} numbers only.")
+    if dtype.kind in "iu" and array.size:
+        limits = np.iinfo(dtype)
+        if not limits.min <= array.min() <= array.max() <= limits.max:
+            raise RequestError(f"Expected {name} to hold {dtype.name} numbers, {limits.min} to "
+                               f"{limits.max}.")
+    with np.errstate(over="ignore"):
+        array = array.astype(dtype)
+    if not np.isfinite(array).all():
+        raise RequestError(f"Expected {name} to hold finite {dtype.name} numbers.")
+    return array
+
+
+def _strings(name: str, value: Any) -> np.ndarray:
+    array, _ = _objects(name, value)
+    items = [_bytes(name, item) for item in array.ravel()]
+    return np.array(items, dtype=object).reshape(array.shape)
+
+
+def _bytes(name: str, item: Any) -> bytes:
+    if isinstance(item, str):
+        return item.encode()
+    if not _is_b64(item) or not isinstance(item["b64"], str):
+        raise RequestError(f"Expected {name} to hold strings, or bytes as {{\"b64\": \"...\"}}.")
     try:
-        return base64.b64decode(text, validate=True)
+        return base64.b64decode(item["b64"], validate=True)
     except ValueError as error:
-        raise Refused(f"{name} holds \"b64\" that is not Base64: {error}.") from None
+        raise RequestError(f"{name} holds \"b64\" that is not Base64: {error}.") from None
 
 
-def by_row(outputs):
-    """Return the answer to `instances`: a value for each row or, of several outputs, a dict of them.
+def encode(outputs: Mapping[str, np.ndarray], by_row: bool) -> dict[str, Any]:
+    """Return the JSON content of the response to a predict request.
+
+    Args:
+        outputs: {output name: array}.
+        by_row: whether the request had "instances". The response then has "predictions", a value or
+            a dict for each row; otherwise "outputs", the only output or a dict of all.
 
     Raises:
-        Refused: if the outputs differ in their number of rows, or one is a scalar.
+        RequestError: if rows are requested and an output is a scalar, or the outputs differ in
+            their number of rows.
     """
     counts = {value.shape[:1] for value in outputs.values()}
-    if len(counts) > 1 or () in counts:
-        raise Refused("This signature's outputs are no rows: ask with \"inputs\" instead of \"instances\".")
-    readable = {name: _readable(name, value) for name, value in outputs.items()}
-    if len(readable) == 1:
-        return {"predictions": next(iter(readable.values()))}
-    return {"predictions": [dict(zip(readable, row, strict=True)) for row in zip(*readable.values(), strict=True)]}
+    if by_row and (len(counts) > 1 or () in counts):
+        raise RequestError("The outputs of this signature are not rows: send \"inputs\" instead of "
+                           "\"instances\".")
+    values = {name: _json_value(name, value) for name, value in outputs.items()}
+    content = values if len(values) > 1 else next(iter(values.values()))
+    if not by_row:
+        return {"outputs": content}
+    if len(values) > 1:
+        content = [dict(zip(values, row, strict=True))
+                   for row in zip(*values.values(), strict=True)]
+    return {"predictions": content}
 
 
-def by_column(outputs):
-    """Return the answer to `inputs`: the whole output or, of several, a dict of them."""
-    readable = {name: _readable(name, value) for name, value in outputs.items()}
-    return {"outputs": readable if len(readable) > 1 else next(iter(readable.values()))}
-
-
-def _readable(name, value):
-    """What JSON can say of an array: text for strings, and Base64 for those whose name ends in _bytes."""
+def _json_value(name: str, value: np.ndarray) -> Any:
+    """Return an array of numbers for orjson; strings as text, or Base64 if named *_bytes."""
     if value.dtype != object:
-        return np.asarray(value, order="C")[()]  # orjson takes scalars, and no array of rank 0
+        return np.asarray(value, order="C")[()]  # orjson takes scalars but no arrays of rank 0
     return _texts(value.tolist(), name.endswith("_bytes"))
 
 
-def _texts(value, as_bytes):
+def _texts(value: Any, as_bytes: bool) -> Any:
     if isinstance(value, list):
         return [_texts(item, as_bytes) for item in value]
-    return {"b64": base64.b64encode(value).decode()} if as_bytes else value.decode(errors="replace")
+    if as_bytes:
+        return {"b64": base64.b64encode(value).decode()}
+    return value.decode(errors="replace")

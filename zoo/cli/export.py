@@ -56,37 +56,46 @@ def _cells(row):
     return file, row["label"], f"{row['probability']:.4f}"
 
 
-@click.command(epilog=example("zoo export runs/lenet5-digits", "zoo export runs/lenet5-digits --to /models/digits/1",
-                              "zoo export runs/lenet5-digits --formats all --report --force", "zoo export resnet20-cifar10"))
+@click.command(epilog=example("zoo export runs/lenet5-digits",
+                              "zoo export runs/lenet5-digits --to /models/digits/1",
+                              "zoo export runs/lenet5-digits --formats all --report --force",
+                              "zoo export resnet20-cifar10"))
 @click.argument("run", type=click.Path(), metavar="RUN|NAME")
-@click.option("--to", type=click.Path(), metavar="DIR", help="The export's directory; in saved_models by default.")
-@click.option("--force", is_flag=True, help="Replace an export that is there.")
+@click.option("--to", type=click.Path(), metavar="DIR",
+              help="The directory of the export; saved_models/NAME by default.")
+@click.option("--force", is_flag=True, help="Replace an existing export.")
 @click.option("--formats", default="saved_model", metavar="NAMES", show_default=True,
-              help="saved_model, litert, litert-fp16, litert-int8, onnx, onnx-int8, joined by commas; or all.")
-@click.option("--report", is_flag=True, help="Measure each format, and score it on the whole test part.")
+              help="saved_model, litert, litert-fp16, litert-int8, onnx, onnx-int8, joined by "
+                   "commas; or all.")
+@click.option("--report", is_flag=True,
+              help="Measure each format, and score it on the whole test split.")
 @data_dir_option
 @json_option
 def export(run, to, force, formats, report, data_dir, as_json):
-    """Write the trained network of RUN as a SavedModel, or in other formats, and check each in a process of its own.
+    """Export the trained network of RUN as a SavedModel or in other formats, and verify each.
 
-    NAME is a shipped model, such as lenet5-digits, or one with ImageNet's weights, such as resnet50_keras-imagenet.
+    Each format runs in a separate process and is compared with the network. NAME is a shipped
+    model, such as lenet5-digits, or one with ImageNet weights, such as resnet50_keras-imagenet.
     """
     with quiet_import():
-        from zoo.training.deployment import exporter as work
-        from zoo.training.deployment import verification
+        from zoo.training.deployment import exporter, verification
         from zoo.training.engine.progress import counter
     with counter("formats measured", quiet=as_json or not report) as count:
-        done = work.export(run, to, force, formats.split(","), report, data_dir, count)
+        result = exporter.export(run, to, force, formats.split(","), report, data_dir, count)
     if as_json:
-        click.echo(json.dumps(done, indent=2))
+        click.echo(json.dumps(result, indent=2))
         return
-    for name, found in done["formats"].items():
-        where = done["path"] if name == "saved_model" else f"{done['path']}/{found['file']}"
-        alone = "TensorFlow" if name == "saved_model" else "LiteRT" if name.startswith("litert") else "ONNX Runtime"
-        click.echo(f"{where}: {found['bytes']:,} bytes; opened with {alone} alone, {done['examples']} "
-                   f"{done['examples_of']} examples: {found['agreement']:.0%} of the labels alike, probabilities within "
-                   f"{found['difference']:.0e}")
+    for name, entry in result["formats"].items():
+        path, runtime = f"{result['path']}/{entry['file']}", "ONNX Runtime"
+        if name == "saved_model":
+            path, runtime = result["path"], "TensorFlow"
+        elif name.startswith("litert"):
+            runtime = "LiteRT"
+        click.echo(f"{path}: {entry['bytes']:,} bytes; verified with {runtime} alone on "
+                   f"{result['examples']} {result['examples_of']} examples: "
+                   f"{entry['agreement']:.0%} of the labels agree, probabilities within "
+                   f"{entry['difference']:.0e}")
     if report:
-        table(*verification.cells(done["deploy"]), right=range(1, 9))
-    if "saved_model" in done["formats"]:
-        click.echo(f"Next: zoo predict {done['path']} FILE")
+        table(*verification.cells(result["deploy"]), right=range(1, 9))
+    if "saved_model" in result["formats"]:
+        click.echo(f"Next: zoo predict {result['path']} FILE")
