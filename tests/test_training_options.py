@@ -78,7 +78,7 @@ def test_accumulated_gradients_make_one_update_of_their_mean():
 
 
 def test_clipping_bounds_the_norm_of_the_gradient():
-    sgd = options(optimizer="sgd", momentum=0.0, learning_rate=1.0, clip=0.6)
+    sgd = options(optimizer="sgd", momentum=0.0, learning_rate=1.0, clip_norm=0.6)
     assert stepped(sgd, [100.0], start=0.0) == pytest.approx(-0.6 / 6 ** 0.5)
 
 
@@ -164,7 +164,7 @@ def test_what_could_do_nothing_is_refused(tmp_path, fields, words):
 
 
 def test_a_limit_leaves_training_examples_out_and_no_others():
-    whole, some = (fit.prepare(options(limit=limit))[0] for limit in (0, 200))
+    whole, some = (fit.prepare(options(max_train_examples=limit))[0] for limit in (0, 200))
     assert len(some.train) == 200 and set(some.train.indices) < set(whole.train.indices)
     assert np.array_equal(some.test.indices, whole.test.indices)
     assert np.array_equal(some.validation.indices, whole.validation.indices)
