@@ -27,18 +27,18 @@ def test_bad_files_are_set_aside_and_nothing_is_overwritten(broken, tmp_path):
     aside = tmp_path / "aside"
     for taken in ("1.jpg", "1-1.jpg"):
         put(aside / "a" / taken, b"kept")
-    assert doctor.move_bad(examine_files(list_class_folders(broken)), broken, aside) == 4
+    assert doctor.move_bad_files(examine_files(list_class_folders(broken)), broken, aside) == 4
     kept = {str(path.relative_to(aside)): path.read_bytes() for path in aside.rglob("*.jpg")}
     assert kept == {"a/1.jpg": b"kept", "a/1-1.jpg": b"kept", "a/1-2.jpg": b"", "a/2.jpg": b"no image", "b/1.jpg": b"",
                     "b/2.jpg": b"no image"}
     assert [path.name for path, _, _ in list_class_folders(broken)] == ["3.jpg", "3.jpg"]
-    assert doctor.move_bad(examine_files(list_class_folders(broken)), broken, aside) == 0
+    assert doctor.move_bad_files(examine_files(list_class_folders(broken)), broken, aside) == 0
 
 
 def test_bad_files_keep_their_split(tmp_path):
     put(tmp_path / "set/train/a/1.jpg", b""), put(tmp_path / "set/test/b/1.jpg", encoded(picture(), "JPEG"))
     put(tmp_path / "set/train/a/deep/2.jpg", b""), put(tmp_path / "set/train/a/.deep/3.jpg", b"")
-    doctor.move_bad(examine_files(list_class_folders(tmp_path / "set")), tmp_path / "set", tmp_path / "aside")
+    doctor.move_bad_files(examine_files(list_class_folders(tmp_path / "set")), tmp_path / "set", tmp_path / "aside")
     assert (tmp_path / "aside/train/a/1.jpg").is_file() and (tmp_path / "set/test/b/1.jpg").is_file()
     assert (tmp_path / "aside/train/a/deep/2.jpg").is_file() and (tmp_path / "set/train/a/.deep/3.jpg").is_file()
 
@@ -46,10 +46,10 @@ def test_bad_files_keep_their_split(tmp_path):
 def test_bad_files_do_not_become_a_class(broken, tmp_path):
     found = examine_files(list_class_folders(broken))
     with pytest.raises(UserError, match="is inside the data set"):
-        doctor.move_bad(found, broken, broken / "bad")
+        doctor.move_bad_files(found, broken, broken / "bad")
     blocked = put(tmp_path / "file", b"")
     with pytest.raises(UserError, match="Cannot move .*1.jpg to"):
-        doctor.move_bad(found, broken, blocked)
+        doctor.move_bad_files(found, broken, blocked)
     assert len(list_class_folders(broken)) == 6 and not (broken / "bad").exists()
 
 

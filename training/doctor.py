@@ -1,6 +1,6 @@
 """What is wrong with a data set, before the first epoch: `zoo doctor`.
 
-The checks are in `zoo.training.data.checks`. Nothing is changed, except by `move_bad`.
+The checks are in `zoo.training.data.checks`. Nothing is changed, except by `move_bad_files`.
 """
 import dataclasses
 import itertools
@@ -47,7 +47,7 @@ def to_json(findings: list[Finding], dataset: str) -> dict:
             "findings": [dataclasses.asdict(finding) for finding in findings]}
 
 
-def move_bad(findings: list[Finding], dataset: str, folder: str) -> int:
+def move_bad_files(findings: list[Finding], dataset: str, folder: str) -> int:
     """Move the image files that training cannot use into `folder`, under their split and class.
 
     No file is overwritten.

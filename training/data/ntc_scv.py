@@ -3,6 +3,8 @@
 Importing this module registers the builder, so that `tfds.load("ntc_scv")` finds it. The two
 archives come from its authors, https://github.com/congnghia0609/ntc-scv (Apache-2.0).
 """
+from pathlib import Path
+
 import tensorflow_datasets as tfds
 
 _URL = "https://github.com/congnghia0609/ntc-scv/raw/master/data/"
@@ -18,6 +20,7 @@ class NtcScv(tfds.core.GeneratorBasedBuilder):
 
     name = "ntc_scv"
     VERSION = tfds.core.Version("1.0.0")
+    pkg_dir_path = Path(__file__).parent  # in a checkout, training/ is not inside zoo/
 
     def _info(self):
         return tfds.core.DatasetInfo(

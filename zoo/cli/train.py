@@ -100,19 +100,20 @@ def _uneven(metrics):
 @click.option("--move-bad", type=click.Path(), metavar="DIR", help="Move image files that cannot be used into DIR.")
 @json_option
 def doctor(dataset, data_dir, move_bad, as_json):
-    """Say what is wrong with DATASET before it is trained on; the exit code is 1 if that would break or falsify training."""
+    """Report problems of DATASET before training; exit with 1 if they would break or falsify it."""
     with quiet_import():
-        from zoo.training import doctor as work
+        from zoo.training.doctor import HEAD, examine, move_bad_files, report, to_json
         from zoo.training.engine.progress import counter
     with counter("files", quiet=as_json) as count:
-        findings = work.examine(dataset, data_dir, count)
+        findings = examine(dataset, data_dir, count)
     if as_json:
-        click.echo(json.dumps(work.to_json(findings, dataset), indent=2))
+        click.echo(json.dumps(to_json(findings, dataset), indent=2))
     else:
-        table(work.HEAD, work.report(findings), right=(2,))
+        table(HEAD, report(findings), right=(2,))
     if move_bad:
-        click.echo(f"{work.move_bad(findings, dataset, move_bad)} files moved to {move_bad}", err=as_json)
-    return int(any(found.severity == "error" for found in findings))
+        count = move_bad_files(findings, dataset, move_bad)
+        click.echo(f"{count} files moved to {move_bad}", err=as_json)
+    return int(any(finding.severity == "error" for finding in findings))
 
 
 @click.command(epilog=example("zoo evaluate runs/lenet5-digits",
