@@ -4,7 +4,6 @@ Each has one input, `image` (float32 pixels) or `tokens` (int32 token ids), and 
 `probabilities`. Strings stay outside: token ids are the line numbers of vocab.txt, from 0, in as
 many columns as a sentence has tokens.
 """
-import dataclasses
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,7 +57,7 @@ def calibration(trained: Trained, data_dir: str | None = None) -> np.ndarray:
     """Return up to 200 training examples, evenly spread over the split, as network inputs."""
     split = trained.dataset(data_dir).train
     indices = np.linspace(0, len(split) - 1, min(_CALIBRATION, len(split))).astype(int)
-    return trained.inputs(questions(dataclasses.replace(split, rows=split.rows[indices])))
+    return trained.inputs(split.raw(indices))
 
 
 def write(trained: Trained, formats: Sequence[str], folder: Path,
