@@ -3,7 +3,7 @@ import keras_tuner as kt
 import numpy as np
 import pytest
 
-from zoo.tuning.oracles import OBJECTIVE, oracle
+from zoo.tuning.oracles import OBJECTIVE, make_oracle
 
 # keras-tuner 1.4.8 calls threading.currentThread().getName() at every step of an oracle; nothing a caller can do.
 pytestmark = pytest.mark.filterwarnings(r"ignore:(currentThread|getName)\(\) is deprecated:DeprecationWarning")
@@ -36,7 +36,7 @@ def answers(asked, count=100, score=smooth):
 
 
 def ask(algorithm, seed=0, trials=8, feasible=lambda values: True, recorded=lambda number: None, space=None):
-    return oracle(algorithm, space or two(), feasible, recorded, trials=trials, seed=seed, epochs=6)
+    return make_oracle(algorithm, space or two(), feasible, recorded, trials=trials, seed=seed, epochs=6)
 
 
 @pytest.mark.parametrize("algorithm", ["random", "bayesian", "hyperband", "grid"])
