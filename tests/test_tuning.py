@@ -176,7 +176,7 @@ def test_the_session_that_calls_search_stays_as_it_is(tmp_path, monkeypatch, sto
     monkeypatch.setattr(zoo, "build", None)  # in this process
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        before, layer = state(), keras.layers.Dense(1).name
+        layer, before = keras.layers.Dense(1).name, state()
         trials = tuning.search("tests.mishaps:mishap", tmp_path / "run", data="digits", trials=2, epochs=1, space=rate,
                                max_params=1000, fixed={"learning_rate": 0.01}, log=False,
                                storage=storage and storage.format(tmp_path))

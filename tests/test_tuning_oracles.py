@@ -103,3 +103,10 @@ def test_hyperband_gives_more_epochs_to_the_better_half():
     assert [values["tuner/epochs"] for values in rounds] == [2] * 5 + [6] * 5
     scores = [-abs(np.log10(values["learning_rate"]) + 2) for values in rounds]
     assert scores[5] == max(scores[:5]) and int(rounds[5]["tuner/trial_id"]) == int(np.argmax(scores[:5]))
+
+
+def test_a_grid_of_logarithmic_steps_is_of_integers():
+    hp = kt.HyperParameters()
+    hp.Int("units", 2, 32, step=2, sampling="log")
+    drawn = [values["units"] for values in answers(ask("grid", space=hp), score=lambda values: 0.5)]
+    assert drawn == [2, 4, 8, 16, 32] and {type(units) for units in drawn} == {int}

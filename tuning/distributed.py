@@ -19,8 +19,15 @@ from zoo.training.run_dir import refuse_foreign
 from zoo.tuning import report, spaces
 from zoo.tuning.plan import Plan, finish, open_search, write_tables
 from zoo.tuning.subprocess_worker import Worker
-from zoo.tuning.trial import (current_keys, drop_weights, fits, folder_of, read_trial, run_trial,
-                              searched)
+from zoo.tuning.trial import (
+    current_keys,
+    drop_weights,
+    fits,
+    folder_of,
+    read_trial,
+    run_trial,
+    searched,
+)
 
 try:
     import optuna
@@ -33,7 +40,7 @@ except ImportError:
 
 _HEARTBEAT = 20    # seconds; a process that is silent for three times as long has died
 _TAKEOVERS = 5     # of one trial, before it fails because it kills its processes
-_COLLISIONS = 300  # repeated draws in a row before the space counts as exhausted
+_COLLISIONS = 100  # repeated draws in a row before the space counts as exhausted
 
 
 class TrialFailed(Exception):

@@ -10,6 +10,7 @@ from typing import Any
 
 import keras_tuner as kt
 import numpy as np
+from keras_tuner.engine import hyperparameters as kinds
 from sklearn.exceptions import ConvergenceWarning
 
 OBJECTIVE = "val_accuracy"
@@ -67,9 +68,16 @@ class Grid(_Resumable, kt.oracles.GridSearchOracle):
     """Every combination, starting with the defaults; ten values of a continuous interval."""
 
     def _get_next_combination(self, values):
-        values = super()._get_next_combination(values)
+        values = self._next(values)
         while values is not None and not self.feasible(values):
-            values = super()._get_next_combination(values)
+            values = self._next(values)
+        return values
+
+    def _next(self, values):
+        values = super()._get_next_combination(values)
+        for hp in self.hyperparameters.space:  # its integers with logarithmic steps are floats
+            if values is not None and isinstance(hp, kinds.Int) and hp.name in values:
+                values[hp.name] = int(values[hp.name])
         return values
 
 

@@ -82,26 +82,34 @@ class _Grid(optuna.samplers.BaseSampler):
 
 
 class _Seeded(optuna.samplers.BaseSampler):
-    """A new sampler for each trial, seeded with its number: every process draws the same."""
+    """A new sampler for each trial, seeded with its number: every process draws the same.
+
+    After a trial that repeated an earlier one, a random sampler takes the turn.
+    """
 
     def __init__(self, kind, seed, **options):
         self.kind, self.seed, self.options, self.samplers = kind, seed, options, {}
 
-    def _sampler(self, trial):
+    def _sampler(self, study, trial):
         number = first_number(trial)
         if number not in self.samplers:
+            kind, options = self.kind, self.options
+            trials = study.get_trials(deepcopy=False)
+            if number and "surplus" in trials[number - 1].user_attrs:
+                kind, options = optuna.samplers.RandomSampler, {}
             seed = (self.seed * 100_003 + number) % 2**32
-            self.samplers = {number: self.kind(seed=seed, **self.options)}
+            self.samplers = {number: kind(seed=seed, **options)}
         return self.samplers[number]
 
     def infer_relative_search_space(self, study, trial):
-        return self._sampler(trial).infer_relative_search_space(study, trial)
+        return self._sampler(study, trial).infer_relative_search_space(study, trial)
 
     def sample_relative(self, study, trial, search_space):
-        return self._sampler(trial).sample_relative(study, trial, search_space)
+        return self._sampler(study, trial).sample_relative(study, trial, search_space)
 
     def sample_independent(self, study, trial, param_name, param_distribution):
-        return self._sampler(trial).sample_independent(study, trial, param_name, param_distribution)
+        sampler = self._sampler(study, trial)
+        return sampler.sample_independent(study, trial, param_name, param_distribution)
 
 
 def suggest(trial: optuna.Trial, declared: kt.HyperParameters) -> dict[str, Any]:
