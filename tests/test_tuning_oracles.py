@@ -3,7 +3,7 @@ import keras_tuner as kt
 import numpy as np
 import pytest
 
-from zoo.tuning.oracles import OBJECTIVE, oracle
+from zoo.tuning.oracles import OBJECTIVE, make_oracle
 
 # keras-tuner 1.4.8 calls threading.currentThread().getName() at every step of an oracle; nothing a caller can do.
 pytestmark = pytest.mark.filterwarnings(r"ignore:(currentThread|getName)\(\) is deprecated:DeprecationWarning")
@@ -36,7 +36,7 @@ def answers(asked, count=100, score=smooth):
 
 
 def ask(algorithm, seed=0, trials=8, feasible=lambda values: True, recorded=lambda number: None, space=None):
-    return oracle(algorithm, space or two(), feasible, recorded, trials=trials, seed=seed, epochs=6)
+    return make_oracle(algorithm, space or two(), feasible, recorded, trials=trials, seed=seed, epochs=6)
 
 
 @pytest.mark.parametrize("algorithm", ["random", "bayesian", "hyperband", "grid"])
@@ -103,3 +103,10 @@ def test_hyperband_gives_more_epochs_to_the_better_half():
     assert [values["tuner/epochs"] for values in rounds] == [2] * 5 + [6] * 5
     scores = [-abs(np.log10(values["learning_rate"]) + 2) for values in rounds]
     assert scores[5] == max(scores[:5]) and int(rounds[5]["tuner/trial_id"]) == int(np.argmax(scores[:5]))
+
+
+def test_a_grid_of_logarithmic_steps_is_of_integers():
+    hp = kt.HyperParameters()
+    hp.Int("units", 2, 32, step=2, sampling="log")
+    drawn = [values["units"] for values in answers(ask("grid", space=hp), score=lambda values: 0.5)]
+    assert drawn == [2, 4, 8, 16, 32] and {type(units) for units in drawn} == {int}

@@ -9,10 +9,14 @@ import sys
 import tempfile
 import time
 
+import keras_tuner as kt
 import pytest
 
 from tests.conftest import ROOT
 from tests.test_tuning_survival import SPACE, wait_for
+from zoo.training.recipes import Recipe
+from zoo.tuning.plan import Plan
+from zoo.tuning.subprocess_worker import Worker
 
 pytest.importorskip("optuna", reason="the extra `distributed` is not installed")
 TRIALS = 5
@@ -62,6 +66,83 @@ def test_a_killed_workers_trial_is_taken_over(tmp_path):
     worker(tmp_path, f"sqlite:///{tmp_path}/search.db").communicate()
     assert (tmp_path / "run/best.json").read_text() == (tmp_path / "before.json").read_text()
     assert (tmp_path / "run/trials.csv").exists()
+
+
+class Instant(Worker):
+    """Answers each job at once, without training."""
+
+    def check(self, folder):
+        return {"status": "completed", "args": {}, "data": ""}
+
+    def size(self, model, args):
+        return {"status": "completed", "params": 1, "multiply_adds": 1}
+
+    def run(self, job, folder, more=True, **told):
+        return {"status": "completed", "score": 0.5, "val_loss": 1.0, "best_epoch": 1, "epochs": 1, "seconds": 0.0, **told}
+
+
+def conditional(hp, recipe):
+    chosen = {"optimizer": hp.Choice("optimizer", ["adam", "sgd"])}
+    with hp.conditional_scope("optimizer", ["sgd"]):
+        momentum = hp.Choice("momentum", [0.5, 0.9])
+    return chosen | ({"momentum": momentum} if chosen["optimizer"] == "sgd" else {})
+
+
+def doubled(hp, recipe):
+    return {"batch_size": hp.Int("batch_size", 8, 64, step=2, sampling="log")}
+
+
+@pytest.mark.parametrize("algorithm", ["grid", "random", "bayesian"])
+@pytest.mark.parametrize("space, different", [
+    (conditional, [{"optimizer": "adam"}, {"optimizer": "sgd", "momentum": 0.5}, {"optimizer": "sgd", "momentum": 0.9}]),
+    (doubled, [{"batch_size": size} for size in (8, 16, 32, 64)])])
+def test_a_small_space_is_tried_once_and_ends_the_search(tmp_path, monkeypatch, algorithm, space, different):
+    from zoo.tuning import distributed
+    monkeypatch.setattr(distributed, "Worker", Instant)
+    plan = Plan(Recipe("r", "tests.mishaps:mishap", "digits", epochs=1), algorithm, space=space, trials=12)
+    rows = distributed.run_search(plan, tmp_path / "run", f"sqlite:///{tmp_path}/s.db", log=False)
+    assert sorted(str(row["values"]) for row in rows) == sorted(map(str, different))
+    again = distributed.run_search(plan, tmp_path / "run", f"sqlite:///{tmp_path}/s.db", log=False)
+    assert again == rows
+
+
+def test_a_space_whose_size_is_unknown_ends_the_search_when_draws_repeat(tmp_path, monkeypatch):
+    from zoo.tuning import distributed
+    monkeypatch.setattr(distributed, "Worker", Instant)
+    monkeypatch.setattr(distributed, "_COLLISIONS", 20)
+    plan = Plan(Recipe("r", "tests.mishaps:mishap", "digits", epochs=1), trials=12, space=lambda hp, recipe: {
+        "batch_size": hp.Int("batch_size", 4, 6, sampling="log")})
+    rows = distributed.run_search(plan, tmp_path / "run", f"sqlite:///{tmp_path}/s.db", log=False)
+    assert sorted(row["values"]["batch_size"] for row in rows) == [4, 5, 6]
+
+
+def test_logarithmic_steps_multiply_as_keras_tuner_has_them():
+    import optuna
+
+    from zoo.tuning import samplers
+    declared = kt.HyperParameters()
+    declared.Int("units", 3, 100, step=2, sampling="log")
+    declared.Float("rate", 0.001, 1.0, step=10, sampling="log")
+    declared.Float("turned", 1.0, 100.0, step=3, sampling="reverse_log")
+    declared.Int("linear", 0, 10, step=5)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = [samplers.suggest(study.ask(), declared) for _ in range(60)]
+    assert {values["units"] for values in drawn} == {3, 6, 12, 24, 48, 96}
+    assert {type(values["units"]) for values in drawn} == {int}
+    assert {round(values["rate"], 9) for values in drawn} == {0.001, 0.01, 0.1, 1.0}
+    assert {values["turned"] for values in drawn} == {100.0, 98.0, 92.0, 74.0, 20.0}
+    assert {values["linear"] for values in drawn} == {0, 5, 10}
+
+
+def test_a_large_grid_is_not_written_out():
+    from zoo.tuning import samplers
+    declared = kt.HyperParameters()
+    for number in range(30):
+        declared.Float(f"x{number}", 0.0, 1.0, default=0.5)
+    plan = Plan(Recipe("r", "lenet5", "digits"), "grid", trials=7)
+    assert samplers.size(plan, declared) == 7
+    grid = samplers.sampler(plan, declared).grid
+    assert grid[0] == dict.fromkeys(declared.values, 0.5) and len({str(values) for values in grid}) == 7
 
 
 @contextlib.contextmanager

@@ -12,17 +12,18 @@ from tests.test_tuning_oracles import answers
 from zoo.errors import UsageError
 from zoo.training import recipes
 from zoo.tuning import spaces
+from zoo.tuning.job import size
 from zoo.tuning.network_spaces import architecture
-from zoo.tuning.oracles import oracle
-from zoo.tuning.sequential import Plan
-from zoo.tuning.trial import candidate, size
+from zoo.tuning.oracles import make_oracle
+from zoo.tuning.plan import Plan
+from zoo.tuning.trial import recipe_for
 
 # keras-tuner 1.4.8 calls threading.currentThread().getName() at every step of an oracle; nothing a caller can do.
 pytestmark = pytest.mark.filterwarnings(r"ignore:(currentThread|getName)\(\) is deprecated:DeprecationWarning")
 
 DIGITS = recipes.override(recipes.get_recipe("lenet5-digits"), ["epochs=2"])
-FIXED = ("optimizer=adam", "weight_decay=0", "schedule=cosine", "label_smoothing=0", "augment_strength=1", "activation=tanh",
-         "dropout=0")  # the rate and the batch are left
+FIXED = {"optimizer": "adam", "weight_decay": "0", "schedule": "cosine", "label_smoothing": 0, "augment_strength": 1.0,
+         "activation": "tanh", "dropout": 0}  # all but the learning rate and the batch size
 
 
 @pytest.mark.parametrize("name", zoo.names())
@@ -58,35 +59,36 @@ def test_a_builder_of_ones_own_has_no_space_of_the_zoos():
                                   "resnet20", "small_inception"])
 def test_what_is_drawn_from_a_space_builds(name):
     recipe = recipes.Recipe("r", name, "digits")
-    declared = spaces.declared(spaces.default, recipe)
-    asked = oracle("random", declared, lambda values: True, lambda number: None, trials=3, seed=3, epochs=2)
+    declared = spaces.declare(spaces.default, recipe)
+    asked = make_oracle("random", declared, lambda values: True, lambda number: None, trials=3, seed=3, epochs=2)
     sizes = set()
     for _ in range(3):
         declared.values = asked._random_values()
-        sizes.add(size(spaces.apply(recipe, spaces.default(declared, recipe)), {}))
+        drawn = spaces.apply(recipe, spaces.default(declared, recipe))
+        sizes.add(size(drawn.model, drawn.model_args)["params"])
     assert name in ("lenet5", "lenet", "small_inception") or len(sizes) > 1
 
 
 def test_the_size_is_counted_without_making_the_weights():
     before = psutil.Process().memory_info().rss
-    assert size(recipes.Recipe("r", "vgg19", "digits"), {})[0] == zoo.spec("vgg19").params
+    assert size("vgg19", {})["params"] == zoo.spec("vgg19").params
     assert psutil.Process().memory_info().rss - before < 300 * 2**20  # its weights would take 575 MB
     assert keras.Variable(np.ones(2)).numpy().sum() == 2, "the uncounted weights were made later"
 
 
 def test_hyperparameters_are_pinned_and_wrong_ones_named():
-    declared = spaces.declared(spaces.default, DIGITS, FIXED)
+    declared = spaces.declare(spaces.default, DIGITS, FIXED)
     free = {hp.name for hp in declared.space if not isinstance(hp, kt.engine.hyperparameters.Fixed)}
     assert free == {"learning_rate", "batch_size"}
     assert declared.get("dropout") == 0.0 and type(declared.get("dropout")) is float
-    with pytest.raises(UsageError, match="Unknown hyperparameter of --fix 'bacth'. Did you mean 'batch_size'"):
-        spaces.declared(spaces.default, DIGITS, ["bacth=3"])
+    with pytest.raises(UsageError, match="Unknown hyperparameter to fix 'bacth'. Did you mean 'batch_size'"):
+        spaces.declare(spaces.default, DIGITS, {"bacth": 3})
     with pytest.raises(UsageError, match="batch_size must be a whole number"):
-        spaces.declared(spaces.default, DIGITS, ["batch_size=many"])
+        spaces.declare(spaces.default, DIGITS, {"batch_size": "many"})
     with pytest.raises(UsageError, match="batch_size must be at least 1"):
-        spaces.declared(spaces.default, DIGITS, ["batch_size=0"])
-    with pytest.raises(UsageError, match="--fix cannot pin momentum"):
-        spaces.declared(momentum_of_sgd, DIGITS, ["momentum=0.5"])
+        spaces.declare(spaces.default, DIGITS, {"batch_size": 0})
+    with pytest.raises(UsageError, match="Cannot fix momentum"):
+        spaces.declare(momentum_of_sgd, DIGITS, {"momentum": 0.5})
 
 
 def momentum_of_sgd(hp, recipe):
@@ -101,19 +103,19 @@ def units_of_each_layer(hp, recipe):
 
 def test_what_is_asked_for_at_some_values_only_is_searched_too():
     recipe = recipes.Recipe("r", "mlp", "digits")
-    declared = spaces.declared(units_of_each_layer, recipe)
+    declared = spaces.declare(units_of_each_layer, recipe)
     assert {hp.name for hp in declared.space} == {"layers", "units0", "units1", "units2"}
     plan = Plan(recipe, space=units_of_each_layer)
-    drawn = {candidate(plan, declared, values).model_args["hidden"]
-             for values in answers(oracle("grid", declared, lambda values: True, lambda number: None, trials=None, seed=0,
+    drawn = {recipe_for(plan, declared, values).model_args["hidden"]
+             for values in answers(make_oracle("grid", declared, lambda values: True, lambda number: None, trials=None, seed=0,
                                           epochs=2), score=lambda values: 0.5)}
     assert len(drawn) == 2 + 4 + 8
 
     def seldom(hp, recipe):
         return {"hidden": (8,), "dropout": hp.Float("rate", 0, 0.5) if hp.Int("number", 0, 10**9) == 10**9 - 1 else 0.0}
-    declared = spaces.declared(seldom, recipe)
-    with pytest.raises(UsageError, match="The space asks for rate at these values, and too seldom"):
-        candidate(Plan(recipe, space=seldom), declared, {"number": 10**9 - 1})
+    declared = spaces.declare(seldom, recipe)
+    with pytest.raises(UsageError, match="The space asks for rate only at these values, too seldom"):
+        recipe_for(Plan(recipe, space=seldom), declared, {"number": 10**9 - 1})
 
 
 @pytest.mark.parametrize("name, fields, left", [
@@ -130,7 +132,7 @@ def test_the_sizes_of_weights_that_come_ready_made_are_not_searched(name, fields
     ("from zoo.tuning.spaces import default\ndef space(hp, recipe):\n    hp.Choice('batch_size', [8])\n    return default(hp, recipe)",
      None),
     ("def spcae(hp): return {}", "defines no function space"),
-    ("def space(hp): return {'epochs': hp.Int('epochs', 1, 9)}", "epochs are not searched: --epochs says"),
+    ("def space(hp): return {'epochs': hp.Int('epochs', 1, 9)}", "epochs are not searched: --epochs sets"),
     ("def space(hp): return {'bacth': 3}", "Unknown field or argument of lenet5 in the space: 'bacth'. Did you mean 'batch_size'"),
     ("def space(hp): return 3", "must return a dict"),
     ("import nosuchmodule", "cannot be run: ModuleNotFoundError"),
@@ -138,16 +140,16 @@ def test_the_sizes_of_weights_that_come_ready_made_are_not_searched(name, fields
 def test_a_space_of_the_users_own(tmp_path, text, words):
     (tmp_path / "space.py").write_text(text)
     if words is None:
-        declared = spaces.declared(spaces.load(tmp_path / "space.py"), DIGITS)
+        declared = spaces.declare(spaces.as_function(tmp_path / "space.py"), DIGITS)
         assert declared.get("batch_size") == 8
         return
     with pytest.raises(UsageError, match=words):
-        spaces.declared(spaces.load(tmp_path / "space.py"), DIGITS)
+        spaces.declare(spaces.as_function(tmp_path / "space.py"), DIGITS)
 
 
 def test_a_missing_space_is_named(tmp_path):
     with pytest.raises(UsageError, match="Cannot read the space .*gone.py: No such file"):
-        spaces.load(tmp_path / "gone.py")
+        spaces.as_function(tmp_path / "gone.py")
 
 
 @pytest.mark.parametrize("program, words", [
@@ -158,4 +160,4 @@ def test_a_missing_space_is_named(tmp_path):
 def test_a_space_that_fails_is_named(tmp_path, program, words):
     (tmp_path / "space.py").write_text(program)
     with pytest.raises(UsageError, match=f"space.py {words}"):
-        spaces.declared(spaces.load(tmp_path / "space.py"), DIGITS)
+        spaces.declare(spaces.as_function(tmp_path / "space.py"), DIGITS)

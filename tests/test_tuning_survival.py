@@ -17,9 +17,9 @@ from tests.conftest import ROOT
 from zoo.errors import UserError
 from zoo.training.files import write
 from zoo.training.recipes import Recipe
-from zoo.tuning import sequential as search
+from zoo.tuning import sequential
 from zoo.tuning.job import JOBS
-from zoo.tuning.sequential import Plan
+from zoo.tuning.plan import Plan
 from zoo.tuning.subprocess_worker import Worker
 
 # keras-tuner 1.4.8 calls threading.currentThread().getName() at every step of an oracle; nothing a caller can do.
@@ -63,6 +63,12 @@ class Here(Worker):
         super().__init__()
         self.moments = list(moments)
 
+    def check(self, folder):
+        return {"status": "completed", **JOBS["check"](folder, data_dir=None, log=False)}
+
+    def size(self, model, args):
+        return {"status": "completed", **JOBS["size"](model, args)}
+
     def run(self, job, folder, more=True, **told):
         moment = self.moments.pop(0) if self.moments and job == "search" else None
         if moment == "before":
@@ -85,13 +91,13 @@ def linear(hp, recipe):
                                        pytest.param("grid", marks=pytest.mark.slow)])
 def test_cut_off_anywhere_it_ends_in_the_same_ranking(tmp_path, monkeypatch, algorithm):
     plan = Plan(Recipe("linear", "tests.mishaps:mishap", "digits", epochs=3), algorithm, space=linear, trials=5, keep=2)
-    monkeypatch.setattr(search, "Worker", lambda *told: Here(()))
-    search.search(plan, tmp_path / "whole", log=False)
+    monkeypatch.setattr(sequential, "Worker", lambda *told: Here(()))
+    sequential.run_search(plan, tmp_path / "whole", log=False)
     cut, here = 0, Here(["before", "between", "after"])
-    monkeypatch.setattr(search, "Worker", lambda *told: here)
+    monkeypatch.setattr(sequential, "Worker", lambda *told: here)
     while True:
         try:
-            search.search(plan, tmp_path / "cut", log=False)
+            sequential.run_search(plan, tmp_path / "cut", log=False)
             break
         except Cut:
             cut += 1
@@ -130,12 +136,12 @@ def test_a_trial_imports_tensorflow_only_where_that_is_quick():
 def test_a_search_does_not_go_on_with_other_data(tmp_path, monkeypatch):
     images, labels = np.arange(60 * 64).reshape(60, 8, 8) % 251, np.arange(60) % 2
     np.savez(tmp_path / "set.npz", images=images, labels=labels)
-    monkeypatch.setattr(search, "Worker", lambda *told: Here(()))
+    monkeypatch.setattr(sequential, "Worker", lambda *told: Here(()))
     plan = Plan(Recipe("linear", "tests.mishaps:mishap", str(tmp_path / "set.npz"), epochs=1), space=linear, trials=1)
-    search.search(plan, tmp_path / "run", log=False)
+    sequential.run_search(plan, tmp_path / "run", log=False)
     np.savez(tmp_path / "set.npz", images=images, labels=1 - labels)
     with pytest.raises(UserError, match="set.npz has changed since the search in .* began. Choose another --run."):
-        search.search(dataclasses.replace(plan, trials=2), tmp_path / "run", log=False)
+        sequential.run_search(dataclasses.replace(plan, trials=2), tmp_path / "run", log=False)
     assert not (tmp_path / "run/trials/0001").exists()
 
 
@@ -163,11 +169,21 @@ def test_a_trial_that_ends_the_search_is_not_begun_for_ever(tmp_path):
     folder.mkdir(parents=True)
     kept, starts = None, []
     for _ in range(trial._STARTS + 1):
-        kept = trial._start(folder, kept)
+        kept = trial._count_start(folder, kept)
         starts.append(kept["starts"])
     assert starts[-1] > trial._STARTS
     (folder / "checkpoint.npz").write_text("an epoch was done")
-    assert trial._start(folder, kept)["starts"] == 1, "a trial that gets on is given up"
+    assert trial._count_start(folder, kept)["starts"] == 1, "a trial that gets on is given up"
+
+
+def test_a_network_that_kills_the_process_that_counts_it_is_an_error():
+    with Worker(log=False) as worker:
+        assert "ended by SIGKILL" in worker.size("tests.mishaps:mishap", {"fate": "crash"})["error"]
+        size = {"status": "completed", "params": 650, "multiply_adds": 640}
+        assert worker.size("tests.mishaps:mishap", {"fate": "fine"}) == size
+        process = worker._checker[0]
+        assert worker.size("lenet5", {})["params"] == 61_706 and worker._checker[0] is process
+    assert process.poll() is not None, "it outlives the search"
 
 
 @pytest.mark.slow

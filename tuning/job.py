@@ -1,26 +1,32 @@
-"""One job in a process of its own: memory that TensorFlow does not give back ends with it, and so does what kills it.
+"""One job in a process of its own, which frees all its memory and contains any crash.
 
-`python -m zoo.tuning.job` imports TensorFlow, reads its job, a line of JSON, from standard input, writes FOLDER/result.json and
-ends. It ends as well when standard input does, so that no trial outlives the search that started it.
+`python -m zoo.tuning.job` imports TensorFlow, reads a job, a line of JSON, from standard input,
+writes FOLDER/result.json and ends. `python -m zoo.tuning.job DESCRIPTOR` does job after job, each
+answered by a line of JSON written to that file descriptor. Both end when standard input does, so
+that no trial outlives its search.
 """
 import json
 import os
+import queue
 import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 from zoo.errors import UserError
 from zoo.startup import add_current_folder, quiet_import
 from zoo.training.files import write
-from zoo.training.recipes import read
+from zoo.training.recipe import read
 from zoo.training.run_dir import claim
 
 
-def check(folder, data_dir, **_):
-    """Load the data of the recipe in `folder`, build its network, and return what both have settled.
+def check(folder: Path, data_dir: str | None, log: bool) -> dict[str, Any]:
+    """Load the data of the recipe in `folder` and build its network.
 
-    These are args, the builder's arguments, and data, a fingerprint of all but the test part.
+    Returns:
+        args, the builder arguments that the data determine, and data, a fingerprint of the
+        training and validation splits.
     """
     import keras
 
@@ -29,69 +35,105 @@ def check(folder, data_dir, **_):
     recipe = read(folder / "recipe.json")
     dataset, build = fit.prepare(recipe, data_dir, cache_dir=folder)
     if dataset.validation is None:
-        raise UserError("Tuning needs a validation part to choose by. Set validation to a share of the training part, "
-                        "such as 0.1.")
+        raise UserError("Tuning needs a validation split to select by. Set validation_split to a "
+                        "share of the training split, such as 0.1.")
     with keras.StatelessScope(initialize_variables=False):  # shapes, no weights
         model = build()
-    shape = {"vocab_size": len(dataset.vocabulary)} if dataset.vocabulary else {"input_shape": list(model.input.shape[1:])}
+    if dataset.vocabulary:
+        args = {"vocab_size": len(dataset.vocabulary)}
+    else:
+        args = {"input_shape": list(model.input.shape[1:])}
     if recipe.vectors:
-        shape["embedding"] = model.get_layer("embedding_masked").output.shape[-1]
-    return {"args": {**shape, "classes": len(dataset.class_names)}, "data": fingerprint([dataset.train, dataset.validation])}
+        args["embedding"] = model.get_layer("embedding_masked").output.shape[-1]
+    return {"args": {**args, "classes": len(dataset.class_names)},
+            "data": fingerprint([dataset.train, dataset.validation])}
 
 
-def search(folder, data_dir, log, until):
-    """Train the recipe in `folder` up to the epoch `until`; its best epoch's accuracy on the validation part is the score."""
+def size(model: str, args: dict[str, Any]) -> dict[str, int]:
+    """Return a network's params and multiply_adds, counted without making its weights."""
+    import zoo
+    from zoo.tables import total_multiply_adds
+    with keras.StatelessScope(initialize_variables=False):
+        network = zoo.build(model, **args)
+        counts = {"params": network.count_params(), "multiply_adds": total_multiply_adds(network)}
+    keras.utils.clear_session()  # forgets the weights that were not made
+    return counts
+
+
+def search(folder: Path, data_dir: str | None, log: bool, until: int) -> dict[str, Any]:
+    """Train the recipe in `folder` up to the epoch `until`.
+
+    Returns:
+        The best epoch's accuracy on the validation split as score, its val_loss, and more.
+    """
     from zoo.training import evaluation
     from zoo.training.engine import fit
     recipe = read(folder / "recipe.json")
     with claim(folder, recipe):
         dataset, build = fit.prepare(recipe, data_dir, cache_dir=folder)
         state = fit.train_until(recipe, folder, dataset, build, log, until)
-    scores = evaluation.score(state.best_model(build), dataset.validation, dataset.class_names)  # the history's losses are with label smoothing
-    return {"score": scores["accuracy"], "val_loss": scores["loss"], "best_epoch": state.best_epoch()["epoch"],
-            "epochs": len(state.history), "until": until, "seconds": round(state.seconds, 2)}
+    # The losses in the history include label smoothing.
+    scores = evaluation.score(state.best_model(build), dataset.validation, dataset.class_names)
+    return {"score": scores["accuracy"], "val_loss": scores["loss"],
+            "best_epoch": state.best_epoch()["epoch"], "epochs": len(state.history),
+            "until": until, "seconds": round(state.seconds, 2)}
 
 
-def train(folder, data_dir, log):
-    """Train the recipe in `folder`, a run directory, to its score on the test part."""
+def train(folder: Path, data_dir: str | None, log: bool) -> dict[str, Any]:
+    """Train the recipe in `folder`, a run directory, and evaluate it on the test split."""
     from zoo.training.engine import fit
     metrics = fit.train(read(folder / "recipe.json"), folder, data_dir, log=log)
-    return {key: metrics[key] for key in ("test_accuracy", "test_loss", "test_examples", "best_epoch", "seconds", "seed")}
+    return {key: metrics[key] for key in
+            ("test_accuracy", "test_loss", "test_examples", "best_epoch", "seconds", "seed")}
 
 
-JOBS = {"check": check, "search": search, "train": train}
+JOBS = {"check": check, "size": size, "search": search, "train": train}
 
 
-def main():
-    """Do the job that standard input names."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the search, which ends this process
+def main() -> None:
+    """Do the job, or the jobs, that standard input names."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the search ends this process at an interrupt
     add_current_folder()
-    with quiet_import():
-        from zoo.training.engine import fit  # noqa: F401 - while the trial before this one still trains
-    line = sys.stdin.readline()
-    if not line:
+    with quiet_import():  # while the trial before this one still trains
+        import tensorflow as tf
+
+        from zoo.training.engine import fit  # noqa: F401
+    jobs: queue.SimpleQueue = queue.SimpleQueue()
+    threading.Thread(target=_read_jobs, args=[jobs], daemon=True).start()
+    if len(sys.argv) == 1:
+        job = jobs.get()
+        write(Path(job["folder"]) / "result.json", json.dumps(_result(job), indent=2) + "\n")
         return
-    threading.Thread(target=_end_with_the_search, daemon=True).start()
-    job = json.loads(line)
-    folder = Path(job.pop("folder"))
-    with open(folder / "stderr.txt", "wb") as file:
-        os.dup2(file.fileno(), 2)
+    tf.config.set_visible_devices([], "GPU")  # their memory is for the trials
+    with open(int(sys.argv[1]), "w") as answers:
+        while True:
+            print(json.dumps(_result(jobs.get())), file=answers, flush=True)
+
+
+def _read_jobs(jobs):
+    """Put the jobs on standard input into a queue; end the process at its end."""
+    for line in sys.stdin:
+        jobs.put(json.loads(line))
+    os._exit(1)
+
+
+def _result(job):
+    """Do a job and return its result: what it returned, or the error as one line."""
+    kwargs = {key: value for key, value in job.items() if key != "job"}
+    if "folder" in kwargs:
+        kwargs["folder"] = Path(kwargs["folder"])
+        with open(kwargs["folder"] / "stderr.txt", "wb") as file:
+            os.dup2(file.fileno(), 2)
     try:
-        answer = {"status": "completed", **JOBS[job.pop("job")](folder, **job)}
-    except Exception as error:  # whatever ends a trial is its result
-        answer = {"status": "failed", "error": told(error)}
-    write(folder / "result.json", json.dumps(answer, indent=2) + "\n")
+        return {"status": "completed", **JOBS[job["job"]](**kwargs)}
+    except Exception as error:  # an error of any kind is the result of the trial
+        return {"status": "failed", "error": one_line(error)}
 
 
-def told(error):
-    """Return an exception as one line: its kind, unless it is a sentence for the user, and its message."""
+def one_line(error: Exception) -> str:
+    """Return an exception as one line: its class, unless it is a UserError, and its message."""
     message = " ".join(str(error).split())
     return message if isinstance(error, UserError) else f"{type(error).__name__}: {message}"
-
-
-def _end_with_the_search():
-    sys.stdin.read()
-    os._exit(1)
 
 
 if __name__ == "__main__":

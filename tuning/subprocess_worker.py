@@ -1,55 +1,58 @@
-"""Starts the process of each trial, one ahead of need: it imports TensorFlow while the trial before it trains."""
+"""Runs jobs in processes of their own: a new one for each training, one for all checks."""
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, Self, TextIO
 
 import zoo
 
-_OURS = str(Path(zoo.__file__).parents[1])  # before the current folder, where another zoo may lie
+# First on the path of the processes: the current folder may hold another zoo.
+_PACKAGE = str(Path(zoo.__file__).parents[1])
 
 
 class Worker:
-    """Runs jobs of `zoo.tuning.job` one after another, each in a process of its own. A context manager.
+    """Runs the jobs of `zoo.tuning.job`, one after another. A context manager.
+
+    The process of the next training starts early: it imports TensorFlow while this one trains.
 
     Args:
         data_dir: where TensorFlow Datasets keeps its files.
-        log: whether the jobs' progress goes to standard output.
+        log: whether the progress of the trainings goes to standard output.
     """
 
-    def __init__(self, data_dir=None, log=True):
-        self.data_dir, self.log, self._next = data_dir, log, None
+    def __init__(self, data_dir: str | None = None, log: bool = True):
+        self.options = {"data_dir": data_dir, "log": log}
+        self._next: subprocess.Popen | None = None
+        self._checker: tuple[subprocess.Popen, TextIO] | None = None
+        self._sizes: dict[str, dict[str, Any]] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception) -> None:
         if self._next:
             _end(self._next)
+        self._end_checker()
 
-    def run(self, job, folder, more=True, **told):
-        """Do `job`, one of `zoo.tuning.job.JOBS`, in `folder`.
+    def run(self, job: str, folder: Path, more: bool = True, **kwargs: Any) -> dict[str, Any]:
+        """Do a job in a process of its own.
 
         Args:
-            job: its name.
-            folder: holds recipe.json and takes result.json.
+            job: "search" or "train".
+            folder: holds recipe.json and receives result.json.
             more: whether another job is likely to follow.
-            **told: what the job wants besides.
+            **kwargs: further arguments of the job.
 
         Returns:
-            The content of result.json, a dict: status is "completed", with what the job returned, or "failed", with an
-            error, one line, that says also what ended a process that could not say it itself.
+            The content of result.json: status is "completed", with what the job returned, or
+            "failed", with an error, one line, which also describes a crash of the process.
         """
         process, self._next = self._next or self._start(), None
         try:
-            order = {"job": job, "folder": str(folder), "data_dir": self.data_dir, "log": self.log, **told}
-            try:
-                process.stdin.write(json.dumps(order) + "\n")
-                process.stdin.flush()
-            except BrokenPipeError:  # it has died already, of what its exit code says
-                pass
+            _send(process, {"job": job, "folder": str(folder), **self.options, **kwargs})
             self._next = self._start() if more else None
             code = process.wait()
         finally:
@@ -58,11 +61,56 @@ class Worker:
             return json.loads((folder / "result.json").read_text())
         return {"status": "failed", "error": _cause(code, folder)}
 
-    def _start(self):
-        out = None if self.log else subprocess.DEVNULL
-        path = os.pathsep.join(filter(None, (_OURS, os.environ.get("PYTHONPATH"))))
-        return subprocess.Popen([sys.executable, "-P", "-m", "zoo.tuning.job"], stdin=subprocess.PIPE, stdout=out,
-                                stderr=subprocess.DEVNULL, text=True, env={**os.environ, "PYTHONPATH": path})
+    def check(self, folder: Path) -> dict[str, Any]:
+        """Do the job "check" for the recipe in `folder`; see `run` for the result."""
+        return self._ask({"job": "check", "folder": str(folder), **self.options}, folder)
+
+    def size(self, model: str, args: dict[str, Any]) -> dict[str, Any]:
+        """Do the job "size" for a network; see `run` for the result. It is kept for next time."""
+        key = json.dumps([model, args], sort_keys=True)
+        if key not in self._sizes:  # most hyperparameters do not change the network
+            self._sizes[key] = self._ask({"job": "size", "model": model, "args": args})
+        return self._sizes[key]
+
+    def _ask(self, job, folder=None):
+        """Have the process of the checks do a job; start it again once if it has died."""
+        for _ in range(2):
+            self._checker = self._checker or self._start_checker()
+            process, answers = self._checker
+            _send(process, job)
+            if line := answers.readline():
+                return json.loads(line)
+            code = process.wait()
+            self._end_checker()
+        return {"status": "failed", "error": _cause(code, folder)}
+
+    def _start_checker(self):
+        reader, writer = os.pipe()
+        process = self._start(str(writer), pass_fds=[writer])
+        os.close(writer)
+        return process, open(reader)
+
+    def _end_checker(self):
+        if self._checker:
+            process, answers = self._checker
+            _end(process)
+            answers.close()
+            self._checker = None
+
+    def _start(self, *args, **options):
+        path = os.pathsep.join(filter(None, (_PACKAGE, os.environ.get("PYTHONPATH"))))
+        return subprocess.Popen([sys.executable, "-P", "-m", "zoo.tuning.job", *args],
+                                stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                                stdout=None if self.options["log"] else subprocess.DEVNULL,
+                                env={**os.environ, "PYTHONPATH": path}, **options)
+
+
+def _send(process, job):
+    try:
+        process.stdin.write(json.dumps(job) + "\n")
+        process.stdin.flush()
+    except BrokenPipeError:  # it has died; its exit code tells why
+        pass
 
 
 def _end(process):
@@ -75,10 +123,13 @@ def _end(process):
 
 
 def _cause(code, folder):
-    """What ended a process that left no result."""
+    """Return why a process ended without a result, as one line."""
     if code < 0:
-        memory = ", as the system does where memory runs out" if -code == signal.SIGKILL else ""
-        return f"The process was ended by {signal.Signals(-code).name}{memory}."
-    said = (folder / "stderr.txt").read_text(errors="replace").split("\n") if (folder / "stderr.txt").exists() else []
-    last = next((line.strip() for line in reversed(said) if line.strip()), "it said nothing")
+        name = signal.Signals(-code).name
+        if -code == signal.SIGKILL:
+            name += ", as the system does when memory runs out"
+        return f"The process was ended by {name}."
+    file = folder / "stderr.txt" if folder else None
+    lines = file.read_text(errors="replace").split("\n") if file and file.exists() else []
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "no message")
     return f"The process ended with the exit code {code}: {last}"
