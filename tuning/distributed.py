@@ -10,6 +10,7 @@ import json
 import shutil
 import time
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 from zoo.errors import UserError

@@ -51,6 +51,8 @@ def check(folder: Path, data_dir: str | None, log: bool) -> dict[str, Any]:
 
 def size(model: str, args: dict[str, Any]) -> dict[str, int]:
     """Return a network's params and multiply_adds, counted without making its weights."""
+    import keras
+
     import zoo
     from zoo.tables import total_multiply_adds
     with keras.StatelessScope(initialize_variables=False):

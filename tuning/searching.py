@@ -74,7 +74,7 @@ def search(recipe: str | Recipe, run: str | os.PathLike, *, data: str | os.PathL
         raise UserError("A search needs Keras on TensorFlow. Received: KERAS_BACKEND="
                         f"{keras.backend.backend()}.")
     if isinstance(recipe, str):
-        recipe = recipes.recipe(recipe, data)
+        recipe = recipes.get_recipe(recipe, data)
     elif data is not None:
         recipe = dataclasses.replace(recipe, data=str(data))
     if epochs is not None:

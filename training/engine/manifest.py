@@ -13,8 +13,8 @@ import keras
 import tensorflow as tf
 
 from zoo.errors import UserError
-from zoo.training.data.cache import fingerprint
 from zoo.training.data.dataset import Dataset
+from zoo.training.data.splits import fingerprint
 from zoo.training.files import read_json, write
 from zoo.training.recipe import Recipe
 from zoo.weights import normalization
