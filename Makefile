@@ -29,7 +29,7 @@ lint: $(VENV)/.installed
 models: $(VENV)/.installed
 	$(BIN)/python -m zoo.catalog
 
-# Train what README's table tells of, in runs/results, and write the table: make results RECIPES="lenet5-digits" SEEDS="0 1 2"
+# Train the recipes of docs/results.md in runs/results and update its table: make results RECIPES="lenet5-digits" SEEDS="0 1 2"
 # What is finished is passed over, what is not goes on. `python -m zoo.training.results.record` writes the table alone.
 results: $(VENV)/.installed
 	$(BIN)/python -m zoo.training.results.rerun $(RECIPES) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FILES),--files $(FILES))

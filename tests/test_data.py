@@ -26,7 +26,11 @@ def first_batches(split, recipe, count, first=0):
 
 
 def same(left, right):
-    return all(np.array_equal(a, b) for x, y in zip(left, right, strict=True) for a, b in zip(x, y, strict=True))
+    return all(
+        np.array_equal(a, b)
+        for x, y in zip(left, right, strict=True)
+        for a, b in zip(x, y, strict=True)
+    )
 
 
 def test_digits_are_split_without_overlap_and_by_class(digits):
@@ -35,7 +39,9 @@ def test_digits_are_split_without_overlap_and_by_class(digits):
     assert digits.train.examples.dtype == np.uint8 and digits.train.examples.max() == 255
     seen = np.concatenate([part.examples.reshape(len(part.labels), -1) for part in parts])
     whole = load_digits().images.reshape(1797, -1)
-    assert sorted(map(bytes, seen)) == sorted(map(bytes, np.round(whole * 255 / 16).astype("uint8")))
+    assert sorted(map(bytes, seen)) == sorted(
+        map(bytes, np.round(whole * 255 / 16).astype("uint8"))
+    )
     assert all(np.bincount(part.labels).min() >= 0.09 * len(part.labels) for part in parts)
 
 
@@ -47,14 +53,19 @@ def test_the_seed_draws_the_validation_part_and_leaves_the_test_part(digits):
 
 def test_statistics_are_those_of_the_training_part_alone(digits):
     (mean,), (std,) = digits.statistics
-    assert mean == pytest.approx(digits.train.examples.mean() / 255) and std == pytest.approx(digits.train.examples.std() / 255)
+    assert mean == pytest.approx(digits.train.examples.mean() / 255) and std == pytest.approx(
+        digits.train.examples.std() / 255
+    )
 
 
 def test_a_batch_depends_on_seed_and_step_alone(digits):
     augmented = get_recipe("lenet5-digits")
     whole = first_batches(digits.train, augmented, 60)
     assert same(whole[41:], first_batches(digits.train, augmented, 19, first=41))
-    assert not same(whole[:5], first_batches(digits.train, Recipe("r", "lenet5", "digits", seed=1, batch_size=32), 5))
+    assert not same(
+        whole[:5],
+        first_batches(digits.train, Recipe("r", "lenet5", "digits", seed=1, batch_size=32), 5),
+    )
 
 
 def test_every_image_comes_once_an_epoch_in_an_order_of_its_own(digits):
@@ -69,8 +80,13 @@ def test_every_image_comes_once_an_epoch_in_an_order_of_its_own(digits):
 
 
 def test_labels_stay_with_their_images(digits):
-    known = {image.tobytes(): label for image, label in zip(digits.train.examples, digits.train.labels, strict=True)}
-    for images, labels in first_batches(digits.train, Recipe("plain", "lenet5", "digits", batch_size=50), 30):
+    known = {
+        image.tobytes(): label
+        for image, label in zip(digits.train.examples, digits.train.labels, strict=True)
+    }
+    for images, labels in first_batches(
+        digits.train, Recipe("plain", "lenet5", "digits", batch_size=50), 30
+    ):
         assert [known[image.tobytes()] for image in images] == list(labels.argmax(axis=1))
 
 
@@ -81,13 +97,19 @@ def test_validation_comes_in_its_own_order(digits):
 
 def test_the_recipes_augmentation_reaches_the_batches(digits):
     (plain, _), = first_batches(digits.train, Recipe("p", "lenet5", "digits", batch_size=64), 1)
-    (changed, _), = first_batches(digits.train, Recipe("a", "lenet5", "digits", batch_size=64, augment={"zoom": 0.3}), 1)
-    assert np.mean(np.abs(changed - plain).max(axis=(1, 2, 3)) > 1) > 0.9, "images were left as they were"
+    ((changed, _),) = first_batches(
+        digits.train, Recipe("a", "lenet5", "digits", batch_size=64, augment={"zoom": 0.3}), 1
+    )
+    assert np.mean(np.abs(changed - plain).max(axis=(1, 2, 3)) > 1) > 0.9, (
+        "images were left as they were"
+    )
     assert changed.min() >= 0 and changed.max() <= 255
 
 
 def test_mixed_labels_reach_the_batches_whole(digits):
-    (_, labels), = first_batches(digits.train, Recipe("m", "lenet5", "digits", batch_size=64, augment={"mixup": 1.0}), 1)
+    ((_, labels),) = first_batches(
+        digits.train, Recipe("m", "lenet5", "digits", batch_size=64, augment={"mixup": 1.0}), 1
+    )
     assert labels.sum(axis=1) == pytest.approx(1) and (labels.max(axis=1) < 0.999).any()
 
 
@@ -122,7 +144,9 @@ def test_class_weights_make_all_classes_count_alike(uneven):
 
 def test_balanced_sampling_draws_each_class_as_often(uneven):
     sampled = Recipe("s", "lenet5", "digits", batch_size=64, balance="sampling")
-    labels = np.concatenate([labels.argmax(axis=1) for _, labels in first_batches(uneven, sampled, 60)])
+    labels = np.concatenate(
+        [labels.argmax(axis=1) for _, labels in first_batches(uneven, sampled, 60)]
+    )
     counts = np.bincount(labels, minlength=10)
     assert np.abs(counts / len(labels) - 0.1).max() < 4 * np.sqrt(0.1 * 0.9 / len(labels))
     assert same(first_batches(uneven, sampled, 8)[5:], first_batches(uneven, sampled, 3, first=5))
@@ -155,12 +179,16 @@ def test_images_that_crowd_the_memory_go_to_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(cache, "_MEMORY_SHARE", 0.0)
     told = []
     dataset = load_data("digits", (8, 8, 1), cache_dir=tmp_path, say=told.append)
-    assert f"on disk, in {tmp_path}" in told[0] and not list(tmp_path.iterdir()), "the file should have no name"
+    assert f"on disk, in {tmp_path}" in told[0] and not list(tmp_path.iterdir()), (
+        "the file should have no name"
+    )
     monkeypatch.undo()
     assert np.array_equal(dataset.train.examples, load_data("digits", (8, 8, 1)).train.examples)
 
 
-@pytest.mark.parametrize("resize, corner, centre", [("stretch", 200, 200), ("crop", 200, 200), ("pad", 0, 200)])
+@pytest.mark.parametrize(
+    "resize, corner, centre", [("stretch", 200, 200), ("crop", 200, 200), ("pad", 0, 200)]
+)
 def test_the_aspect_is_treated_as_asked(resize, corner, centre):
     wide = tf.fill((1, 10, 20, 3), tf.cast(200, tf.uint8))
     fitted = fit_to(wide, (8, 8, 3), resize).numpy()
@@ -176,7 +204,10 @@ def test_cropping_keeps_the_middle():
 
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_a_photograph_whose_exif_stands_at_its_end_is_turned_too(orientation, tmp_path):
-    pixels, exif = np.random.default_rng(0).integers(0, 256, (90, 60, 3)).astype("uint8"), Image.Exif()
+    pixels, exif = (
+        np.random.default_rng(0).integers(0, 256, (90, 60, 3)).astype("uint8"),
+        Image.Exif(),
+    )
     exif[0x0112] = orientation
     Image.fromarray(pixels).save(tmp_path / "p.webp", exif=exif, lossless=True)
     assert (tmp_path / "p.webp").stat().st_size > 10_000

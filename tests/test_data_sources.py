@@ -1,4 +1,4 @@
-"""Where data sets come from: TensorFlow Datasets, folders of images, files of arrays; and what is wrong with them."""
+"""Sources of data: TensorFlow Datasets, folders of images, .npz files; and their defects."""
 import itertools
 import os
 
@@ -14,7 +14,11 @@ from zoo.training.engine import prepare
 
 def test_mnist_has_the_published_counts_and_statistics(mnist_dir):
     mnist = load_data("mnist", (28, 28, 1), validation_split=0.1, seed=0, data_dir=mnist_dir)
-    assert [len(part.labels) for part in (mnist.train, mnist.validation, mnist.test)] == [54_000, 6_000, 10_000]
+    assert [len(part.labels) for part in (mnist.train, mnist.validation, mnist.test)] == [
+        54_000,
+        6_000,
+        10_000,
+    ]
     (mean,), (std,) = mnist.statistics
     assert (mean, std) == (pytest.approx(0.1307, abs=2e-4), pytest.approx(0.3081, abs=2e-4))
     assert mnist.class_names == [str(n) for n in range(10)]
@@ -45,13 +49,24 @@ def test_a_configuration_of_a_data_set_is_no_folder(tmp_path, monkeypatch):
     assert open_source("emnist/letters", tmp_path).native_shape == (28, 28, 1)
     monkeypatch.chdir(tmp_path)
     picture(tmp_path / "emnist/letters/a/1.png")
-    assert open_source("emnist/letters", tmp_path).native_shape == (None, None, 3), "what is there goes before"
+    assert open_source("emnist/letters", tmp_path).native_shape == (None, None, 3), (
+        "what is there goes before"
+    )
 
 
-@pytest.mark.parametrize("name, feature", [("wine_quality", "quality (Tensor)"), ("lfw", "label (Text)"),
-                                           ("chexpert", "label (Sequence)")])
+@pytest.mark.parametrize(
+    "name, feature",
+    [
+        ("wine_quality", "quality (Tensor)"),
+        ("lfw", "label (Text)"),
+        ("chexpert", "label (Sequence)"),
+    ],
+)
 def test_a_data_set_without_images_of_a_class_each_is_refused(tmp_path, name, feature):
-    with pytest.raises(UserError, match=f"'{name}' has no images or texts with one ClassLabel each; its features are ") as e:
+    with pytest.raises(
+        UserError,
+        match=f"'{name}' has no images or texts with one ClassLabel each; its features are ",
+    ) as e:
         load_data(name, (8, 8, 1), data_dir=tmp_path)
     assert feature in str(e.value)
 
@@ -87,8 +102,12 @@ def source(request, tmp_path):
         rows = [f"{name} {n},c{n % 2}\n" for n in range(6)]
         (tmp_path / name).write_text("text,label\n" + "".join(rows))
     images, labels = np.arange(6 * 16, dtype="uint8").reshape(6, 4, 4), np.arange(6) % 2
-    np.savez(tmp_path / "set.npz", x_train=images, y_train=labels, x_test=images + 99, y_test=labels)
-    return open_source(request.param if request.param == "digits" else str(tmp_path / request.param))
+    np.savez(
+        tmp_path / "set.npz", x_train=images, y_train=labels, x_test=images + 99, y_test=labels
+    )
+    return open_source(
+        request.param if request.param == "digits" else str(tmp_path / request.param)
+    )
 
 
 def test_a_source_is_read_by_index_in_any_order(source):
@@ -120,11 +139,15 @@ def test_a_test_part_alone_is_for_scoring(tmp_path, kind):
     np.savez(tmp_path / "set.npz", x_test=np.zeros((6, 16, 16), "uint8"), y_test=np.arange(6) % 2)
     dataset = load_data(str(name), (4, 4, 3))
     assert (len(dataset.train), dataset.validation, len(dataset.test)) == (0, None, 6)
-    with pytest.raises(UserError, match=f"^{name} has no training split. `zoo evaluate RUN --data {name}`"):
+    with pytest.raises(
+        UserError, match=f"^{name} has no training split. `zoo evaluate RUN --data {name}`"
+    ):
         prepare.prepare(recipes.Recipe("r", "lenet5", str(name), normalize=True))
     (tmp_path / "set/test").rename(tmp_path / "set/val")
     if kind == "folder":
-        with pytest.raises(UserError, match="set: expected a train or a test split. Received: validation."):
+        with pytest.raises(
+            UserError, match="set: expected a train or a test split. Received: validation."
+        ):
             load_data(str(name), (4, 4, 3))
 
 
@@ -134,7 +157,10 @@ def test_a_broken_file_ends_in_its_path_or_is_left_out(tmp_path):
         picture(tmp_path / "b" / f"{n}.png")
     broken = tmp_path / "b" / "7.png"
     broken.write_bytes(broken.read_bytes()[:40])
-    with pytest.raises(UserError, match=f"{broken} cannot be decoded. `zoo doctor {tmp_path}` says what is wrong; --skip-bad"):
+    with pytest.raises(
+        UserError,
+        match=f"{broken} cannot be decoded. `zoo doctor {tmp_path}` says what is wrong; --skip-bad",
+    ):
         load_data(str(tmp_path), (4, 4, 3))
     told = []
     dataset = load_data(str(tmp_path), (4, 4, 3), skip_bad=True, say=told.append)
@@ -142,7 +168,9 @@ def test_a_broken_file_ends_in_its_path_or_is_left_out(tmp_path):
     assert any("1 files that cannot be decoded are left out" in line for line in told)
 
 
-@pytest.mark.parametrize("name, words", [("empty", "has no class folders"), ("gone/x", "Cannot read the folder")])
+@pytest.mark.parametrize(
+    "name, words", [("empty", "has no class folders"), ("gone/x", "Cannot read the folder")]
+)
 def test_a_folder_without_images_is_explained(tmp_path, name, words):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=words):
@@ -158,7 +186,10 @@ def test_too_few_images_to_set_some_aside_are_explained(tmp_path):
 def test_a_quick_look_refuses_before_anything_is_decoded(tmp_path):
     for n in range(5):
         picture(tmp_path / "a" / f"{n}.png"), picture(tmp_path / "A " / f"{n}.png")
-    with pytest.raises(UserError, match=f"{tmp_path}: labels that differ in case.*`zoo doctor {tmp_path}` says more"):
+    with pytest.raises(
+        UserError,
+        match=f"{tmp_path}: labels that differ in case.*`zoo doctor {tmp_path}` says more",
+    ):
         load_data(str(tmp_path), (4, 4, 3))
 
 
@@ -177,27 +208,82 @@ def test_a_name_that_is_no_utf8_is_read(tmp_path):
 
 def test_arrays_in_a_file_are_read(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (40, 6, 6)).astype("uint8")
-    np.savez(tmp_path / "valid.npz", x_train=images, y_train=np.arange(40) % 2, x_valid=images[:7], y_valid=np.arange(7) % 2)
+    np.savez(
+        tmp_path / "valid.npz",
+        x_train=images,
+        y_train=np.arange(40) % 2,
+        x_valid=images[:7],
+        y_valid=np.arange(7) % 2,
+    )
     assert len(load_data(str(tmp_path / "valid.npz"), (6, 6, 1)).validation) == 7
-    np.savez(tmp_path / "set.npz", x_train=images, y_train=np.arange(40) % 2, x_test=images[:10], y_test=np.arange(10) % 2)
+    np.savez(
+        tmp_path / "set.npz",
+        x_train=images,
+        y_train=np.arange(40) % 2,
+        x_test=images[:10],
+        y_test=np.arange(10) % 2,
+    )
     dataset = load_data(str(tmp_path / "set.npz"), (6, 6, 1), validation_split=0)
-    assert np.array_equal(dataset.train.examples[..., 0], images) and dataset.class_names == ["0", "1"]
+    assert np.array_equal(dataset.train.examples[..., 0], images) and dataset.class_names == [
+        "0",
+        "1",
+    ]
     assert np.array_equal(dataset.test.labels, np.arange(10) % 2)
 
 
-@pytest.mark.parametrize("arrays, words", [
-    ({"x_train": np.zeros((4, 6)), "y_train": np.zeros(4, int)}, "must be .n, height, width"),
-    ({"x_train": np.zeros((4, 6, 6)), "y_train": np.zeros(3, int)}, "must be 4 integers from 0 up"),
-    ({"x_train": np.full((4, 6, 6), 0.5), "y_train": np.zeros(4, int)}, "must be pixels of 0 to 255. Received: 0.5 to 0.5"),
-    ({"x_train": np.full((4, 6, 6), np.nan), "y_train": np.zeros(4, int)}, "must be pixels of 0 to 255. Received: nan to nan"),
-    ({"x_train": np.zeros((4, 6, 6)), "y_train": np.zeros(4, int), "x_val": np.zeros((0, 6, 6)), "y_val": np.zeros(0, int)},
-     "x_val in .* n at least 1. Received: .0, 6, 6, 1."),
-    ({"x_train": np.zeros((4, 6, 6)), "y_train": np.zeros(4, int), "x_test": np.zeros((2, 6, 6))}, "has x_test, but not the array that belongs to it"),
-    ({"x_train": np.zeros((4, 6, 6)), "y_train": np.zeros(4, int), "X_test": np.zeros((2, 6, 6)), "Y_test": np.zeros(2, int)},
-     "has X_test, but not the array that belongs to it, or the name is unknown. Expected pairs of x_train, "),
-    ({"x_train": np.zeros((4, 6, 6)), "y_train": np.arange(4) + 2**32}, "below 1,000,000. Received: 4,294,967,299"),
-    ({"foo": np.zeros(3)}, "needs the arrays x_train and y_train, or images and labels. It has: foo"),
-])
+@pytest.mark.parametrize(
+    "arrays, words",
+    [
+        ({"x_train": np.zeros((4, 6)), "y_train": np.zeros(4, int)}, "must be .n, height, width"),
+        (
+            {"x_train": np.zeros((4, 6, 6)), "y_train": np.zeros(3, int)},
+            "must be 4 integers from 0 up",
+        ),
+        (
+            {"x_train": np.full((4, 6, 6), 0.5), "y_train": np.zeros(4, int)},
+            "must be pixels of 0 to 255. Received: 0.5 to 0.5",
+        ),
+        (
+            {"x_train": np.full((4, 6, 6), np.nan), "y_train": np.zeros(4, int)},
+            "must be pixels of 0 to 255. Received: nan to nan",
+        ),
+        (
+            {
+                "x_train": np.zeros((4, 6, 6)),
+                "y_train": np.zeros(4, int),
+                "x_val": np.zeros((0, 6, 6)),
+                "y_val": np.zeros(0, int),
+            },
+            "x_val in .* n at least 1. Received: .0, 6, 6, 1.",
+        ),
+        (
+            {
+                "x_train": np.zeros((4, 6, 6)),
+                "y_train": np.zeros(4, int),
+                "x_test": np.zeros((2, 6, 6)),
+            },
+            "has x_test, but not the array that belongs to it",
+        ),
+        (
+            {
+                "x_train": np.zeros((4, 6, 6)),
+                "y_train": np.zeros(4, int),
+                "X_test": np.zeros((2, 6, 6)),
+                "Y_test": np.zeros(2, int),
+            },
+            "has X_test, but not the array that belongs to it, or the name is unknown. "
+            "Expected pairs of x_train, ",
+        ),
+        (
+            {"x_train": np.zeros((4, 6, 6)), "y_train": np.arange(4) + 2**32},
+            "below 1,000,000. Received: 4,294,967,299",
+        ),
+        (
+            {"foo": np.zeros(3)},
+            "needs the arrays x_train and y_train, or images and labels. It has: foo",
+        ),
+    ],
+)
 def test_arrays_that_will_not_do_are_explained(tmp_path, arrays, words):
     np.savez(tmp_path / "set.npz", **arrays)
     with pytest.raises(UserError, match=words):
@@ -212,10 +298,15 @@ def test_a_file_of_no_arrays_is_not_taken_for_a_pickle(tmp_path):
 
 def test_arrays_may_name_their_classes(tmp_path):
     images, labels = np.arange(40 * 36, dtype="uint8").reshape(40, 6, 6), np.arange(40) % 2
-    for names, found in ((("cat", "dog"), ["cat", "dog"]), (("cat", "dog", "owl"), ["cat", "dog", "owl"])):
+    for names, found in (
+        (("cat", "dog"), ["cat", "dog"]),
+        (("cat", "dog", "owl"), ["cat", "dog", "owl"]),
+    ):
         np.savez(tmp_path / "set.npz", images=images, labels=labels, class_names=names)
         assert load_data(str(tmp_path / "set.npz"), (6, 6, 1)).class_names == found
     for names in (["cat"], ["cat", "cat"]):
         np.savez(tmp_path / "set.npz", images=images, labels=labels, class_names=names)
-        with pytest.raises(UserError, match=f"at least 2 different names. Received: {', '.join(names)}."):
+        with pytest.raises(
+            UserError, match=f"at least 2 different names. Received: {', '.join(names)}."
+        ):
             load_data(str(tmp_path / "set.npz"), (6, 6, 1))

@@ -19,7 +19,7 @@ from zoo.training.preprocessing.images import decode
 
 @pytest.fixture(scope="module")
 def sick(tmp_path_factory):
-    """A folder with sound images, every defect, a picture in both splits and one under two labels; and what is expected."""
+    """A folder with every defect, images in both splits and under two labels; the findings."""
     root, expected = tmp_path_factory.mktemp("sick"), {}
     for split, label in ((s, c) for s in ("train", "test") for c in ("cat", "dog", "Käse 🧀")):
         for n in range(5):
@@ -27,12 +27,19 @@ def sick(tmp_path_factory):
     for name, (kind, severity, content) in defects().items():
         expected.setdefault((kind, severity), set()).add(str(put(root / name, content)))
     first = (root / "train/cat/sound 0.jpg").read_bytes()
-    expected["leakage", "error"] = {str(root / "train/cat/sound 0.jpg"), str(put(root / "test/cat/mañana.jpg", first))}
+    expected["leakage", "error"] = {
+        str(root / "train/cat/sound 0.jpg"),
+        str(put(root / "test/cat/mañana.jpg", first)),
+    }
     both = picture()
-    expected["conflicting labels", "error"] = {str(put(root / "train/cat/both.png", encoded(both, "PNG"))),
-                                               str(put(root / "train/dog/both.bmp", encoded(both, "BMP")))}
+    expected["conflicting labels", "error"] = {
+        str(put(root / "train/cat/both.png", encoded(both, "PNG"))),
+        str(put(root / "train/dog/both.bmp", encoded(both, "BMP"))),
+    }
     twice = encoded(picture(), "JPEG")
-    expected["duplicates", "note"] = {str(put(root / f"train/dog/twice {n}.jpg", twice)) for n in "ab"}
+    expected["duplicates", "note"] = {
+        str(put(root / f"train/dog/twice {n}.jpg", twice)) for n in "ab"
+    }
     (root / "train/zebra").mkdir()
     expected["empty class", "error"] = set()
     expected["palette", "note"].add(str(root / "test/cat/moving.gif"))
@@ -50,40 +57,89 @@ def test_every_defect_is_found_and_every_file_named(sick, findings):
     assert found == sick[1]
 
 
-@pytest.mark.parametrize("kind, words", [
-    ("truncated", "error 1 cut short or damaged, cannot be decoded; such as {root}/train/cat/cut short.jpg"),
-    ("empty file", "error 1 holds no bytes; such as {root}/train/cat/empty.jpg"),
-    ("not an image", "error 3 holds no JPEG, PNG, GIF, BMP or WebP image; such as {root}/train/cat/nulls.jpg"),
-    ("unsupported", "error 3 TensorFlow does not decode this kind of image; save it as PNG; "
-                    "such as {root}/test/dog/moving.webp"),
-    ("wrong colours", "error 1 TensorFlow takes the numbers of this BMP's palette for grey; save it as PNG; "
-                      "such as {root}/train/dog/palette.bmp"),
-    ("leakage", "error 2 the same image in more than one split, 1 in all; such as {root}/test/cat/mañana.jpg (test) and "
-                "{root}/train/cat/sound 0.jpg (train)"),
-    ("conflicting labels", "error 2 the same image under different labels, 1 in all; such as {root}/train/cat/both.png (cat) "
-                           "and {root}/train/dog/both.bmp (dog)"),
-    ("empty class", "error - no example of the class 'zebra'"),
-    ("duplicates", "note 2 the same image more than once in a split, 1 in all; such as {root}/train/dog/twice a.jpg and "
-                   "{root}/train/dog/twice b.jpg"),
-    ("wrong suffix", "note 1 JPEG by content, otherwise by suffix; read by content; such as {root}/train/cat/really a.png"),
-    ("transparent", "note 1 the transparency is dropped, the colours beneath it are seen; such as {root}/train/dog/rgba.png"),
-    ("palette", "note 2 palettes become colours; such as {root}/test/cat/moving.gif"),
-    ("CMYK", "note 1 converted to RGB; such as {root}/train/cat/print.jpg"),
-    ("16-bit", "note 2 reduced to 8 bits; such as {root}/test/cat/deep grey.png"),
-    ("animated", "note 1 the first picture is taken; such as {root}/test/cat/moving.gif"),
-    ("EXIF-rotated", "note 1 turned upright as their EXIF data asks; such as {root}/train/Käse 🧀/auf der Seite.jpg"),
-    ("mixed sizes", "note 1 2 sizes, 24x16 to 48x32, mostly 24x16; all are resized; such as {root}/train/Käse 🧀/large.jpg"),
-])
+@pytest.mark.parametrize(
+    "kind, words",
+    [
+        (
+            "truncated",
+            "error 1 cut short or damaged, cannot be decoded; "
+            "such as {root}/train/cat/cut short.jpg",
+        ),
+        ("empty file", "error 1 holds no bytes; such as {root}/train/cat/empty.jpg"),
+        (
+            "not an image",
+            "error 3 holds no JPEG, PNG, GIF, BMP or WebP image; "
+            "such as {root}/train/cat/nulls.jpg",
+        ),
+        (
+            "unsupported",
+            "error 3 TensorFlow does not decode this kind of image; save it as PNG; "
+            "such as {root}/test/dog/moving.webp",
+        ),
+        (
+            "wrong colours",
+            "error 1 TensorFlow takes the numbers of this BMP's palette for grey; save it as PNG; "
+            "such as {root}/train/dog/palette.bmp",
+        ),
+        (
+            "leakage",
+            "error 2 the same image in more than one split, 1 in all; "
+            "such as {root}/test/cat/mañana.jpg (test) and "
+            "{root}/train/cat/sound 0.jpg (train)",
+        ),
+        (
+            "conflicting labels",
+            "error 2 the same image under different labels, 1 in all; "
+            "such as {root}/train/cat/both.png (cat) "
+            "and {root}/train/dog/both.bmp (dog)",
+        ),
+        ("empty class", "error - no example of the class 'zebra'"),
+        (
+            "duplicates",
+            "note 2 the same image more than once in a split, 1 in all; "
+            "such as {root}/train/dog/twice a.jpg and "
+            "{root}/train/dog/twice b.jpg",
+        ),
+        (
+            "wrong suffix",
+            "note 1 JPEG by content, otherwise by suffix; read by content; "
+            "such as {root}/train/cat/really a.png",
+        ),
+        (
+            "transparent",
+            "note 1 the transparency is dropped, the colours beneath it are seen; "
+            "such as {root}/train/dog/rgba.png",
+        ),
+        ("palette", "note 2 palettes become colours; such as {root}/test/cat/moving.gif"),
+        ("CMYK", "note 1 converted to RGB; such as {root}/train/cat/print.jpg"),
+        ("16-bit", "note 2 reduced to 8 bits; such as {root}/test/cat/deep grey.png"),
+        ("animated", "note 1 the first picture is taken; such as {root}/test/cat/moving.gif"),
+        (
+            "EXIF-rotated",
+            "note 1 turned upright as their EXIF data asks; "
+            "such as {root}/train/Käse 🧀/auf der Seite.jpg",
+        ),
+        (
+            "mixed sizes",
+            "note 1 2 sizes, 24x16 to 48x32, mostly 24x16; all are resized; "
+            "such as {root}/train/Käse 🧀/large.jpg",
+        ),
+    ],
+)
 def test_each_defect_has_its_line_in_the_report(sick, findings, kind, words):
     rows = doctor.report(findings)
-    lines = [f"{severity} {count} {message}" for severity, what, count, message in rows if what == kind]
+    lines = [
+        f"{severity} {count} {message}" for severity, what, count, message in rows if what == kind
+    ]
     assert lines == [words.format(root=sick[0])]
 
 
 def test_errors_come_first_and_json_names_every_file(sick, findings):
     told = json.loads(json.dumps(doctor.to_json(findings, sick[0])))
     severities = [found["severity"] for found in told["findings"]]
-    assert severities == ["error"] * told["errors"] + ["note"] * told["notes"] and told["errors"] == 8
+    assert (
+        severities == ["error"] * told["errors"] + ["note"] * told["notes"] and told["errors"] == 8
+    )
     named = {name for found in told["findings"] for name in found["files"]}
     assert named == set.union(*sick[1].values()) and all(Path(name).is_file() for name in named)
 
@@ -93,8 +149,13 @@ def test_the_quick_form_reads_first_bytes_only(sick):
     found = examine_files(list_class_folders(root), quick=True, classes=class_folder_names(root))
     kinds = {f.kind: set(f.files) for f in found if f.kind != "counts"}
     assert set(kinds) == {"empty file", "not an image", "wrong suffix", "empty class"}
-    assert kinds["empty file"] == expected["empty file", "error"] and kinds["wrong suffix"] == expected["wrong suffix", "note"]
-    assert kinds["not an image"] == expected["not an image", "error"] | {str(root / "test/dog/scan.tiff")}
+    assert (
+        kinds["empty file"] == expected["empty file", "error"]
+        and kinds["wrong suffix"] == expected["wrong suffix", "note"]
+    )
+    assert kinds["not an image"] == expected["not an image", "error"] | {
+        str(root / "test/dog/scan.tiff")
+    }
 
 
 def test_sound_files_are_only_counted_and_progress_is_told(tmp_path):
@@ -102,28 +163,45 @@ def test_sound_files_are_only_counted_and_progress_is_told(tmp_path):
              for label in "ab" for n in range(300)]
     told = []
     found = examine_files(items, progress=lambda done, total: told.append((done, total)))
-    assert [(f.kind, f.message) for f in found] == [("counts", "all: 600 of 2 classes: a 300, b 300")]
+    assert [(f.kind, f.message) for f in found] == [
+        ("counts", "all: 600 of 2 classes: a 300, b 300")
+    ]
     assert told == sorted(told) and told[-1] == (600, 600) and len(told) > 1
 
 
 @pytest.mark.parametrize("format", [*ENDINGS, "progressive"])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
 def test_a_file_cut_anywhere_is_refused_by_tensorflow_and_called_truncated(tmp_path, format, share):
-    """If TensorFlow one day decodes the first part of such a file, Pillow has to be asked of every file."""
+    """If TensorFlow decodes the first half of such a file one day, Pillow must check each."""
     options = {"progressive": True} if format == "progressive" else {}
     whole = encoded(picture((64, 48)), "JPEG" if options else format, **options)
     path = put(tmp_path / f"cut.{ENDINGS.get(format, 'jpg')}", whole[:int(len(whole) * share)])
     with pytest.raises(tf.errors.InvalidArgumentError):
         decode(path.read_bytes())
-    assert ("truncated", (str(path),)) in [(f.kind, f.files) for f in examine_files([(path, "a", None)])]
+    assert ("truncated", (str(path),)) in [
+        (f.kind, f.files) for f in examine_files([(path, "a", None)])
+    ]
 
 
-@pytest.mark.parametrize("format, mode", [(format, mode) for format, modes in {
-    "PNG": ("RGB", "RGBA", "LA", "P", "1", "L"), "GIF": ("P", "L"), "BMP": ("RGB", "RGBA", "L", "P"), "WEBP": ("RGB",),
-    "JPEG": ("CMYK", "L", "RGB")}.items() for mode in modes])
+@pytest.mark.parametrize(
+    "format, mode",
+    [
+        (format, mode)
+        for format, modes in {
+            "PNG": ("RGB", "RGBA", "LA", "P", "1", "L"),
+            "GIF": ("P", "L"),
+            "BMP": ("RGB", "RGBA", "L", "P"),
+            "WEBP": ("RGB",),
+            "JPEG": ("CMYK", "L", "RGB"),
+        }.items()
+        for mode in modes
+    ],
+)
 def test_what_passes_is_decoded_in_its_colours(tmp_path, format, mode):
     path = put(tmp_path / f"a.{ENDINGS[format]}", encoded(picture(mode=mode), format))
-    kinds = {f.kind for f in examine_files([(path, "a", "test")]) if f.severity == "error"} - {"one class"}
+    kinds = {f.kind for f in examine_files([(path, "a", "test")]) if f.severity == "error"} - {
+        "one class"
+    }
     wanted = pixels(path.read_bytes())
     difference = np.abs(decode(path.read_bytes()).numpy() - wanted).max()
     assert (difference <= 8) == (kinds == set()), f"{kinds}, but colours differ by {difference}"
@@ -141,8 +219,12 @@ def test_turned_photos_are_counted_and_training_sees_them_upright(tmp_path, orie
 
 def test_an_upright_photo_with_broken_metadata_is_sound(tmp_path):
     items = []
-    for n, exif in enumerate((turned(1).tobytes(), b"Exif\0\0nonsense", b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01")):
-        items.append((put(tmp_path / f"{n}.jpg", encoded(picture(), "JPEG", exif=exif)), "ab"[n % 2], "test"))
+    for n, exif in enumerate(
+        (turned(1).tobytes(), b"Exif\0\0nonsense", b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01")
+    ):
+        items.append(
+            (put(tmp_path / f"{n}.jpg", encoded(picture(), "JPEG", exif=exif)), "ab"[n % 2], "test")
+        )
     assert {f.kind for f in examine_files(items)} == {"counts"}
 
 
@@ -153,7 +235,7 @@ def test_an_unreadable_file_is_an_error(tmp_path):
 
 @pytest.fixture(scope="module")
 def sign_digits(tmp_path_factory):
-    """The photos of signed digits, unpacked; $ZOO_DATA names the folder that holds sign-digits.zip."""
+    """The photos of signed digits, unpacked from sign-digits.zip in $ZOO_DATA."""
     packed = Path(os.environ.get("ZOO_DATA", "")) / "sign-digits.zip"
     if not packed.is_file():
         pytest.skip("sign-digits.zip is not here: set ZOO_DATA to the folder that holds it")
@@ -166,7 +248,11 @@ def sign_digits(tmp_path_factory):
 def test_real_photos_are_sound_and_those_that_lie_on_their_side_are_named(sign_digits):
     found = examine_files(list_class_folders(sign_digits), classes=class_folder_names(sign_digits))
     assert {f.severity for f in found} == {"note"}
-    photos = {str(path): Image.open(io.BytesIO(path.read_bytes())) for path in sign_digits.glob("*/*/*")}
+    photos = {
+        str(path): Image.open(io.BytesIO(path.read_bytes())) for path in sign_digits.glob("*/*/*")
+    }
     on_their_side = {name for name, photo in photos.items() if photo.getexif().get(0x0112, 1) != 1}
     assert {f.kind: set(f.files) for f in found}["EXIF-rotated"] == on_their_side and on_their_side
-    assert sum(int(f.message.split()[1].replace(",", "")) for f in found if f.kind == "counts") == len(photos)
+    assert sum(
+        int(f.message.split()[1].replace(",", "")) for f in found if f.kind == "counts"
+    ) == len(photos)

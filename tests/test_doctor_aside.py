@@ -1,4 +1,4 @@
-"""What becomes of what `zoo doctor` finds: bad files are set aside, and classes it calls too small are refused by training."""
+"""Bad files are moved; training raises for the classes that `zoo doctor` calls too small."""
 import contextlib
 
 import pytest
@@ -14,7 +14,7 @@ from zoo.training.recipes import Recipe
 
 @pytest.fixture
 def broken(tmp_path):
-    """A folder without parts: in each of two classes of the same file names a sound file and two bad ones."""
+    """An undivided folder: two classes with a sound file and two bad ones of the same names."""
     root = tmp_path / "data set"
     for label in "ab":
         put(root / label / "1.jpg", b"")
@@ -29,18 +29,33 @@ def test_bad_files_are_set_aside_and_nothing_is_overwritten(broken, tmp_path):
         put(aside / "a" / taken, b"kept")
     assert doctor.move_bad_files(examine_files(list_class_folders(broken)), broken, aside) == 4
     kept = {str(path.relative_to(aside)): path.read_bytes() for path in aside.rglob("*.jpg")}
-    assert kept == {"a/1.jpg": b"kept", "a/1-1.jpg": b"kept", "a/1-2.jpg": b"", "a/2.jpg": b"no image", "b/1.jpg": b"",
-                    "b/2.jpg": b"no image"}
+    assert kept == {
+        "a/1.jpg": b"kept",
+        "a/1-1.jpg": b"kept",
+        "a/1-2.jpg": b"",
+        "a/2.jpg": b"no image",
+        "b/1.jpg": b"",
+        "b/2.jpg": b"no image",
+    }
     assert [path.name for path, _, _ in list_class_folders(broken)] == ["3.jpg", "3.jpg"]
     assert doctor.move_bad_files(examine_files(list_class_folders(broken)), broken, aside) == 0
 
 
 def test_bad_files_keep_their_split(tmp_path):
-    put(tmp_path / "set/train/a/1.jpg", b""), put(tmp_path / "set/test/b/1.jpg", encoded(picture(), "JPEG"))
+    (
+        put(tmp_path / "set/train/a/1.jpg", b""),
+        put(tmp_path / "set/test/b/1.jpg", encoded(picture(), "JPEG")),
+    )
     put(tmp_path / "set/train/a/deep/2.jpg", b""), put(tmp_path / "set/train/a/.deep/3.jpg", b"")
-    doctor.move_bad_files(examine_files(list_class_folders(tmp_path / "set")), tmp_path / "set", tmp_path / "aside")
-    assert (tmp_path / "aside/train/a/1.jpg").is_file() and (tmp_path / "set/test/b/1.jpg").is_file()
-    assert (tmp_path / "aside/train/a/deep/2.jpg").is_file() and (tmp_path / "set/train/a/.deep/3.jpg").is_file()
+    doctor.move_bad_files(
+        examine_files(list_class_folders(tmp_path / "set")), tmp_path / "set", tmp_path / "aside"
+    )
+    assert (tmp_path / "aside/train/a/1.jpg").is_file() and (
+        tmp_path / "set/test/b/1.jpg"
+    ).is_file()
+    assert (tmp_path / "aside/train/a/deep/2.jpg").is_file() and (
+        tmp_path / "set/train/a/.deep/3.jpg"
+    ).is_file()
 
 
 def test_bad_files_do_not_become_a_class(broken, tmp_path):
@@ -72,10 +87,22 @@ def test_classes_too_small_to_divide_are_those_that_training_refuses(tmp_path, c
         assert not small
 
 
-@pytest.mark.parametrize("each, severities, words", [
-    (4, ["error", "note"], "10 examples, one of each class, for the test split that is drawn, received 20% of 40.*zoo doctor"),
-    (5, ["note"], "Cannot set 10% of 40 examples aside by class"), (12, [], None)])
-def test_parts_too_small_for_every_class_are_those_that_training_refuses(tmp_path, each, severities, words):
+@pytest.mark.parametrize(
+    "each, severities, words",
+    [
+        (
+            4,
+            ["error", "note"],
+            "10 examples, one of each class, for the test split that is drawn, "
+            "received 20% of 40.*zoo doctor",
+        ),
+        (5, ["note"], "Cannot set 10% of 40 examples aside by class"),
+        (12, [], None),
+    ],
+)
+def test_parts_too_small_for_every_class_are_those_that_training_refuses(
+    tmp_path, each, severities, words
+):
     for n in range(10 * each):
         put(tmp_path / str(n % 10) / f"{n}.png", encoded(picture((4, 4)), "PNG"))
     found = examine_files(list_class_folders(tmp_path))

@@ -1,4 +1,4 @@
-"""The builder of NTC-SCV: TensorFlow Datasets' own test case, and two archives made here behind a web server."""
+"""The builder of NTC-SCV: TensorFlow Datasets' own test case, and archives from a web server."""
 import functools
 import http.server
 import shutil
@@ -24,7 +24,9 @@ def write(folder):
         for label, prefix in (("pos", ""), ("neg", "không ")):
             (Path(folder) / place / label).mkdir(parents=True)
             for number, text in enumerate(texts):
-                (Path(folder) / place / label / f"{number}.txt").write_text(f"{prefix}{text}\n", encoding="utf-8")
+                (Path(folder) / place / label / f"{number}.txt").write_text(
+                    f"{prefix}{text}\n", encoding="utf-8"
+                )
 
 
 def test_it_downloads_unpacks_and_reads_the_archives(tmp_path, monkeypatch):
@@ -38,14 +40,23 @@ def test_it_downloads_unpacks_and_reads_the_archives(tmp_path, monkeypatch):
         read = tfds.load("ntc_scv", data_dir=tmp_path / "tfds")
         server.shutdown()
     for part, (_, texts) in REVIEWS.items():
-        found = sorted((row["text"].decode(), int(row["label"])) for row in tfds.as_numpy(read[part]))
-        assert found == sorted([(text, 1) for text in texts] + [(f"không {text}", 0) for text in texts])
+        found = sorted(
+            (row["text"].decode(), int(row["label"])) for row in tfds.as_numpy(read[part])
+        )
+        assert found == sorted(
+            [(text, 1) for text in texts] + [(f"không {text}", 0) for text in texts]
+        )
 
 
 def test_tfds_own_test_case_still_lacks_dill():
-    """If this fails, TensorFlow Datasets declares what its testing needs: drop dill from the extra `dev`."""
+    """If this fails, TensorFlow Datasets declares dill: drop it from the extra `dev`."""
     from importlib.metadata import requires
-    assert not [line for line in requires("tensorflow-datasets") if line.startswith("dill") and "extra" not in line]
+
+    assert not [
+        line
+        for line in requires("tensorflow-datasets")
+        if line.startswith("dill") and "extra" not in line
+    ]
 
 
 class TestNtcScv(tfds.testing.DatasetBuilderTestCase):

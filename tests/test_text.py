@@ -17,7 +17,9 @@ from zoo.training.data.sentences import read_table
 from zoo.training.preprocessing.text import PADDING, UNKNOWN, Vocabulary, standardize, token_ids
 from zoo.training.preprocessing.word_vectors import read_word_vectors
 
-VIETNAMESE = "aàáảãạăằắẳẵặâầấẩẫậbcdđeèéẻẽẹêềếểễệghiìíỉĩịklmnoòóỏõọôồốổỗộơờớởỡợpqrstuùúủũụưừứửữựvxyỳýỷỹỵ"
+VIETNAMESE = (
+    "aàáảãạăằắẳẵặâầấẩẫậbcdđeèéẻẽẹêềếểễệghiìíỉĩịklmnoòóỏõọôồốổỗộơờớởỡợpqrstuùúủũụưừứửữựvxyỳýỷỹỵ"
+)
 
 
 def read(path):
@@ -35,7 +37,11 @@ def words(sentence):
 @pytest.fixture
 def data_folder():
     folder = Path(os.environ.get("ZOO_DATA", ""))
-    if "ZOO_DATA" not in os.environ or not (folder / "mr.csv").is_file() or not (folder / "uit-vsfc").is_dir():
+    if (
+        "ZOO_DATA" not in os.environ
+        or not (folder / "mr.csv").is_file()
+        or not (folder / "uit-vsfc").is_dir()
+    ):
         pytest.skip("mr.csv and uit-vsfc are not here: set ZOO_DATA to a folder that holds them")
     return folder
 
@@ -43,8 +49,14 @@ def data_folder():
 # Reading
 
 def test_a_table_is_read_by_the_names_of_its_columns(tmp_path):
-    (tmp_path / "a.csv").write_text('id,Label,Review\n1,good,"nice, really"\n\n2,bad,"two\nlines"\n3,good,\n', "utf-8")
-    assert read_table(tmp_path / "a.csv") == [(2, "nice, really", "good"), (5, "two\nlines", "bad"), (6, "", "good")]
+    (tmp_path / "a.csv").write_text(
+        'id,Label,Review\n1,good,"nice, really"\n\n2,bad,"two\nlines"\n3,good,\n', "utf-8"
+    )
+    assert read_table(tmp_path / "a.csv") == [
+        (2, "nice, really", "good"),
+        (5, "two\nlines", "bad"),
+        (6, "", "good"),
+    ]
     (tmp_path / "b.tsv").write_text('words\tclass\nsay "no\tbad\n', encoding="utf-8-sig")
     assert read_table(tmp_path / "b.tsv") == [(2, 'say "no', "bad")]
     assert read(tmp_path / "b.tsv") == {"train": (['say "no'], ["bad"])}
@@ -56,15 +68,26 @@ def test_texts_are_composed_and_keep_unusual_line_ends(tmp_path):
     assert read_table(tmp_path / "a.csv") == [(2, "tiếng Việt\u2028\x85", "x")]
 
 
-@pytest.mark.parametrize("content, words", [
-    (b"text,label\nfine,a\n\xe1\xbb,b\n", r"line 3: byte 0xe1 is not UTF-8"),
-    (b"text,label\nfine,a\n\nshort\n", r"line 4: expected 2 columns with a label. Received: 'short'"),
-    (b"text,label\none, two,a\n", r"line 2: expected 2 columns"),
-    (b"text,label\nfine,\n", r"line 2: expected 2 columns with a label"),
-    (b"one,two\nfine,a\n", r"line 1: expected the names of the columns, a text \(text, .*Received: one, two"),
-    (b"text,a,b\nfine,a,b\n", r"line 1: expected the names of the columns"),
-    (b"", r"line 1: .* Received: nothing"), (b"text,label\n", "has no sentences"),
-    (b'text,label\n"open,a\n', r"line 2: unexpected end of data")])
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        (b"text,label\nfine,a\n\xe1\xbb,b\n", r"line 3: byte 0xe1 is not UTF-8"),
+        (
+            b"text,label\nfine,a\n\nshort\n",
+            r"line 4: expected 2 columns with a label. Received: 'short'",
+        ),
+        (b"text,label\none, two,a\n", r"line 2: expected 2 columns"),
+        (b"text,label\nfine,\n", r"line 2: expected 2 columns with a label"),
+        (
+            b"one,two\nfine,a\n",
+            r"line 1: expected the names of the columns, a text \(text, .*Received: one, two",
+        ),
+        (b"text,a,b\nfine,a,b\n", r"line 1: expected the names of the columns"),
+        (b"", r"line 1: .* Received: nothing"),
+        (b"text,label\n", "has no sentences"),
+        (b'text,label\n"open,a\n', r"line 2: unexpected end of data"),
+    ],
+)
 def test_a_bad_table_is_refused_with_the_line(tmp_path, content, words):
     (tmp_path / "bad.csv").write_bytes(content)
     with pytest.raises(UserError, match=rf"bad\.csv.*{words}"):
@@ -101,9 +124,17 @@ def test_the_real_tables_are_read_whole(data_folder):
     texts, labels = read(data_folder / "mr.csv")["train"]
     assert len(texts) == 10_662 and labels.count("positive") == 5_331
     parts = read(data_folder / "uit-vsfc")
-    assert {part: len(labels) for part, (_, labels) in parts.items()} == {"train": 11_426, "validation": 1_583, "test": 3_166}
+    assert {part: len(labels) for part, (_, labels) in parts.items()} == {
+        "train": 11_426,
+        "validation": 1_583,
+        "test": 3_166,
+    }
     built = Vocabulary.build(parts["train"][0])
-    assert UNKNOWN in built.words and "giảng" in built.words and built.encode(parts["test"][0]).max() < len(built)
+    assert (
+        UNKNOWN in built.words
+        and "giảng" in built.words
+        and built.encode(parts["test"][0]).max() < len(built)
+    )
 
 
 # Standardisation
@@ -112,7 +143,9 @@ def test_the_real_tables_are_read_whole(data_folder):
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_letters_are_composed_as_unicode_does(letters, form):
     spelt = [unicodedata.normalize(form, letter) for letter in letters]
-    assert [word.decode() for word in standardize(spelt).numpy()] == list(unicodedata.normalize("NFC", letters.lower()))
+    assert [word.decode() for word in standardize(spelt).numpy()] == list(
+        unicodedata.normalize("NFC", letters.lower())
+    )
 
 
 def test_marks_in_either_order_and_half_composed_are_the_same_letter():
@@ -143,7 +176,12 @@ def test_broken_utf8_does_not_fail_the_batch():
 def test_the_commonest_words_come_first():
     built = Vocabulary.build(["b a c", "a B c", "a d"], size=5)
     assert built.words == (PADDING, UNKNOWN, "a", "b", "c")
-    assert Vocabulary.build(["b a c", "a b", "a d"], min_count=2).words == (PADDING, UNKNOWN, "a", "b")
+    assert Vocabulary.build(["b a c", "a b", "a d"], min_count=2).words == (
+        PADDING,
+        UNKNOWN,
+        "a",
+        "b",
+    )
     assert Vocabulary.parse(str(built)) == built and str(built).split("\n")[4] == "c"
 
 
@@ -184,7 +222,9 @@ def test_a_saved_model_numbers_raw_strings_with_tensorflow_alone(tmp_path):
     archive.add_endpoint("serving_default", lambda texts: {"ids": token_ids(texts, lookup, 4)},
                          [tf.TensorSpec((None,), tf.string, name="text")])
     archive.write_out(str(tmp_path / "model"), verbose=False)
-    asked = subprocess.run([sys.executable, "-I", "-c", READER, tmp_path / "model"], capture_output=True, text=True)
+    asked = subprocess.run(
+        [sys.executable, "-I", "-c", READER, tmp_path / "model"], capture_output=True, text=True
+    )
     assert asked.stdout.strip() == "[[3, 4], [0, 0], [4, 1]]", asked.stderr[-500:]
 
 
@@ -195,7 +235,9 @@ WORD2VEC = "3 2\nngon 1.0 2.0\ndở -1.0 0.5\nphở 0.0 3.0\n"
 
 @pytest.fixture
 def vector_files(tmp_path):
-    models = pytest.importorskip("gensim.models", reason="gensim reads word vectors: pip install gensim")
+    models = pytest.importorskip(
+        "gensim.models", reason="gensim reads word vectors: pip install gensim"
+    )
     (tmp_path / "w2v.txt").write_text(WORD2VEC, encoding="utf-8")
     (tmp_path / "glove.txt").write_text(WORD2VEC.partition("\n")[2], encoding="utf-8")
     (tmp_path / "w2v.txt.gz").write_bytes(gzip.compress(WORD2VEC.encode()))
@@ -206,23 +248,31 @@ def vector_files(tmp_path):
 
 @pytest.mark.parametrize("name", ["w2v.txt", "w2v.txt.gz", "w2v.bin", "glove.txt"])
 def test_vectors_are_read_in_every_format(vector_files, name):
-    table, found = read_word_vectors(vector_files / name, Vocabulary((PADDING, UNKNOWN, "phở", "bún", "ngon")))
+    table, found = read_word_vectors(
+        vector_files / name, Vocabulary((PADDING, UNKNOWN, "phở", "bún", "ngon"))
+    )
     assert found == 2 and table.shape == (5, 2) and table.dtype == np.float32
     assert table[[0, 2, 4]].tolist() == [[0, 0], [0, 3], [1, 2]]
     assert np.abs(table[[1, 3]]).min() > 0 and not np.array_equal(table[1], table[3])
 
 
 def test_words_without_a_vector_have_the_variance_of_the_others(vector_files):
-    table, found = read_word_vectors(vector_files / "w2v.txt", Vocabulary((PADDING, UNKNOWN, *map(str, range(5000)))))
+    table, found = read_word_vectors(
+        vector_files / "w2v.txt", Vocabulary((PADDING, UNKNOWN, *map(str, range(5000))))
+    )
     known = [1.0, 2.0, -1.0, 0.5, 0.0, 3.0]
     assert found == 0 and table[1:].std() == pytest.approx(np.std(known), rel=0.03)
 
 
-@pytest.mark.parametrize("content", [b"<html>\nno vectors\n", b"2 2\na 1.0 2.0\n", b"a x y\nb 1.0 2.0\n", b""])
+@pytest.mark.parametrize(
+    "content", [b"<html>\nno vectors\n", b"2 2\na 1.0 2.0\n", b"a x y\nb 1.0 2.0\n", b""]
+)
 def test_a_file_without_vectors_is_refused(tmp_path, content):
     pytest.importorskip("gensim", reason="gensim reads word vectors: pip install gensim")
     (tmp_path / "bad").write_bytes(content)
-    with pytest.raises(UserError, match="bad is neither in word2vec's text or binary format nor in GloVe's"):
+    with pytest.raises(
+        UserError, match="bad is neither in word2vec's text or binary format nor in GloVe's"
+    ):
         read_word_vectors(tmp_path / "bad", Vocabulary((PADDING, UNKNOWN)))
     with pytest.raises(UserError, match="Cannot read .*gone: "):
         read_word_vectors(tmp_path / "gone", Vocabulary((PADDING, UNKNOWN)))

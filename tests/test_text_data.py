@@ -24,7 +24,8 @@ import sys
 sys.modules["keras"] = sys.modules["zoo"] = None
 import tensorflow as tf
 model = tf.saved_model.load(sys.argv[1])
-print(*[label.decode() for label in model.signatures["serving_default"](text=tf.constant(sys.argv[2:]))["label"].numpy()])
+answer = model.signatures["serving_default"](text=tf.constant(sys.argv[2:]))
+print(*[label.decode() for label in answer["label"].numpy()])
 """
 
 
@@ -32,7 +33,10 @@ print(*[label.decode() for label in model.signatures["serving_default"](text=tf.
 def table(tmp_path_factory):
     """A table of 240 sentences that one word gives away."""
     path = tmp_path_factory.mktemp("reviews") / "reviews.csv"
-    rows = [f'"the film, number {n}, was {(BAD, GOOD)[n % 2][n % 4]} .",{("bad", "good")[n % 2]}' for n in range(240)]
+    rows = [
+        f'"the film, number {n}, was {(BAD, GOOD)[n % 2][n % 4]} .",{("bad", "good")[n % 2]}'
+        for n in range(240)
+    ]
     path.write_text("\n".join(["text,label", *rows]), encoding="utf-8")
     return path
 
@@ -40,7 +44,13 @@ def table(tmp_path_factory):
 @pytest.fixture(scope="module")
 def recipe(table):
     small = {"embedding": 16, "windows": [2, 3], "filters": 8}
-    return dataclasses.replace(recipes.get_recipe("textcnn", str(table)), model_args=small, epochs=8, batch_size=16, learning_rate=1e-2)
+    return dataclasses.replace(
+        recipes.get_recipe("textcnn", str(table)),
+        model_args=small,
+        epochs=8,
+        batch_size=16,
+        learning_rate=1e-2,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -52,17 +62,26 @@ def run(recipe, tmp_path_factory):
 
 def test_the_vocabulary_is_of_the_training_part_alone(recipe):
     dataset = load_dataset(recipe)
-    assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [172, 20, 48]
+    assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [
+        172,
+        20,
+        48,
+    ]
     numbers = {text.decode().split()[3] for text in dataset.test.raw(np.arange(48))}
     assert numbers and not numbers & set(dataset.vocabulary.words)
 
 
 def test_a_batch_is_as_wide_as_its_longest_sentence(recipe, tmp_path):
     path = tmp_path / "mixed.csv"
-    path.write_text("text,label\n" + "".join(f"{'word ' * (1 + n % 20)},{'ab'[n % 2]}\n" for n in range(100)))
+    path.write_text(
+        "text,label\n" + "".join(f"{'word ' * (1 + n % 20)},{'ab'[n % 2]}\n" for n in range(100))
+    )
     dataset = load_dataset(dataclasses.replace(recipe, data=str(path)))
     short = np.flatnonzero((dataset.train.examples != 0).sum(axis=1) == 3)
-    assert dataset.train.source.tokens.shape[1] == 20 and dataset.train.take(short).shape == (len(short), 3)
+    assert dataset.train.source.tokens.shape[1] == 20 and dataset.train.take(short).shape == (
+        len(short),
+        3,
+    )
 
 
 def test_folds_cover_every_sentence_once(recipe):
@@ -76,25 +95,42 @@ def test_folds_cover_every_sentence_once(recipe):
 def test_cross_validation_trains_each_fold_once(recipe, tmp_path):
     short = dataclasses.replace(recipe, folds=3, epochs=1)
     result = folds.cross_validate(short, tmp_path, log=False)
-    scores = [json.loads((tmp_path / f"fold{n}/metrics.json").read_text())["test_accuracy"] for n in range(3)]
-    assert result["accuracies"] == scores and result["test_accuracy"] == pytest.approx(np.mean(scores))
+    scores = [
+        json.loads((tmp_path / f"fold{n}/metrics.json").read_text())["test_accuracy"]
+        for n in range(3)
+    ]
+    assert result["accuracies"] == scores and result["test_accuracy"] == pytest.approx(
+        np.mean(scores)
+    )
     before = (tmp_path / "fold0/model.keras").stat().st_mtime_ns
     assert folds.cross_validate(short, tmp_path, log=False)["accuracies"] == scores
     assert (tmp_path / "fold0/model.keras").stat().st_mtime_ns == before
 
 
 def test_folds_that_cannot_be_are_told(recipe, table, tmp_path, monkeypatch, capfd):
-    with pytest.raises(UserError, match="folds must be at most 120, as many as its smallest class has .*: 121"):
+    with pytest.raises(
+        UserError, match="folds must be at most 120, as many as its smallest class has .*: 121"
+    ):
         load_dataset(dataclasses.replace(recipe, folds=121))
     monkeypatch.chdir(tmp_path)
-    for args, words in ((["textcnn", "--data", str(table), "--strategy", "multi_worker"], "--folds trains on one machine"),
-                        (["lenet5-digits"], "folds are for sentences, and the examples of digits are images. Received: 3.")):
+    for args, words in (
+        (
+            ["textcnn", "--data", str(table), "--strategy", "multi_worker"],
+            "--folds trains on one machine",
+        ),
+        (
+            ["lenet5-digits"],
+            "folds are for sentences, and the examples of digits are images. Received: 3.",
+        ),
+    ):
         assert main(["train", *args, "--folds", "3"]) and words in capfd.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
 def test_one_class_is_too_few(tmp_path):
-    (tmp_path / "t.csv").write_text("text,label\n" + "".join(f"{n} films,good\n" for n in range(20)))
+    (tmp_path / "t.csv").write_text(
+        "text,label\n" + "".join(f"{n} films,good\n" for n in range(20))
+    )
     with pytest.raises(UserError, match="t.csv: expected at least 2 classes, received 1"):
         fit.train(recipes.get_recipe("textcnn", str(tmp_path / "t.csv")), tmp_path / "run", log=False)
 
@@ -122,14 +158,22 @@ def test_a_stranger_asks_the_saved_model_in_sentences(run, tmp_path):
     report = exporter.export(run, tmp_path / "model")
     assert report["examples"] == 32
     sentences = ["The film was LOVELY!", "dull", "Quán rất ngon", ""]
-    asked = subprocess.run([sys.executable, "-I", "-c", STRANGER, tmp_path / "model", *sentences], capture_output=True,
-                           text=True)
-    (tmp_path / "lines.txt").write_bytes("\r\n".join(["The film was\u2028LOVELY!", *sentences[1:]]).encode())
+    asked = subprocess.run(
+        [sys.executable, "-I", "-c", STRANGER, tmp_path / "model", *sentences],
+        capture_output=True,
+        text=True,
+    )
+    (tmp_path / "lines.txt").write_bytes(
+        "\r\n".join(["The film was\u2028LOVELY!", *sentences[1:]]).encode()
+    )
     told = prediction.predict(run, [tmp_path / "lines.txt"])
-    assert asked.stdout.split()[:3] == [answer["label"] for answer in told] == ["good", "bad", "good"], asked.stderr
+    assert (
+        asked.stdout.split()[:3] == [answer["label"] for answer in told] == ["good", "bad", "good"]
+    ), asked.stderr
     assert [answer["line"] for answer in told] == [1, 2, 3]
     assert prediction.predict(tmp_path / "model", [tmp_path / "lines.txt"]) == [
-        {**answer, "probability": pytest.approx(answer["probability"], abs=1e-5)} for answer in told]
+        {**answer, "probability": pytest.approx(answer["probability"], abs=1e-5)} for answer in told
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -141,17 +185,23 @@ def loaded(run, tmp_path_factory):
 
 def test_stages_are_the_maps_of_each_window_and_their_maxima(loaded):
     text = tf.constant(["a fine film"])
-    maps = {stage: values.numpy() for stage, values in loaded.signatures["stages"](text=text).items()}
+    maps = {
+        stage: values.numpy() for stage, values in loaded.signatures["stages"](text=text).items()
+    }
     assert {stage: values.shape for stage, values in maps.items()} == {
         "embedding": (1, 3, 16), "window2": (1, 3 + 1, 8), "window3": (1, 3 + 2, 8), "max": (1, 16)}
     best = [maps[stage][0].max(axis=0) for stage in ("window2", "window3")]
     np.testing.assert_allclose(maps["max"][0], np.concatenate(best), atol=1e-6)
-    np.testing.assert_allclose(maps["max"], loaded.signatures["features"](text=text)["features"], atol=1e-6)
+    np.testing.assert_allclose(
+        maps["max"], loaded.signatures["features"](text=text)["features"], atol=1e-6
+    )
 
 
 def test_the_same_sentence_alone_or_in_a_long_batch_gets_the_same_answer(loaded):
     def ask(*texts):
-        return loaded.signatures["serving_default"](text=tf.constant(texts))["probabilities"].numpy()[0]
+        return loaded.signatures["serving_default"](text=tf.constant(texts))[
+            "probabilities"
+        ].numpy()[0]
     np.testing.assert_allclose(ask("a fine film"), ask("a fine film", "word " * 300), atol=1e-6)
 
 
@@ -166,16 +216,22 @@ def test_what_a_folder_holds_is_seen_by_its_parts_and_classes(tmp_path):
     for number, name in enumerate(("Train.CSV", "dev.csv", "test.csv"), start=2):
         (tmp_path / "tables" / name).write_text("text,label\n" + "a film,good\n" * number)
     tables = open_source(str(tmp_path / "tables"))
-    assert tables.kind == "text" and {split: len(indices) for split, indices in tables.splits.items()} == {
-        "train": 2, "validation": 3, "test": 4}
+    assert tables.kind == "text" and {
+        split: len(indices) for split, indices in tables.splits.items()
+    } == {"train": 2, "validation": 3, "test": 4}
     (tmp_path / "tables/extra.csv").write_text("text,label\na,b\n")
-    with pytest.raises(UserError, match="extra.csv belongs to no split; expected tables named train"):
+    with pytest.raises(
+        UserError, match="extra.csv belongs to no split; expected tables named train"
+    ):
         open_source(str(tmp_path / "tables"))
 
 
 @pytest.mark.parametrize("setting", ["augment={'flip': True}", "normalize=true", "resize=crop"])
 def test_what_is_for_images_alone_is_refused(recipe, setting, tmp_path):
-    with pytest.raises(UserError, match=f"{setting.split('=')[0]} is for images, and the examples of .* are sentences"):
+    with pytest.raises(
+        UserError,
+        match=f"{setting.split('=')[0]} is for images, and the examples of .* are sentences",
+    ):
         fit.train(recipes.override(recipe, [setting]), tmp_path / "run")
 
 
@@ -199,7 +255,9 @@ def vector_file(tmp_path):
     pytest.importorskip("gensim", reason="gensim reads word vectors: pip install gensim")
     path = tmp_path / "glove.txt"
     words = enumerate(("film", "lovely", "zebra"))
-    path.write_text("".join(f"{word} {' '.join(map(str, np.arange(8) + n))}\n" for n, word in words))
+    path.write_text(
+        "".join(f"{word} {' '.join(map(str, np.arange(8) + n))}\n" for n, word in words)
+    )
     return path
 
 

@@ -1,6 +1,6 @@
 """models.json, which describes every network so that `zoo list` need not build them.
 
-`python -m zoo.catalog` writes it, and the README's table of networks; tests compare both.
+`python -m zoo.catalog` writes it, and the table in docs/networks.md; tests compare both.
 """
 import dataclasses
 import fnmatch
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from zoo.registry import Spec
 
 PATH = Path(__file__).with_name("models.json")
-README = Path(__file__).parents[1] / "README.md"
+PAGE = Path(__file__).parents[1] / "docs" / "networks.md"
 _MARKS = "<!-- networks: make models -->\n", "<!-- end of networks -->\n"
 
 
@@ -105,8 +105,8 @@ def _trained(name: str) -> list[str]:
     return trained
 
 
-def readme(text: str) -> str:
-    """Return the README `text` with an updated table of networks."""
+def page(text: str) -> str:
+    """Return docs/networks.md, `text`, with an updated table of networks."""
     head = ("network", "params", "multiply-adds", "input", "source", "trained")
     rows = [head, ("---", "---:", "---:", "---", "---", "---"), *map(cells, matching())]
     return replace_table(text, _MARKS, rows)
@@ -126,9 +126,9 @@ def replace_table(text: str, marks: tuple[str, str], rows: Iterable[Iterable[str
 
 
 def main() -> None:
-    """Write models.json and the README's table of networks."""
+    """Write models.json and the table in docs/networks.md."""
     PATH.write_text("[\n" + ",\n".join(json.dumps(entry) for entry in entries()) + "\n]\n")
-    README.write_text(readme(README.read_text()))
+    PAGE.write_text(page(PAGE.read_text()))
 
 
 if __name__ == "__main__":

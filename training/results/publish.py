@@ -172,8 +172,8 @@ def _describe(name, best, args, sources, contents):
     }
 
 
-def readme(text: str, folder: str | os.PathLike | None = None) -> str:
-    """Return saved_models/README.md, `text`, with an updated table of the shipped models."""
+def update_table(text: str, folder: str | os.PathLike | None = None) -> str:
+    """Return the page `text` with an updated table of the shipped models."""
     rows = [("name", "network", "data", "test accuracy", "seeds: mean ± deviation", "params",
              "bytes"), ["---"] * 5 + ["---:"] * 2]
     for name in shipped.names(folder):

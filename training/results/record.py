@@ -1,7 +1,7 @@
-"""The recorded results of the recipes: results/RECIPE.json, for `zoo recipes` and the README.
+"""The recorded results of the recipes: results/RECIPE.json, for `zoo recipes` and docs/results.md.
 
 `python -m zoo.training.results.record RUN...` records finished runs, one per seed, and updates the
-README's table.
+table in docs/results.md.
 """
 import dataclasses
 import json
@@ -17,7 +17,7 @@ from zoo.training import files, run_dir
 from zoo.training.recipes import RECIPES, Recipe, list_recipes, read
 
 FOLDER = Path(__file__).parent
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "results.md"
 _MARKS = "<!-- results: make results -->\n", "<!-- end of results -->\n"
 _ALWAYS = ("seed", "test_accuracy", "seconds", "precision", "machine", "versions", "python",
            "commit", "finished")
@@ -130,8 +130,8 @@ def _write(metrics, keys):
     files.write(FOLDER / f"{metrics['recipe']}.json", json.dumps(content, indent=2) + "\n")
 
 
-def readme(text: str) -> str:
-    """Return the README `text` with an updated table of results."""
+def page(text: str) -> str:
+    """Return docs/results.md, `text`, with an updated table of results."""
     head = ("recipe", "network", "data", "test accuracy", "published", "seeds", "seconds",
             "machine", "commit")
     lines = [(f"`{row['recipe']}`", f"`{row['model']}`", row["data"], row["accuracy"],
@@ -140,12 +140,12 @@ def readme(text: str) -> str:
     return replace_table(text, _MARKS, [head, ["---"] * len(head), *lines])
 
 
-def update_readme() -> None:
-    """Write the table of results into the README."""
-    files.write(README, readme(README.read_text()))
+def update_page() -> None:
+    """Write the table of results into docs/results.md."""
+    files.write(PAGE, page(PAGE.read_text()))
 
 
 if __name__ == "__main__":
     for finished in sys.argv[1:]:
         record(finished)
-    update_readme()
+    update_page()

@@ -2,7 +2,7 @@
 
 `python -m zoo.training.results.rerun [RECIPE...] [--seeds N...]` trains each recipe with each seed
 in runs/results/RECIPE-SEED. It skips finished runs, resumes interrupted ones, records each result
-as soon as it is there, and updates the README's table.
+as soon as it is there, and updates the table in docs/results.md.
 """
 import argparse
 import dataclasses
@@ -82,7 +82,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 def _succeeds(name, seed, options):
-    """Run one recipe and update the README; return whether it succeeded."""
+    """Run one recipe and update docs/results.md; return whether it succeeded."""
     print(f"{name}, seed {seed}", flush=True)
     try:
         accuracy = rerun(name, seed, options.folder, options.files, options.data_dir)
@@ -90,7 +90,7 @@ def _succeeds(name, seed, options):
         print(f"results: {name}, seed {seed}: {error}", file=sys.stderr, flush=True)
         return False
     print(f"  test accuracy {accuracy:.4f}", flush=True)
-    record.update_readme()
+    record.update_page()
     return True
 
 
