@@ -1,4 +1,4 @@
-"""The results that the README tells of, made again."""
+"""`make results`: recorded results, trained again."""
 import json
 import subprocess
 
@@ -13,8 +13,8 @@ def test_results_are_rerun_and_what_is_finished_is_passed_by(tmp_path, monkeypat
     for recipe in (short, recipes.Recipe("lost-photos", "lenet5", str(tmp_path / "lost"))):
         monkeypatch.setitem(recipes.RECIPES, recipe.name, recipe)
     monkeypatch.setattr(results, "FOLDER", tmp_path / "results")
-    monkeypatch.setattr(results, "README", tmp_path / "README.md")
-    results.README.write_text(results.readme("# Mine\n"))
+    monkeypatch.setattr(results, "PAGE", tmp_path / "results.md")
+    results.PAGE.write_text(results.page("# Mine\n"))
     assert (
         rerun.main(
             ["lost-photos", "short-digits", "--seeds", "0", "1", "--folder", str(tmp_path / "runs")]
@@ -27,7 +27,7 @@ def test_results_are_rerun_and_what_is_finished_is_passed_by(tmp_path, monkeypat
     ), said.err
     runs = json.loads((tmp_path / "results/short-digits.json").read_text())["runs"]
     assert [run["seed"] for run in runs] == [0, 1] and runs[0]["data"] == "digits"
-    assert "| `short-digits` | `lenet5` | digits |" in results.README.read_text()
+    assert "| `short-digits` | `lenet5` | digits |" in results.PAGE.read_text()
     before = (tmp_path / "runs/short-digits-0/metrics.json").stat().st_mtime_ns
     assert rerun.main(["--folder", str(tmp_path / "runs")]) == 0, "without names: what is recorded"
     assert "epoch" not in capfd.readouterr().out

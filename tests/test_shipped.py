@@ -122,8 +122,8 @@ def test_every_folder_is_a_model_and_listed():
     """If the table is another: python -m zoo.training.results.publish."""
     assert {file.name for file in shipped.FOLDER.iterdir()} == set(shipped.names())
     assert "lenet5-digits" in shipped.names()
-    page = (shipped.FOLDER.parent / "README.md").read_text()
-    assert ship.readme(page) == page and all(f"`{name}`" in page for name in shipped.names())
+    for page in (file.read_text() for file in ship.PAGES):
+        assert ship.update_table(page) == page and all(f"`{name}`" in page for name in shipped.names())
 
 
 def test_a_shipped_run_answers_as_the_run_does(folder, finished_run):
@@ -142,7 +142,7 @@ def test_the_best_seed_ships_and_the_card_tells_of_all(folder, finished_run):
         card["seeds"]["test_accuracy"] == [0.5, accuracy]
         and card["seeds"]["mean"] == (0.5 + accuracy) / 2
     )
-    assert "lenet5-digits" in ship.readme("", folder) and "CC BY 4.0" in card["data"]["licence"]
+    assert "lenet5-digits" in ship.update_table("", folder) and "CC BY 4.0" in card["data"]["licence"]
 
 
 def test_what_is_untrue_or_does_not_belong_together_is_not_shipped(

@@ -34,6 +34,7 @@ from zoo.weights import normalization
 LIMIT = 2_000_000   # bytes of a shipped model
 _TOLERANCE = 1e-3   # largest difference of logits, and of accuracies, between run and shipped model
 _PACKAGES = ("classic-zoo", "tensorflow", "keras")
+PAGES = (shipped.FOLDER.parent / "README.md", shipped.FOLDER.parents[1] / "README.md")  # of a checkout
 _MARKS = ("<!-- shipped: python -m zoo.training.results.publish -->\n",
           "<!-- end of shipped -->\n")
 
@@ -206,8 +207,8 @@ def main(args: Sequence[str] | None = None) -> int:
         print(f"ship: {error}", file=sys.stderr)
         return error.exit_code
     if not options.to:
-        page = shipped.FOLDER.parent / "README.md"
-        write(page, readme(page.read_text()))
+        for page in PAGES:
+            write(page, update_table(page.read_text()))
     return 0
 
 
