@@ -76,7 +76,7 @@ def test_a_classic_answers_and_is_exported_by_its_name(home):
     assert done.returncode == 0, done.stderr
     by_network, rest = json.JSONDecoder().raw_decode(done.stdout)
     by_export = json.loads(done.stdout[done.stdout.rindex("\n[") + 1:])
-    assert "32 random examples: 100% of the labels alike" in done.stdout[rest:]
+    assert "32 random examples: 100% of the labels agree" in done.stdout[rest:]
     assert by_network[0]["label"] == f"class_{by_network[0]['class_id']}" == by_export[0]["label"]
     assert (
         0.01 < by_network[0]["probability"] == pytest.approx(by_export[0]["probability"], abs=1e-3)
