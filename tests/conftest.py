@@ -10,9 +10,10 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
-import pytest  # noqa: E402
-
 gc.disable()  # until the tests are collected: what they import stays
+
+import keras  # noqa: E402
+import pytest  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 
@@ -24,6 +25,17 @@ def pytest_collection_finish():
     """Never look for garbage in TensorFlow's modules, which stay."""
     gc.freeze()
     gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Draw the same numbers in every run and in any order: an unlucky draw fails no test."""
+    keras.utils.set_random_seed(0)  # of random, NumPy and Keras; before the fixtures
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call(item):
+    keras.utils.set_random_seed(0)  # again, as the test may be the first that needs a fixture
 
 
 @pytest.fixture(scope="session")
