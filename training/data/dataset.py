@@ -15,7 +15,7 @@ from zoo.training.data.cache import ImageCache, TokenCache
 from zoo.training.data.digits import Digits
 from zoo.training.data.image_folder import ImageFolder
 from zoo.training.data.npz import Npz
-from zoo.training.data.sentences import SentenceTable, TextFolder, is_sentence_table, is_text_folder
+from zoo.training.data.sentences import SentenceTable, TextFolder, is_text_folder, list_tables
 from zoo.training.data.source import VALIDATION_SHARE, Source
 from zoo.training.data.splits import (
     Split,
@@ -78,7 +78,7 @@ def open_source(argument: str, data_dir=None) -> Source:
         return tfds.open_tfds(argument, data_dir)
     if path.suffix == ".npz":
         return Npz(argument)
-    if is_sentence_table(path):
+    if list_tables(path):
         return SentenceTable(argument)
     return TextFolder(argument) if is_text_folder(path) else ImageFolder(argument)
 

@@ -54,6 +54,10 @@ class Npz(Source):
                 for split, (x, y) in checked.items()}
 
     @functools.cached_property
+    def _views(self):
+        return [image for x, _ in self._checked.values() for image in x]
+
+    @functools.cached_property
     def labels(self):
         return np.concatenate([y for _, y in self._checked.values()])
 
@@ -79,10 +83,7 @@ class Npz(Source):
         return names
 
     def read(self, indices):
-        images = [None] * len(indices)
-        for split, members in self.splits.items():
-            for position in np.flatnonzero((indices >= members[0]) & (indices <= members[-1])):
-                images[position] = self._checked[split][0][indices[position] - members[0]]
+        images = [self._views[index] for index in indices]
         return images if None in self.native_shape else np.stack(images)
 
     def examine(self, progress=None):

@@ -64,10 +64,7 @@ class SentenceTable(Sentences):
 
     @functools.cached_property
     def rows(self):
-        path = Path(self.name)
-        if _is_table(path):
-            return {None: read_table(path)}
-        return {split: read_table(file) for split, file in _tables(path).items()}
+        return {split: read_table(file) for split, file in list_tables(Path(self.name)).items()}
 
 
 class TextFolder(Sentences):
@@ -85,26 +82,21 @@ class TextFolder(Sentences):
         return dict(splits)
 
 
-def is_sentence_table(path: Path) -> bool:
-    """Return whether `path` is a table, or a folder with tables that are named as splits."""
-    if path.is_dir():
-        return bool(_tables(path))
-    return _is_table(path)
-
-
 def is_text_folder(path: Path) -> bool:
     """Return whether the class folders in `path` have .txt files and no images."""
     suffixes = {file.suffix.lower() for file in path.glob("*/**/*")}
     return ".txt" in suffixes and suffixes.isdisjoint(SUFFIXES)
 
 
-def _is_table(path):
-    return path.suffix.lower() in _DELIMITERS
+def list_tables(path: Path) -> dict[str | None, Path]:
+    """Return {None: path} of a table, or {split: path} of the tables in a folder named as splits.
 
-
-def _tables(folder):
-    """{split: path} of the tables in a folder that are named as splits; no other may be beside."""
-    tables = sorted(filter(_is_table, folder.glob("*")))
+    Raises:
+        zoo.errors.UserError: if there is another table beside those.
+    """
+    if path.suffix.lower() in _DELIMITERS:
+        return {None: path}
+    tables = sorted(file for file in path.glob("*") if file.suffix.lower() in _DELIMITERS)
     given = {SPLITS[file.stem.lower()]: file for file in tables if file.stem.lower() in SPLITS}
     if given and len(given) < len(tables):
         other = min(set(tables) - set(given.values()))

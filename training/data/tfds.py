@@ -25,7 +25,7 @@ class TfdsImages(Source):
         self.name, self._builder = name, builder
         self.native_shape = builder.info.features["image"].shape
         self.class_names = list(builder.info.features["label"].names)
-        self._next, self._records = 0, iter(())
+        self._next, self._records = 0, self._iterate()
 
     def __len__(self):
         return sum(self._counts.values())
@@ -61,22 +61,16 @@ class TfdsImages(Source):
         images = []
         for index in indices:
             if index < self._next:
-                self._next, self._records = 0, iter(())
-            if not self._next:
-                self._records = self._iterate()
-            while self._next <= index:
-                image = self._read_next()
+                self._next, self._records = 0, self._iterate()
+            try:
+                while self._next <= index:
+                    image, self._labels[self._next] = next(self._records)
+                    self._next += 1
+            except (StopIteration, tf.errors.OpError):
+                raise UserError(f"{self.example_name(self._next)} cannot be read. Is "
+                                f"{self._builder.data_path} damaged?") from None
             images.append(image)
         return images if None in self.native_shape else np.stack(images)
-
-    def _read_next(self):
-        try:
-            image, self._labels[self._next] = next(self._records)
-        except (StopIteration, tf.errors.OpError):
-            raise UserError(f"{self.example_name(self._next)} cannot be read. Is "
-                            f"{self._builder.data_path} damaged?") from None
-        self._next += 1
-        return image
 
     def _iterate(self, decoders=None):
         """Yield (image, label) of each record, those of one size in batches from TensorFlow."""
