@@ -207,3 +207,11 @@ def test_networks_of_all_kinds_learn_few_images_by_it(name, epochs, size, args, 
     recipe = recipes.override(recipes.get_recipe(name, "digits"), [f"epochs={epochs}"])
     recipe = dataclasses.replace(recipe, model_args={"input_shape": (size, size, 1), **args})
     assert fit.train(recipe, tmp_path / "run", log=False)["test_accuracy"] > 0.85
+
+
+def test_an_old_field_name_reads_the_new_field(capfd):
+    """For spaces and programs written for version 0.1."""
+    assert LENET.batch == LENET.batch_size and LENET.validation == LENET.validation_split
+    assert "Recipe: batch is now batch_size" in capfd.readouterr().err
+    with pytest.raises(AttributeError, match="'Recipe' object has no attribute 'batchsize'"):
+        LENET.batchsize

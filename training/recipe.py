@@ -99,10 +99,10 @@ class Recipe:
                 raise UsageError("stage_lr_multipliers must be numbers of at least 0. Received: "
                                  f"{factor!r} for {stage}.")
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         if name not in OLD_NAMES:
-            raise AttributeError(f"'Recipe' object has no attribute {name!r}")
-        current_names({name: None}, f"Recipe.{name}")
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        _say_renamed("Recipe", f"{name} is now {OLD_NAMES[name]}")
         return getattr(self, OLD_NAMES[name])
 
     def to_json(self) -> str:
