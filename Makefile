@@ -23,7 +23,8 @@ contract: $(VENV)/.installed
 	$(BIN)/python -m pytest -n auto tests/test_contract.py
 
 lint: $(VENV)/.installed
-	$(BIN)/flake8
+	$(BIN)/ruff check
+	$(BIN)/mypy
 
 # zoo/models.json: what `zoo list` prints.
 models: $(VENV)/.installed
