@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.bad_images import ENDINGS, defects, encoded, picture, pixels, put, turned
 from zoo.training import doctor
-from zoo.training.data.checks.files import examine_files
+from zoo.training.data.checks.image_files import examine_files
 from zoo.training.data.image_folder import class_folder_names, list_class_folders
 from zoo.training.preprocessing.images import decode
 

@@ -6,7 +6,7 @@ import pytest
 from tests.bad_images import encoded, picture, put
 from zoo.errors import UserError
 from zoo.training import doctor
-from zoo.training.data.checks.files import examine_files
+from zoo.training.data.checks.image_files import examine_files
 from zoo.training.data.dataset import load_data
 from zoo.training.data.image_folder import list_class_folders
 from zoo.training.recipes import Recipe

@@ -15,7 +15,15 @@ from collections.abc import Sequence
 import keras
 from keras import KerasTensor, layers
 
-from zoo.blocks import BN_MOMENTUM, ImageShape, PerChannel, check_positive, head, image_input, resolve_stem
+from zoo.blocks import (
+    BN_MOMENTUM,
+    ImageShape,
+    PerChannel,
+    check_positive,
+    head,
+    image_input,
+    resolve_stem,
+)
 from zoo.errors import UsageError
 from zoo.registry import register
 from zoo.resnet import BN_EPSILON, INITIALIZER, imagenet_stem

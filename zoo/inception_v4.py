@@ -24,7 +24,16 @@ from collections.abc import Sequence
 import keras
 from keras import KerasTensor, layers
 
-from zoo.blocks import STEM_STRIDE, Convolve, ImageShape, PerChannel, check_above_zero, head, image_input, resolve_stem
+from zoo.blocks import (
+    STEM_STRIDE,
+    Convolve,
+    ImageShape,
+    PerChannel,
+    check_above_zero,
+    head,
+    image_input,
+    resolve_stem,
+)
 from zoo.inception import Conv, Fork, Module, Pool, branch, inception_module
 from zoo.inception_v3 import MINIMUM, conv_bn, stages
 from zoo.registry import register

@@ -20,7 +20,15 @@ from collections.abc import Sequence
 import keras
 from keras import KerasTensor, layers
 
-from zoo.blocks import BN_MOMENTUM, STEM_STRIDE, ImageShape, PerChannel, check_positive, head, resolve_stem
+from zoo.blocks import (
+    BN_MOMENTUM,
+    STEM_STRIDE,
+    ImageShape,
+    PerChannel,
+    check_positive,
+    head,
+    resolve_stem,
+)
 from zoo.mobilenet import STEM_FILTERS, mobile_input
 from zoo.registry import register
 

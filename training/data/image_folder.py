@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from zoo.errors import UserError
-from zoo.training.data.checks.files import examine_files
-from zoo.training.data.checks.image_files import PROBLEMS
+from zoo.training.data.checks.image_files import PROBLEMS, examine_files
 from zoo.training.data.source import SPLITS, Source
 
 _THREADS = 16  # that read files at a time
