@@ -19,12 +19,14 @@ def state_callbacks(state: TrainingState) -> list[keras.callbacks.Callback]:
             KeepWeights()]
 
 
-class RecordHistory(keras.callbacks.Callback):
-    """Counts the steps, and adds a row to the history after each epoch."""
-
+class _StateCallback(keras.callbacks.Callback):
     def __init__(self, state: TrainingState):
         super().__init__()
         self.state = state
+
+
+class RecordHistory(_StateCallback):
+    """Counts the steps, and adds a row to the history after each epoch."""
 
     def on_epoch_begin(self, epoch, logs=None):
         self.state.restore_metrics(self.model)
@@ -42,15 +44,11 @@ class RecordHistory(keras.callbacks.Callback):
         self.state.history.append(row)
 
 
-class CheckFinite(keras.callbacks.Callback):
+class CheckFinite(_StateCallback):
     """Raises UserError when the loss or the weights are no longer finite.
 
     With loss scaling, a step that overflows leaves the weights unchanged, and training continues.
     """
-
-    def __init__(self, state: TrainingState):
-        super().__init__()
-        self.state = state
 
     def on_train_batch_end(self, batch, logs=None):
         if not math.isfinite(logs["loss"]):
@@ -62,12 +60,10 @@ class CheckFinite(keras.callbacks.Callback):
         check_finite(self.model, self.state)
 
 
-class SaveCheckpoint(keras.callbacks.Callback):
+class SaveCheckpoint(_StateCallback):
     """Saves the state every 30 seconds and after each epoch, and the weights of the best epoch."""
 
-    def __init__(self, state: TrainingState):
-        super().__init__()
-        self.state, self._write_seconds = state, 0.0
+    _write_seconds = 0.0
 
     def on_train_begin(self, logs=None):
         self._saved_at = self._counted_at = time.monotonic()
@@ -92,12 +88,8 @@ class SaveCheckpoint(keras.callbacks.Callback):
         self._write_seconds = self._saved_at - now
 
 
-class StopEarly(keras.callbacks.Callback):
+class StopEarly(_StateCallback):
     """Stops after the recipe's `patience` of epochs without improvement."""
-
-    def __init__(self, state: TrainingState):
-        super().__init__()
-        self.state = state
 
     def on_epoch_end(self, epoch, logs=None):
         if self.state.stopped:
