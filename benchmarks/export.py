@@ -64,7 +64,7 @@ def compare(run):
 
 def main(runs):
     """Measure, print and keep the results."""
-    from zoo.training.engine.finish import machine
+    from zoo.training.engine.manifest import machine
     report = {"machine": machine(), **dict(compare(run) for run in runs)}
     HERE.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))

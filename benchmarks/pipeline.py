@@ -37,7 +37,7 @@ def step_times(folder):
         def on_train_batch_end(self, batch, logs=None):
             self.ticks.append(time.perf_counter())
 
-    recipe = recipes.recipe("resnet20-cifar10", str(folder))
+    recipe = recipes.get_recipe("resnet20-cifar10", str(folder))
     dataset, build = fit.prepare(recipe)
     model = build()
     fit.compile_model(model, recipe, 1000)
@@ -64,7 +64,7 @@ def load(folder):
     from zoo.training import recipes
     from zoo.training.data import pipeline
     from zoo.training.engine import fit
-    recipe = recipes.recipe("resnet20-cifar10", str(folder))
+    recipe = recipes.get_recipe("resnet20-cifar10", str(folder))
     dataset, _ = fit.prepare(recipe)
     for _ in pipeline.training_batches(dataset.train, recipe, len(dataset.class_names)).take(100):
         pass
@@ -84,7 +84,7 @@ def tenth(folder, to):
 
 def main(folder):
     """Measure, print and keep the results."""
-    from zoo.training.engine.finish import machine
+    from zoo.training.engine.manifest import machine
     times = step_times(folder)
     medians = {side: median(values) for side, values in times.items()}
     report = {"machine": machine(), "network": "resnet20", "batch": 128, "steps": len(times["pipeline"])}

@@ -83,7 +83,7 @@ def main(saved_model):
     """Measure, print and keep the results."""
     import psutil
 
-    from zoo.training.engine.finish import machine
+    from zoo.training.engine.manifest import machine
     name, body = Path(saved_model).resolve().name, question()
     rounds = {side: [] for side in PORTS}
     with server(saved_model, PORTS["batching"]) as a, server(saved_model, PORTS["no batching"], "--no-batching") as b:

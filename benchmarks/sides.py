@@ -104,5 +104,5 @@ def in_words(found, unit=""):
 
 def keep(script, report):
     """Write `report` beside `script` as JSON, with the machine first."""
-    from zoo.training.engine.finish import machine
+    from zoo.training.engine.manifest import machine
     Path(script).with_suffix(".json").write_text(json.dumps({"machine": machine(), **report}, indent=2) + "\n")

@@ -88,7 +88,7 @@ def zoo_recipe(seed):
         from zoo.training import recipes
         from zoo.training.data import pipeline
         from zoo.training.engine import fit
-    recipe = recipes.override(recipes.recipe("simple_cnn-mnist"), [f"seed={seed}"])
+    recipe = recipes.override(recipes.get_recipe("simple_cnn-mnist"), [f"seed={seed}"])
     dataset, build = fit.prepare(recipe)
     keras.utils.set_random_seed(seed)
     model, steps = build(), pipeline.steps_per_epoch(dataset.train, recipe.batch_size)
@@ -125,7 +125,7 @@ def averages_score(model, test):
 
 def main(rounds):
     """Measure, print and keep the results."""
-    from zoo.training.engine.finish import machine
+    from zoo.training.engine.manifest import machine
     runs = {"course": [], "zoo": []}
     for seed in range(rounds):
         for side, done in runs.items():

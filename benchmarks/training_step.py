@@ -58,7 +58,8 @@ def zoo_side(network, settings=()):
 
     import zoo
     from zoo.training import recipes
-    from zoo.training.engine.checkpoint import Checkpoint
+    from zoo.training.engine.callbacks import state_callbacks
+    from zoo.training.engine.checkpoint import TrainingState
     from zoo.training.engine.prepare import compile_model
     from zoo.training.engine.progress import Report
     recipe = recipes.override(recipes.Recipe(network, network, "none"), [
@@ -69,14 +70,14 @@ def zoo_side(network, settings=()):
     compile_model(model, recipe, 1000)
     for name, value in dict(settings).items():
         setattr(model, name, value)
-    state = Checkpoint(Path(tempfile.gettempdir()) / "none", 10 ** 9, writes=False)
+    state = TrainingState(Path(tempfile.gettempdir()) / "none", 10 ** 9, writes=False)
     state.restore(model)
     batches = tf.data.Dataset.from_tensors((images, tf.one_hot(labels, model.output.shape[-1]))).repeat()
     counted = clock()
 
     def train(steps):
         model.fit(batches, steps_per_epoch=steps, epochs=1, verbose=0, shuffle=False,
-                  callbacks=[state, Report(1, steps, state, quiet=True), counted])
+                  callbacks=[*state_callbacks(state), Report(1, state, quiet=True), counted])
         return counted.seconds
     return train, model.count_params()
 

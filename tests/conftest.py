@@ -32,7 +32,7 @@ def finished_run(tmp_path_factory):
     from zoo.training import recipes
     from zoo.training.engine.fit import train
     run = tmp_path_factory.mktemp("digits") / "run"
-    train(recipes.override(recipes.recipe("lenet5-digits"), ["epochs=3"]), run, log=False)
+    train(recipes.override(recipes.get_recipe("lenet5-digits"), ["epochs=3"]), run, log=False)
     return run
 
 

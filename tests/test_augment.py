@@ -10,15 +10,32 @@ from zoo.errors import UsageError
 from zoo.training.data.augmentation import image_ops as ops
 from zoo.training.data.augmentation.augment import AUGMENTATIONS, MIXING, augment, check
 
-STRENGTHS = {"flip": True, "flip_vertical": True, "crop": 4, "shift": 3, "rotate": 30, "zoom": 0.3,
-             "randaugment": {"n": 2, "m": 9}, "brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.2,
-             "erase": 0.8, "mixup": 0.4, "cutmix": 1.0}
+STRENGTHS = {
+    "flip": True,
+    "flip_vertical": True,
+    "crop": 4,
+    "shift": 3,
+    "rotate": 30,
+    "zoom": 0.3,
+    "randaugment": {"n": 2, "m": 9},
+    "brightness": 0.4,
+    "contrast": 0.4,
+    "saturation": 0.4,
+    "hue": 0.2,
+    "erase": 0.8,
+    "mixup": 0.4,
+    "cutmix": 1.0,
+}
 CASES = [*({name: value} for name, value in STRENGTHS.items()), STRENGTHS]
-each_case = pytest.mark.parametrize("settings", CASES, ids=lambda case: "-".join(case) if len(case) == 1 else "all")
+each_case = pytest.mark.parametrize(
+    "settings", CASES, ids=lambda case: "-".join(case) if len(case) == 1 else "all"
+)
 
 
 def noise(count, height=16, width=12, channels=3):
-    return np.random.default_rng(0).integers(0, 256, (count, height, width, channels)).astype("uint8")
+    return (
+        np.random.default_rng(0).integers(0, 256, (count, height, width, channels)).astype("uint8")
+    )
 
 
 def one_hot(count):
@@ -27,19 +44,25 @@ def one_hot(count):
 
 def changed(images, settings, step=0, seed=0, labels=None):
     labels = one_hot(len(images)) if labels is None else labels
-    images, labels = augment(tf.constant(images), tf.constant(labels), settings, tf.constant([seed, step], tf.int64))
+    images, labels = augment(
+        tf.constant(images), tf.constant(labels), settings, tf.constant([seed, step], tf.int64)
+    )
     return images.numpy(), labels.numpy()
 
 
 def in_pipeline(images, settings, steps, batches=(32,)):
-    """The batches of `steps` out of a tf.data map, whose batch size is unknown while it is traced."""
+    """Return the batches of `steps` from a tf.data map, which is traced with unknown batch size."""
     labels = tf.constant(one_hot(len(images)))
 
     def batch(step):
         count = tf.gather(tf.constant(batches), step % len(batches))
         return augment(tf.constant(images)[:count], labels[:count], settings, [7, step])
-    return [tuple(part.numpy() for part in pair)
-            for pair in tf.data.Dataset.from_tensor_slices(tf.constant(steps, tf.int64)).map(batch, tf.data.AUTOTUNE)]
+    return [
+        tuple(part.numpy() for part in pair)
+        for pair in tf.data.Dataset.from_tensor_slices(tf.constant(steps, tf.int64)).map(
+            batch, tf.data.AUTOTUNE
+        )
+    ]
 
 
 def same(left, right):
@@ -61,12 +84,14 @@ def test_seed_and_step_alone_decide(settings):
 
 @each_case
 def test_the_order_of_a_pipeline_does_not_matter(settings):
-    forth, back = (in_pipeline(noise(16), settings, steps) for steps in ([0, 1, 2, 3], [3, 2, 1, 0]))
+    forth, back = (
+        in_pipeline(noise(16), settings, steps) for steps in ([0, 1, 2, 3], [3, 2, 1, 0])
+    )
     assert all(same(a, b) for a, b in zip(forth, back[::-1], strict=True))
 
 
 def test_keras_layers_still_depend_on_what_came_before():
-    """If this fails, Keras's augmentation layers may have become a function of the step and replace ours."""
+    """If this fails, Keras's augmentation layers may depend on the step only, and replace ours."""
     layer, image = keras.layers.RandomErasing(seed=1), tf.constant(noise(8), tf.float32)
     steps = tf.data.Dataset.range(2).map(lambda step: layer(image, training=True))
     first, second = ([batch.numpy() for batch in steps] for _ in range(2))
@@ -76,8 +101,11 @@ def test_keras_layers_still_depend_on_what_came_before():
 @pytest.mark.parametrize("channels", [1, 3])
 @each_case
 def test_shapes_types_and_ranges_hold_in_a_pipeline(settings, channels):
-    images = np.where(noise(9, channels=channels) > 127, 255, 0).astype("uint8")  # extremes, to leave the range easily
-    for (found, labels), count in zip(in_pipeline(images, settings, [0, 1], batches=(9, 1)), (9, 1), strict=True):
+    extremes = noise(9, channels=channels) > 127  # values that easily leave the range
+    images = np.where(extremes, 255, 0).astype("uint8")
+    for (found, labels), count in zip(
+        in_pipeline(images, settings, [0, 1], batches=(9, 1)), (9, 1), strict=True
+    ):
         assert found.shape == (count, 16, 12, channels) and found.dtype == np.float32
         assert found.min() >= 0 and found.max() <= 255
         assert labels.shape == (count, 9) and labels.dtype == np.float32 and labels.min() >= 0
@@ -93,7 +121,11 @@ def test_nothing_asked_is_nothing_done():
     images = noise(4)
     found, labels = changed(images, {})
     assert found.dtype == np.uint8 and same((found, labels), (images, one_hot(4)))
-    off = {name: False if value is True else 0 for name, value in STRENGTHS.items() if name != "randaugment"}
+    off = {
+        name: False if value is True else 0
+        for name, value in STRENGTHS.items()
+        if name != "randaugment"
+    }
     check(off)
     assert same(changed(images, off), (images, one_hot(4)))
 
@@ -109,7 +141,9 @@ def test_a_flip_mirrors_every_second_image(name, axis):
 
 def test_a_crop_moves_whole_pixels_within_the_padding():
     image = noise(1)
-    found, _ = changed(np.repeat(image, 500, axis=0), {"crop": 2}, labels=np.ones((500, 1), "float32"))
+    found, _ = changed(
+        np.repeat(image, 500, axis=0), {"crop": 2}, labels=np.ones((500, 1), "float32")
+    )
     padded = np.pad(image[0], ((2, 2), (2, 2), (0, 0)), "symmetric")
     cuts = np.stack([padded[y:y + 16, x:x + 12] for y in range(5) for x in range(5)])
     matches = (found[:, None] == cuts[None]).all(axis=(2, 3, 4))
@@ -126,7 +160,9 @@ def dots(count, size=21, y=10, x=10):
 def centres(images):
     """(y, x) of the centres of mass, from the middle."""
     places = np.indices(images.shape[1:3]).reshape(2, -1)
-    return (places @ images.reshape(len(images), -1).T / images.sum(axis=(1, 2, 3))).T - (images.shape[1] - 1) / 2
+    return (places @ images.reshape(len(images), -1).T / images.sum(axis=(1, 2, 3))).T - (
+        images.shape[1] - 1
+    ) / 2
 
 
 def test_a_shift_stays_within_its_pixels():
@@ -145,7 +181,9 @@ def test_a_rotation_turns_about_the_middle_by_at_most_its_degrees():
 @pytest.mark.parametrize("quarters", [1, 2, 3])
 def test_a_right_angle_is_exact(quarters):
     turn = quarters * math.pi / 2
-    matrices = ops.matrices(2, math.cos(turn), -math.sin(turn), 0, math.sin(turn), math.cos(turn), 0)
+    matrices = ops.matrices(
+        2, math.cos(turn), -math.sin(turn), 0, math.sin(turn), math.cos(turn), 0
+    )
     images = noise(2, 16, 16)
     found = ops.warp(tf.constant(images, tf.float32), matrices, "BILINEAR").numpy()
     # float32 puts the outermost places a hair outside, where black is mixed in
@@ -163,31 +201,59 @@ def test_another_augmentation_leaves_the_draws_alone():
     images = noise(40)
     cropped, _ = changed(images, {"crop": 3})
     both, _ = changed(images, {"crop": 3, "flip": True})
-    assert all(np.array_equal(b, c) or np.array_equal(b, c[:, ::-1]) for b, c in zip(both, cropped, strict=True))
+    assert all(
+        np.array_equal(b, c) or np.array_equal(b, c[:, ::-1])
+        for b, c in zip(both, cropped, strict=True)
+    )
     black = np.zeros((40, 16, 12, 3), "uint8")
-    others = {name: value for name, value in STRENGTHS.items() if name not in MIXING and name not in ("erase", "randaugment")}
+    others = {
+        name: value
+        for name, value in STRENGTHS.items()
+        if name not in MIXING and name not in ("erase", "randaugment")
+    }
     assert same(changed(black, {"erase": 0.5}), changed(black, others | {"erase": 0.5}))
     alone = changed(images, {"mixup": 1.0})[1]
-    assert np.array_equal(alone, changed(images, others | {"mixup": 1.0, "erase": 1.0, "randaugment": {"n": 3, "m": 5}})[1])
+    assert np.array_equal(
+        alone,
+        changed(images, others | {"mixup": 1.0, "erase": 1.0, "randaugment": {"n": 3, "m": 5}})[1],
+    )
 
 
-@pytest.mark.parametrize("settings, words", [
-    ({"shfit": 1}, "Unknown augmentation 'shfit'. Did you mean 'shift'?"),
-    ({"flip": 1}, "flip must be true or false. Received: 1."),
-    ({"crop": 1.5}, "crop must be a whole number from 0 to 1000. Received: 1.5."),
-    ({"zoom": 1.5}, "zoom must be a number from 0 to 1. Received: 1.5."),
-    ({"rotate": -10}, "rotate must be a number from 0 to 180. Received: -10."),
-    ({"hue": 0.6}, "hue must be a number from 0 to 0.5. Received: 0.6."),
-    ({"erase": "often"}, "erase must be a number from 0 to 1. Received: 'often'."),
-    ({"erase": True}, "erase must be a number from 0 to 1. Received: True."),
-    ({"mixup": float("nan")}, "mixup must be a number from 0 to 100. Received: nan."),
-    ({"randaugment": 9}, "randaugment must be {'n': operations, 'm': magnitude}. Received: 9."),
-    ({"randaugment": {"n": 2}}, "randaugment must be {'n': operations, 'm': magnitude}. Received: {'n': 2}."),
-    ({"randaugment": {"n": 0, "m": 9}}, "n of randaugment must be a whole number from 1 to 14. Received: 0."),
-    ({"randaugment": {"n": 2, "m": 11}}, "m of randaugment must be a number from 0 to 10. Received: 11."),
-    ({"randaugment": {"n": 2, "m": 9, "magnitude": 1}}, "Unknown setting of randaugment 'magnitude'. Known: m, n."),
-    (["flip"], "augment must be a dictionary such as {'crop': 4, 'flip': True}. Received: ['flip']."),
-])
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({"shfit": 1}, "Unknown augmentation 'shfit'. Did you mean 'shift'?"),
+        ({"flip": 1}, "flip must be true or false. Received: 1."),
+        ({"crop": 1.5}, "crop must be a whole number from 0 to 1000. Received: 1.5."),
+        ({"zoom": 1.5}, "zoom must be a number from 0 to 1. Received: 1.5."),
+        ({"rotate": -10}, "rotate must be a number from 0 to 180. Received: -10."),
+        ({"hue": 0.6}, "hue must be a number from 0 to 0.5. Received: 0.6."),
+        ({"erase": "often"}, "erase must be a number from 0 to 1. Received: 'often'."),
+        ({"erase": True}, "erase must be a number from 0 to 1. Received: True."),
+        ({"mixup": float("nan")}, "mixup must be a number from 0 to 100. Received: nan."),
+        ({"randaugment": 9}, "randaugment must be {'n': operations, 'm': magnitude}. Received: 9."),
+        (
+            {"randaugment": {"n": 2}},
+            "randaugment must be {'n': operations, 'm': magnitude}. Received: {'n': 2}.",
+        ),
+        (
+            {"randaugment": {"n": 0, "m": 9}},
+            "n of randaugment must be a whole number from 1 to 14. Received: 0.",
+        ),
+        (
+            {"randaugment": {"n": 2, "m": 11}},
+            "m of randaugment must be a number from 0 to 10. Received: 11.",
+        ),
+        (
+            {"randaugment": {"n": 2, "m": 9, "magnitude": 1}},
+            "Unknown setting of randaugment 'magnitude'. Known: m, n.",
+        ),
+        (
+            ["flip"],
+            "augment must be a dictionary such as {'crop': 4, 'flip': True}. Received: ['flip'].",
+        ),
+    ],
+)
 def test_a_wrong_setting_is_refused_in_one_line(settings, words):
     with pytest.raises(UsageError) as refusal:
         check(settings)

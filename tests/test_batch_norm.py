@@ -1,4 +1,4 @@
-"""Fused batch normalisation gives the numbers of Keras's own: outputs, gradients and moving statistics."""
+"""Fused batch normalization equals Keras's: outputs, gradients and moving statistics."""
 import keras
 import numpy as np
 import pytest
@@ -11,27 +11,42 @@ from zoo.training.engine.prepare import compile_model
 
 
 def operations(layer, maps):
-    """The kinds of operations that `layer` is made of in training, in its function and those it calls."""
-    graph = tf.function(lambda x: layer(x, training=True)).get_concrete_function(tf.TensorSpec(maps.shape)).graph
+    """Return the types of the operations of `layer` in training."""
+    graph = (
+        tf.function(lambda x: layer(x, training=True))
+        .get_concrete_function(tf.TensorSpec(maps.shape))
+        .graph
+    )
     return {operation.type for operation in graph.get_operations()}
 
 
 def trained_once(model, maps):
-    """Return the outputs in training, the gradients of a loss of them, and all weights afterwards."""
+    """Return the outputs in training, the gradients of a loss, and the weights afterwards."""
     maps = tf.constant(maps)
     with tf.GradientTape() as tape:
         tape.watch(maps)
         outputs = model(maps, training=True)
         loss = tf.reduce_mean(tf.sin(3 * tf.cast(outputs, tf.float32)))
-    gradients = tape.gradient(loss, [maps, *(variable.value for variable in model.trainable_variables)])
+    gradients = tape.gradient(
+        loss, [maps, *(variable.value for variable in model.trainable_variables)]
+    )
     return [outputs, *gradients, *model.get_weights()]
 
 
-@pytest.mark.parametrize(("shape", "policy"), [((8, 7, 5, 3), "float32"), ((2, 1, 1, 3), "float32"),
-                                               ((8, 7, 5, 3), "mixed_float16"), ((6, 3), "float32")])
+@pytest.mark.parametrize(
+    ("shape", "policy"),
+    [
+        ((8, 7, 5, 3), "float32"),
+        ((2, 1, 1, 3), "float32"),
+        ((8, 7, 5, 3), "mixed_float16"),
+        ((6, 3), "float32"),
+    ],
+)
 def test_same_numbers_as_keras(shape, policy):
     rng, image = np.random.default_rng(0), keras.Input(shape[1:])
-    theirs = keras.Model(image, keras.layers.BatchNormalization(epsilon=1e-5, momentum=0.9, dtype=policy)(image))
+    theirs = keras.Model(
+        image, keras.layers.BatchNormalization(epsilon=1e-5, momentum=0.9, dtype=policy)(image)
+    )
     theirs.set_weights([rng.uniform(0.5, 1.5, weight.shape) for weight in theirs.get_weights()])
     ours = keras.models.clone_model(theirs)
     ours.set_weights(theirs.get_weights())
@@ -40,7 +55,9 @@ def test_same_numbers_as_keras(shape, policy):
     maps = rng.normal(2, 3, shape).astype("float32")
     for expected, found in zip(trained_once(theirs, maps), trained_once(ours, maps), strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(ours(maps, training=False), theirs(maps, training=False), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        ours(maps, training=False), theirs(maps, training=False), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_frozen_layer_keeps_its_statistics():
@@ -52,7 +69,7 @@ def test_frozen_layer_keeps_its_statistics():
 
 
 def test_keras_does_not_fuse_yet():
-    """When this fails, Keras fuses by itself, and training/engine/batch_norm.py can go."""
+    """If this fails, Keras fuses too, and training/engine/batch_norm.py can be deleted."""
     maps = np.ones((2, 4, 4, 3), "float32")
     assert "FusedBatchNormV3" in operations(Fused(), maps)
     assert "FusedBatchNormV3" not in operations(keras.layers.BatchNormalization(), maps)

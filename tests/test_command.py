@@ -39,21 +39,57 @@ MISTAKES = [
     (["train", "nosuch"], 2, "Unknown recipe 'nosuch'. Known: "),
     (["train", "lenet-mnits"], 2, "Did you mean 'lenet-mnist'?"),
     (["train"], 2, "Name a recipe"),
-    (["train", "lenet5-digits", "--set", "epochs=abc"], 2, "epochs must be a whole number. Received: 'abc'."),
-    (["train", "lenet5-digits", "--epochs", "many"], 2, "epochs must be a whole number. Received: 'many'."),
-    (["train", "lenet5-digits", "--precision", "float16"], 2, "Unknown precision 'float16'. Did you mean 'mixed_float16'?"),
+    (
+        ["train", "lenet5-digits", "--set", "epochs=abc"],
+        2,
+        "epochs must be a whole number. Received: 'abc'.",
+    ),
+    (
+        ["train", "lenet5-digits", "--epochs", "many"],
+        2,
+        "epochs must be a whole number. Received: 'many'.",
+    ),
+    (
+        ["train", "lenet5-digits", "--precision", "float16"],
+        2,
+        "Unknown precision 'float16'. Did you mean 'mixed_float16'?",
+    ),
     (["train", "nosuch", "--data", "digits"], 2, "Unknown model 'nosuch'."),
-    (["train", "lenet5-digits", "--run", "/proc/self/run"], 1, "Cannot write the run directory /proc/self/run: "),
+    (
+        ["train", "lenet5-digits", "--run", "/proc/self/run"],
+        1,
+        "Cannot write the run directory /proc/self/run: ",
+    ),
     (["train", "lenet5-mnist", "--data-dir", "empty"], 1, "could not be downloaded"),
-    (["train", "--recipe", "gone.json"], 2, "Cannot read the recipe gone.json: No such file or directory."),
-    (["train", "lenet5-digits", "--set", "input_shape=32"], 2, "input_shape must be height, width and 1 or 3 channels."),
-    (["train", "lenet5-digits", "--set", "input_shape=(-32, 32, 1)"], 2, "input_shape must be positive whole numbers."),
-    (["tune", "lenet5-digits", "--fix", "batch"], 2, "--fix takes name=value, such as batch_size=64. Received: 'batch'."),
+    (
+        ["train", "--recipe", "gone.json"],
+        2,
+        "Cannot read the recipe gone.json: No such file or directory.",
+    ),
+    (
+        ["train", "lenet5-digits", "--set", "input_shape=32"],
+        2,
+        "input_shape must be height, width and 1 or 3 channels.",
+    ),
+    (
+        ["train", "lenet5-digits", "--set", "input_shape=(-32, 32, 1)"],
+        2,
+        "input_shape must be positive whole numbers.",
+    ),
+    (
+        ["tune", "lenet5-digits", "--fix", "batch"],
+        2,
+        "--fix takes name=value, such as batch_size=64. Received: 'batch'.",
+    ),
     (["info", "lenet5", "--set", "classes=-1"], 2, "lenet5 cannot be built with {'classes': -1}: "),
     (["info", "lenet9"], 2, "Unknown model 'lenet9'."),
     (["info", "lenet5", "--set", "clases=2"], 2, "Did you mean 'classes'?"),
     (["list", "zzz*"], 2, "Unknown model 'zzz*'."),
-    (["list", "vgg*", "--max-params", "1000"], 2, "No model 'vgg*' has at most 1,000 params; the smallest has 132,863,336."),
+    (
+        ["list", "vgg*", "--max-params", "1000"],
+        2,
+        "No model 'vgg*' has at most 1,000 params; the smallest has 132,863,336.",
+    ),
     (["evaluate", "nowhere"], 1, "nowhere is no run directory"),
     (["predict", "nowhere", "digit.png"], 1, "nowhere is no run directory"),
     (["export", "nowhere"], 1, "nowhere is no run directory"),
@@ -61,8 +97,12 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize("args, code, words", MISTAKES, ids=[" ".join(mistake[0]) for mistake in MISTAKES])
-def test_a_mistake_gets_one_line_and_leaves_nothing(args, code, words, tmp_path, monkeypatch, capfd):
+@pytest.mark.parametrize(
+    "args, code, words", MISTAKES, ids=[" ".join(mistake[0]) for mistake in MISTAKES]
+)
+def test_a_mistake_gets_one_line_and_leaves_nothing(
+    args, code, words, tmp_path, monkeypatch, capfd
+):
     monkeypatch.chdir(tmp_path)
     for proxy in ("HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(proxy, "http://127.0.0.1:9")  # no network
@@ -74,36 +114,68 @@ def test_a_mistake_gets_one_line_and_leaves_nothing(args, code, words, tmp_path,
 
 def test_tensorflows_start_up_lines_stay_out_of_the_answer(zoo_command):
     answer = zoo_command("train", "lenet5-digits", "--set", "epochs=abc")
-    assert answer.stderr == "zoo: epochs must be a whole number. Received: 'abc'.\n" and answer.returncode == 2
+    assert (
+        answer.stderr == "zoo: epochs must be a whole number. Received: 'abc'.\n"
+        and answer.returncode == 2
+    )
 
 
-@pytest.mark.parametrize("command", ["train lenet5-digits", "evaluate lenet5-digits", "predict lenet5-digits digit.png",
-                                     "export lenet5-digits", "explain lenet5-digits", "tune lenet5-digits", "doctor .",
-                                     "info lenet5"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "train lenet5-digits",
+        "evaluate lenet5-digits",
+        "predict lenet5-digits digit.png",
+        "export lenet5-digits",
+        "explain lenet5-digits",
+        "tune lenet5-digits",
+        "doctor .",
+        "info lenet5",
+    ],
+)
 def test_another_backend_is_refused_before_anything_is_done(command, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     assert main(command.split()) == 1
-    assert capfd.readouterr().err == "zoo: The zoo command needs Keras on TensorFlow. Received: KERAS_BACKEND=torch.\n"
+    assert (
+        capfd.readouterr().err
+        == "zoo: The zoo command needs Keras on TensorFlow. Received: KERAS_BACKEND=torch.\n"
+    )
     assert not list(tmp_path.iterdir())
 
 
 def test_an_answer_that_cannot_be_written_is_told():
     with open("/dev/full", "w") as full:
-        said = subprocess.run([sys.executable, "-m", "zoo", "list"], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
-    assert (said.returncode, said.stderr) == (1, "zoo: Cannot write the answer: No space left on device.\n")
+        said = subprocess.run(
+            [sys.executable, "-m", "zoo", "list"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (said.returncode, said.stderr) == (
+        1,
+        "zoo: Cannot write the output: No space left on device.\n",
+    )
 
 
 def test_tensorflow_still_needs_to_be_kept_quiet():
     """If this fails, `quiet` is no longer needed."""
-    loud = subprocess.run([sys.executable, "-c", "import tensorflow"], capture_output=True, text=True,
-                          env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
+    loud = subprocess.run(
+        [sys.executable, "-c", "import tensorflow"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
     assert loud.stderr
 
 
 def test_tensorflow_is_imported_quietly_and_garbage_is_collected_afterwards():
-    program = ("import gc\nfrom zoo.startup import quiet_import\nwith quiet_import():\n    import tensorflow\n"
-               "print(gc.isenabled(), gc.get_freeze_count())")
+    program = (
+        "import gc\nfrom zoo.startup import quiet_import\n"
+        "with quiet_import():\n    import tensorflow\n"
+        "print(gc.isenabled(), gc.get_freeze_count())"
+    )
     said = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     enabled, frozen = said.stdout.split()
     assert enabled == "True" and int(frozen) > 100_000 and not said.stderr
@@ -123,18 +195,30 @@ def test_train_evaluate_predict_and_export_from_an_empty_folder(tmp_path, monkey
     assert trained.splitlines()[-1] == "Next: zoo export runs/lenet5-digits"
     scores = json.loads(said("evaluate", "runs/lenet5-digits", "--json"))
     assert f"test accuracy {scores['accuracy']:.4f} on 360 examples" in trained
-    assert said("export", "runs/lenet5-digits").splitlines()[-1] == "Next: zoo predict saved_models/lenet5-digits FILE"
+    assert (
+        said("export", "runs/lenet5-digits").splitlines()[-1]
+        == "Next: zoo predict saved_models/lenet5-digits FILE"
+    )
     told = [json.loads(said("predict", model, "runs/lenet5-digits/curves.png", "--json"))[0]
             for model in ("runs/lenet5-digits", "saved_models/lenet5-digits")]
-    assert told[0]["label"] == told[1]["label"] and abs(told[0]["probability"] - told[1]["probability"]) < 1e-5
+    assert (
+        told[0]["label"] == told[1]["label"]
+        and abs(told[0]["probability"] - told[1]["probability"]) < 1e-5
+    )
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1.5])
 def test_an_interrupt_is_one_line_and_the_same_command_goes_on(tmp_path, seconds):
     command = [sys.executable, "-m", "zoo", "train", "lenet5-digits", "--epochs", "10"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                          text=True) as training:
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as training:
         training.stdout.readline()  # the data is read; the graph is traced next
         time.sleep(seconds)
         training.send_signal(signal.SIGINT)
@@ -145,10 +229,15 @@ def test_an_interrupt_is_one_line_and_the_same_command_goes_on(tmp_path, seconds
 
 
 def test_a_run_is_repeated_from_its_recipe_file(zoo_command, finished_run, tmp_path):
-    again = zoo_command("train", "--recipe", finished_run / "recipe.json", "--run", tmp_path / "again", "--json")
+    again = zoo_command(
+        "train", "--recipe", finished_run / "recipe.json", "--run", tmp_path / "again", "--json"
+    )
     first = json.loads((finished_run / "metrics.json").read_text())
     second = json.loads(again.stdout)
-    assert (second["test_loss"], second["test_confusion"]) == (first["test_loss"], first["test_confusion"])
+    assert (second["test_loss"], second["test_confusion"]) == (
+        first["test_loss"],
+        first["test_confusion"],
+    )
 
 
 def test_doctor_tells_of_a_broken_file_and_sets_it_aside(tmp_path, monkeypatch, capfd):

@@ -11,7 +11,7 @@ from zoo.training.data import cache as store
 from zoo.training.data import dataset as data
 from zoo.training.data import pipeline
 from zoo.training.preprocessing.images import decode, fit_to
-from zoo.training.recipes import Recipe, recipe
+from zoo.training.recipes import Recipe, get_recipe
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def test_statistics_are_those_of_the_training_part_alone(digits):
 
 
 def test_a_batch_depends_on_seed_and_step_alone(digits):
-    augmented = recipe("lenet5-digits")
+    augmented = get_recipe("lenet5-digits")
     whole = first_batches(digits.train, augmented, 60)
     assert same(whole[41:], first_batches(digits.train, augmented, 19, first=41))
     assert not same(whole[:5], first_batches(digits.train, Recipe("r", "lenet5", "digits", seed=1, batch_size=32), 5))

@@ -55,7 +55,7 @@ def exports(finished_run, tmp_path_factory):
             table = Path(os.environ.get("ZOO_DATA", "")) / "mr.csv"
             if not table.is_file():
                 pytest.skip("mr.csv is not here: set ZOO_DATA to a folder that holds it")
-            recipe = recipes.override(recipes.recipe("textcnn-mr", str(table)), ["epochs=1"])
+            recipe = recipes.override(recipes.get_recipe("textcnn-mr", str(table)), ["epochs=1"])
         train(recipe, folder / f"{name}-run", log=False)
         return folder / f"{name}-run"
 

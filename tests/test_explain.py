@@ -30,7 +30,7 @@ def text_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("text")
     rows = [f"<i>film {n % 7}</i> was {('poor', 'fine')[n % 2]},{(HOSTILE, 'good')[n % 2]}" for n in range(90)]
     (folder / "reviews.csv").write_text("\n".join(["text,label", *rows]))
-    recipe = recipes.recipe("textcnn", str(folder / "reviews.csv"))
+    recipe = recipes.get_recipe("textcnn", str(folder / "reviews.csv"))
     small = dataclasses.replace(recipe, model_args={"embedding": 8, "filters": 4}, epochs=2, batch_size=16)
     train(small, folder / "run", log=False)
     return folder / "run"
@@ -100,7 +100,7 @@ def test_the_page_of_a_text_network_escapes_what_it_shows(reviews):
     ("mlp", ["no convolution.", "no convolution whose maps"]), ("text_mlp", ["no windows of words"])])
 def test_what_a_perceptron_lacks_is_left_out_with_a_phrase(model, phrases, text_run, tmp_path):
     data = "digits" if model == "mlp" else str(text_run.parent / "reviews.csv")
-    recipe = dataclasses.replace(recipes.recipe(model, data), model_args={"hidden": (8,)}, epochs=1)
+    recipe = dataclasses.replace(recipes.get_recipe(model, data), model_args={"hidden": (8,)}, epochs=1)
     train(recipe, tmp_path / "run", log=False)
     explained = explainer.explain(tmp_path / "run")
     page = explain_page.run_page(explained)
@@ -198,7 +198,7 @@ def test_mistakes_are_one_line(finished_run, text_run, tmp_path, monkeypatch, ca
     for args, code, words in (
             ([], 2, "Expected either a RUN"), ([run, "--filters", "note.png"], 2, "Expected either a RUN"),
             (["--filters", "note.png", "--text", "a"], 2, "stands alone"),
-            (["gone"], 1, "gone is no run directory"), (["unfinished"], 1, "has not finished"),
+            (["gone"], 1, "gone is no run directory"), (["unfinished"], 1, "is not finished"),
             ([run, "--image", "note.png"], 1, "note.png is no image"),
             ([run, "--image", "gone.png"], 1, "Cannot read gone.png"),
             ([run, "--text", "a film"], 1, "Pass --image FILE"), ([str(text_run), "--image", "note.png"], 1, "Pass --text"),

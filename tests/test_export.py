@@ -157,10 +157,10 @@ def test_a_model_that_cannot_be_opened_is_told_with_its_version(finished_run, tm
 
 
 def test_an_unfinished_run_is_not_exported(tmp_path):
-    with pytest.raises(UserError, match="is no run directory"):
+    with pytest.raises(UserError, match="is not a run directory"):
         exporter.export(tmp_path, tmp_path / "model")
     (tmp_path / "recipe.json").write_text(json.dumps({"name": "x"}))
-    with pytest.raises(UserError, match="has not finished"):
+    with pytest.raises(UserError, match="is not finished"):
         exporter.export(tmp_path, tmp_path / "model")
 
 

@@ -1,4 +1,4 @@
-"""Nothing half-made at any moment: what becomes of an export that is killed, interrupted or short of disk."""
+"""An export that is killed, interrupted or short of disk space leaves no incomplete folder."""
 import os
 import re
 import resource
@@ -14,12 +14,21 @@ from zoo.errors import UserError
 from zoo.training import files
 from zoo.training.deployment import exporter
 
-EXPORT = "import sys; from zoo.training.deployment import exporter; exporter.export(sys.argv[1], sys.argv[2], force=True)"
+EXPORT = """
+import sys
+from zoo.training.deployment import exporter
+exporter.export(sys.argv[1], sys.argv[2], force=True)
+"""
 
 
 def started(run, to, **options):
-    return subprocess.Popen([sys.executable, "-c", EXPORT, run, to], stderr=subprocess.PIPE, text=True,
-                            env={**os.environ, "PYTHONPATH": str(ROOT)}, **options)
+    return subprocess.Popen(
+        [sys.executable, "-c", EXPORT, run, to],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        **options,
+    )
 
 
 def wait_for(path, process):
@@ -29,14 +38,20 @@ def wait_for(path, process):
 
 
 def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
 
 
 def test_kills_leave_the_old_export_whole(finished_run, tmp_path):
     to = tmp_path / "model"
     exporter.export(finished_run, to)
     before = contents(to)
-    for moment in (".model.tmp/new", ".model.tmp/new/saved_model.pb", ".model.tmp/saved_model-checked"):
+    for moment in (
+        ".model.tmp/new",
+        ".model.tmp/new/saved_model.pb",
+        ".model.tmp/saved_model-checked",
+    ):
         process = started(finished_run, to)
         wait_for(tmp_path / moment, process)
         process.send_signal(signal.SIGKILL)
@@ -54,14 +69,21 @@ def test_an_interrupt_leaves_nothing(finished_run, tmp_path):
     assert process.returncode == -signal.SIGINT and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("name", "limit", "where"), [
-    ("lenet5-digits", 100_000, "saved_model.pb"), ("textcnn-uit_vsfc", 300_000, "variables.data.*")])
+@pytest.mark.parametrize(
+    ("name", "limit", "where"),
+    [
+        ("lenet5-digits", 100_000, "saved_model.pb"),
+        ("textcnn-uit_vsfc", 300_000, "variables.data.*"),
+    ],
+)
 def test_a_full_disk_leaves_nothing_and_is_told(tmp_path, name, limit, where):
-    """A file may not grow past the limit, as on a disk that is full: a small network's graph, a larger one's variables."""
+    """A limit on the size of a file stands for a full disk."""
     process = started(name, tmp_path / "sub/model",
                       preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
     said = process.communicate()[1].splitlines()[-1]
-    assert re.fullmatch(f".*UserError: Cannot write [^ ]*/sub/model: [^ ]*{where}; File too large.", said)
+    assert re.fullmatch(
+        f".*UserError: Cannot write [^ ]*/sub/model: [^ ]*{where}; File too large.", said
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -83,23 +105,30 @@ def test_a_kill_between_the_two_renames_is_mended(tmp_path):
     to = tmp_path / "model"
     (to / "assets").mkdir(parents=True)
     (to / "assets/card.json").write_text("old")
-    killed = subprocess.run([sys.executable, "-c", SWAP, to], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    killed = subprocess.run(
+        [sys.executable, "-c", SWAP, to], env={**os.environ, "PYTHONPATH": str(ROOT)}
+    )
     assert killed.returncode == -signal.SIGKILL and not to.exists()
     with pytest.raises(UserError, match="exists. Choose another --to"), files.replacing(to):
         pass
-    assert (to / "assets/card.json").read_text() == "old" and [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert (to / "assets/card.json").read_text() == "old" and [
+        path.name for path in tmp_path.iterdir()
+    ] == ["model"]
 
 
 def test_only_an_export_is_replaced_and_by_one_process(tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home/letter.txt").write_text("mine")
-    with pytest.raises(UserError, match="home is no export, and --force replaces nothing else"):
+    with pytest.raises(UserError, match="home is not an export, and --force replaces nothing else"):
         with files.replacing(tmp_path / "home", force=True):
             pass
     with pytest.raises(UserError, match="^/ exists. Choose another --to"), files.replacing("/"):
         pass
     with files.replacing(tmp_path / "model") as scratch:
         (scratch / "new").mkdir()
-        with pytest.raises(UserError, match="Another process is writing"), files.replacing(tmp_path / "model"):
+        with (
+            pytest.raises(UserError, match="Another process is writing"),
+            files.replacing(tmp_path / "model"),
+        ):
             pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "model"]

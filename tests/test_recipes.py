@@ -11,19 +11,29 @@ from zoo.training import recipes
 from zoo.training.deployment import card
 from zoo.training.engine import fit
 
-LENET = recipes.recipe("lenet5-mnist")
+LENET = recipes.get_recipe("lenet5-mnist")
 
 
-def test_every_recipe_trains_a_network_of_the_zoo_under_its_own_name():
+def test_every_recipe_builds_its_network_and_has_its_own_name():
     for name, recipe in recipes.RECIPES.items():
         assert name == recipe.name
-        if "weights" not in recipe.model_args:  # those are fetched
+        if "weights" not in recipe.model_args:  # they would be downloaded
             zoo.build(recipe.model, **recipe.model_args)
 
 
 def test_settings_replace_fields_and_arguments_of_the_network():
-    changed = recipes.override(LENET, ["epochs=3", "learning_rate=1", "normalize=true", "augment={'shift': 1}",
-                                       "optimizer=sgd", "dropout=0.5", "input_shape=32,32,1"])
+    changed = recipes.override(
+        LENET,
+        [
+            "epochs=3",
+            "learning_rate=1",
+            "normalize=true",
+            "augment={'shift': 1}",
+            "optimizer=sgd",
+            "dropout=0.5",
+            "input_shape=32,32,1",
+        ],
+    )
     assert (changed.epochs, changed.learning_rate, changed.normalize) == (3, 1.0, True)
     assert (changed.augment, changed.optimizer) == ({"shift": 1}, "sgd")
     assert changed.model_args == {"input_shape": (32, 32, 1), "padding": "same", "dropout": 0.5}
@@ -51,26 +61,42 @@ def test_a_wrong_setting_is_explained(setting, words):
 
 def test_a_recipe_file_repeats_the_recipe(tmp_path):
     (tmp_path / "recipe.json").write_text(LENET.to_json())
-    assert json.loads(recipes.read(tmp_path / "recipe.json").to_json()) == json.loads(LENET.to_json())
+    assert json.loads(recipes.read(tmp_path / "recipe.json").to_json()) == json.loads(
+        LENET.to_json()
+    )
 
 
-@pytest.mark.parametrize("text, words", [("{", "is not a recipe"), ("[1]", "is not a recipe"), ("{}", "is not a recipe"),
-                                         ("\udcff", "is not a recipe"), ('{"epocs": 3}', "Did you mean 'epochs'")])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("{", "is not a recipe"),
+        ("[1]", "is not a recipe"),
+        ("{}", "is not a recipe"),
+        ("\udcff", "is not a recipe"),
+        ('{"epocs": 3}', "Did you mean 'epochs'"),
+    ],
+)
 def test_a_broken_recipe_file_is_explained(tmp_path, text, words):
     (tmp_path / "recipe.json").write_text(text, errors="surrogateescape")
     with pytest.raises(UsageError, match=words):
         recipes.read(tmp_path / "recipe.json")
 
 
-@pytest.mark.parametrize("fields, words", [
-    ({"data": 5}, "data must be text. Received: 5."),
-    ({"epochs": "many"}, "epochs must be a whole number. Received: 'many'."),
-    ({"epochs": True}, "epochs must be a whole number. Received: True."),
-    ({"frozen": "all"}, "frozen must be a list. Received: 'all'."),
-    ({"name": "../x"}, "name must be one that a folder can have. Received: '../x'."),
-    ({"folds": 1}, "folds must be 0, for the given parts, or at least 2. Received: 1."),
-    ({"stage_lr_multipliers": {"c1": -1}}, "stage_lr_multipliers must be numbers of at least 0. Received: -1 for c1."),
-])
+@pytest.mark.parametrize(
+    "fields, words",
+    [
+        ({"data": 5}, "data must be text. Received: 5."),
+        ({"epochs": "many"}, "epochs must be a whole number. Received: 'many'."),
+        ({"epochs": True}, "epochs must be a whole number. Received: True."),
+        ({"frozen": "all"}, "frozen must be a list. Received: 'all'."),
+        ({"name": "../x"}, "name must be a valid folder name. Received: '../x'."),
+        ({"folds": 1}, "folds must be 0 (use the given splits) or at least 2. Received: 1."),
+        (
+            {"stage_lr_multipliers": {"c1": -1}},
+            "stage_lr_multipliers must be numbers of at least 0. Received: -1 for c1.",
+        ),
+    ],
+)
 def test_a_value_that_no_recipe_can_have_is_explained(tmp_path, fields, words):
     (tmp_path / "recipe.json").write_text(json.dumps({**json.loads(LENET.to_json()), **fields}))
     with pytest.raises(UsageError) as raised:
@@ -88,54 +114,104 @@ def test_a_missing_recipe_file_is_named(tmp_path):
 
 
 def test_class_weights_are_refused_with_mixed_labels():
-    with pytest.raises(UsageError, match="balance='weights' needs one class an image.*'sampling' goes with them"):
+    with pytest.raises(
+        UsageError,
+        match="balance='weights' needs one class per image.*Use balance='sampling' with them",
+    ):
         recipes.override(LENET, ["augment={'mixup': 0.2}", "balance=weights"])
 
 
 def test_a_recipe_file_runs_on_other_data(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "recipe.json").write_text(recipes.Recipe("small", "lenet5", "digits", epochs=1).to_json())
+    (tmp_path / "recipe.json").write_text(
+        recipes.Recipe("small", "lenet5", "digits", epochs=1).to_json()
+    )
     (tmp_path / "photos").mkdir()
-    for data, words in (("photos", f"{tmp_path}/photos holds no class folders"), ("mnst", "Did you mean 'mnist'?")):
-        assert main(["train", "--recipe", "recipe.json", "--data", data]) and words in capfd.readouterr().err
+    for data, words in (
+        ("photos", f"{tmp_path}/photos holds no class folders"),
+        ("mnst", "Did you mean 'mnist'?"),
+    ):
+        assert (
+            main(["train", "--recipe", "recipe.json", "--data", data])
+            and words in capfd.readouterr().err
+        )
 
 
 def test_a_recipe_runs_on_other_data(tmp_path):
-    moved = recipes.recipe("lenet-mnist", str(tmp_path))
-    assert (moved.model, moved.epochs, moved.data) == ("lenet", recipes.recipe("lenet-mnist").epochs, str(tmp_path))
+    moved = recipes.get_recipe("lenet-mnist", str(tmp_path))
+    assert (moved.model, moved.epochs, moved.data) == (
+        "lenet",
+        recipes.get_recipe("lenet-mnist").epochs,
+        str(tmp_path),
+    )
     assert moved.name == f"lenet-mnist-{tmp_path.name}"
 
 
 def test_a_recipe_on_other_data_gets_another_name(tmp_path):
     (tmp_path / "mr.csv").touch(), (tmp_path / "cat-photos").mkdir()
-    for name, data, found in (("textcnn-mr", tmp_path / "mr.csv", "textcnn-mr"), ("lenet5-mnist", "mnist", "lenet5-mnist"),
-                              ("resnet20-sign_digits", "digits", "resnet20-sign_digits-digits"),
-                              ("lenet5", tmp_path / "cat-photos", "lenet5-cat-photos")):
-        assert recipes.recipe(name, str(data)).name == found
+    for name, data, found in (
+        ("textcnn-mr", tmp_path / "mr.csv", "textcnn-mr"),
+        ("lenet5-mnist", "mnist", "lenet5-mnist"),
+        ("resnet20-sign_digits", "digits", "resnet20-sign_digits-digits"),
+        ("lenet5", tmp_path / "cat-photos", "lenet5-cat-photos"),
+    ):
+        assert recipes.get_recipe(name, str(data)).name == found
 
 
 def test_a_card_names_files_and_not_where_they_lay(tmp_path):
     started = {"weights": str(tmp_path / "run")}
-    told = card.portable(recipes.Recipe("a", "resnet20", str(tmp_path / "photos"), started, vectors="there/v.txt"))
-    assert (told["data"], told["model_args"], told["vectors"]) == ("photos", {"weights": "run"}, "v.txt")
-    assert card.portable(recipes.Recipe("a", "lenet5", "emnist/letters"))["data"] == "emnist/letters"
+    told = card.portable(
+        recipes.Recipe("a", "resnet20", str(tmp_path / "photos"), started, vectors="there/v.txt")
+    )
+    assert (told["data"], told["model_args"], told["vectors"]) == (
+        "photos",
+        {"weights": "run"},
+        "v.txt",
+    )
+    assert (
+        card.portable(recipes.Recipe("a", "lenet5", "emnist/letters"))["data"] == "emnist/letters"
+    )
 
 
 def test_a_network_on_data_of_ones_own_gets_settings_for_its_kind():
-    photographs, sentences = recipes.recipe("resnet20", "photos/"), recipes.recipe("textcnn", "reviews.csv")
-    assert (photographs.optimizer, photographs.normalize, photographs.batch_size) == ("adamw", True, 32)
-    assert recipes.recipe("vgg16", "photos/").learning_rate < photographs.learning_rate
+    photographs, sentences = (
+        recipes.get_recipe("resnet20", "photos/"),
+        recipes.get_recipe("textcnn", "reviews.csv"),
+    )
+    assert (photographs.optimizer, photographs.normalize, photographs.batch_size) == (
+        "adamw",
+        True,
+        32,
+    )
+    assert recipes.get_recipe("vgg16", "photos/").learning_rate < photographs.learning_rate
     assert sentences == recipes.Recipe("textcnn-reviews", "textcnn", "reviews.csv")
     with pytest.raises(UsageError, match="Unknown model 'resnt20'. Did you mean 'resnet20'"):
-        recipes.recipe("resnt20", "photos/")
+        recipes.get_recipe("resnt20", "photos/")
 
 
-@pytest.mark.parametrize("name, epochs, size, args", [
-    ("resnet20", 2, 8, {"width": 8}), ("vgg16", 8, 32, {"filters": (16, 32, 32, 64, 64), "units": 128}),
-    ("mobilenet_v2", 4, 8, {"stem": "small", "rows": ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 2, 2))}),
-])
+@pytest.mark.parametrize(
+    "name, epochs, size, args",
+    [
+        ("resnet20", 2, 8, {"width": 8}),
+        ("vgg16", 8, 32, {"filters": (16, 32, 32, 64, 64), "units": 128}),
+        (
+            "mobilenet_v2",
+            4,
+            8,
+            {"stem": "small", "rows": ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 2, 2))},
+        ),
+    ],
+)
 def test_networks_of_all_kinds_learn_few_images_by_it(name, epochs, size, args, tmp_path):
-    """Batch normalisation that has seen few steps, and many layers without: where training from scratch goes wrong."""
-    recipe = recipes.override(recipes.recipe(name, "digits"), [f"epochs={epochs}"])
+    """Batch normalization after few steps, and many layers without it, often fail to train."""
+    recipe = recipes.override(recipes.get_recipe(name, "digits"), [f"epochs={epochs}"])
     recipe = dataclasses.replace(recipe, model_args={"input_shape": (size, size, 1), **args})
     assert fit.train(recipe, tmp_path / "run", log=False)["test_accuracy"] > 0.85
+
+
+def test_an_old_field_name_reads_the_new_field(capfd):
+    """For spaces and programs written for version 0.1."""
+    assert LENET.batch == LENET.batch_size and LENET.validation == LENET.validation_split
+    assert "Recipe: batch is now batch_size" in capfd.readouterr().err
+    with pytest.raises(AttributeError, match="'Recipe' object has no attribute 'batchsize'"):
+        LENET.batchsize

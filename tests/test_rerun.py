@@ -3,7 +3,7 @@ import json
 import subprocess
 
 from zoo.training import recipes
-from zoo.training.engine import finish
+from zoo.training.engine import manifest
 from zoo.training.results import record as results
 from zoo.training.results import rerun
 
@@ -15,9 +15,16 @@ def test_results_are_rerun_and_what_is_finished_is_passed_by(tmp_path, monkeypat
     monkeypatch.setattr(results, "FOLDER", tmp_path / "results")
     monkeypatch.setattr(results, "README", tmp_path / "README.md")
     results.README.write_text(results.readme("# Mine\n"))
-    assert rerun.main(["lost-photos", "short-digits", "--seeds", "0", "1", "--folder", str(tmp_path / "runs")]) == 1
+    assert (
+        rerun.main(
+            ["lost-photos", "short-digits", "--seeds", "0", "1", "--folder", str(tmp_path / "runs")]
+        )
+        == 1
+    )
     said = capfd.readouterr()
-    assert said.out.count("test accuracy") == 2 and said.err.count("results: lost-photos, seed") == 2, said.err
+    assert (
+        said.out.count("test accuracy") == 2 and said.err.count("results: lost-photos, seed") == 2
+    ), said.err
     runs = json.loads((tmp_path / "results/short-digits.json").read_text())["runs"]
     assert [run["seed"] for run in runs] == [0, 1] and runs[0]["data"] == "digits"
     assert "| `short-digits` | `lenet5` | digits |" in results.README.read_text()
@@ -25,22 +32,28 @@ def test_results_are_rerun_and_what_is_finished_is_passed_by(tmp_path, monkeypat
     assert rerun.main(["--folder", str(tmp_path / "runs")]) == 0, "without names: what is recorded"
     assert "epoch" not in capfd.readouterr().out
     assert (tmp_path / "runs/short-digits-0/metrics.json").stat().st_mtime_ns == before
-    assert rerun.main(["short-digit"]) == 2 and "Did you mean 'short-digits'?" in capfd.readouterr().err
+    assert (
+        rerun.main(["short-digit"]) == 2
+        and "Did you mean 'short-digits'?" in capfd.readouterr().err
+    )
 
 
 def test_a_commit_is_dirty_if_its_python_has_changed(tmp_path, monkeypatch):
     """Not if a result was recorded, or the README's table written, since."""
     def git(*args):
-        subprocess.run(["git", "-C", tmp_path, "-c", "user.name=A", "-c", "user.email=a@b.c", *args], check=True)
-    monkeypatch.setattr(finish, "__file__", str(tmp_path / "training/engine/finish.py"))
-    assert finish._commit() is None
+        subprocess.run(
+            ["git", "-C", tmp_path, "-c", "user.name=A", "-c", "user.email=a@b.c", *args],
+            check=True,
+        )
+    monkeypatch.setattr(manifest, "__file__", str(tmp_path / "training/engine/manifest.py"))
+    assert manifest.commit() is None
     git("init", "--quiet")
     (tmp_path / "training/engine").mkdir(parents=True)
-    (tmp_path / "training/engine/finish.py").touch(), (tmp_path / "README.md").touch()
+    (tmp_path / "training/engine/manifest.py").touch(), (tmp_path / "README.md").touch()
     git("add", "--all"), git("commit", "--quiet", "--message", "Begin")
-    clean = finish._commit()
+    clean = manifest.commit()
     assert len(clean) >= 7 and not clean.endswith("-dirty")
     (tmp_path / "README.md").write_text("a result")
-    assert finish._commit() == clean
-    (tmp_path / "training/engine/finish.py").write_text("changed = True")
-    assert finish._commit() == f"{clean}-dirty"
+    assert manifest.commit() == clean
+    (tmp_path / "training/engine/manifest.py").write_text("changed = True")
+    assert manifest.commit() == f"{clean}-dirty"

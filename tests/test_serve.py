@@ -51,7 +51,7 @@ def models(finished_run, tmp_path_factory):
     rows = [f"film {n} was {('poor', 'fine')[n % 2]},{('bad', 'good')[n % 2]}" for n in range(60)]
     (folder / "reviews.csv").write_text("\n".join(["text,label", *rows]))
     run = tmp_path_factory.mktemp("text") / "run"
-    train(recipes.override(recipes.recipe("text_mlp", str(folder / "reviews.csv")), ["epochs=1"]), run, log=False)
+    train(recipes.override(recipes.get_recipe("text_mlp", str(folder / "reviews.csv")), ["epochs=1"]), run, log=False)
     exporter.export(run, folder / "reviews")
     return folder
 

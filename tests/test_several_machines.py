@@ -1,5 +1,4 @@
-"""`--strategy multi_worker`: two processes on this machine train as one does, and a worker that is killed costs no more than
-a restart."""
+"""`--strategy multi_worker`: two processes train as one does, and a killed one can be restarted."""
 import contextlib
 import json
 import os
@@ -16,8 +15,19 @@ from tests.conftest import ROOT
 from zoo.training import recipes
 from zoo.training.engine.fit import train
 
-RECIPE = recipes.Recipe("shared", "resnet20", "digits", {"input_shape": (8, 8, 1), "n": 1, "dropout": 0.2}, epochs=6,
-                        batch_size=128, max_train_examples=1280, optimizer="nesterov", learning_rate=0.02, ema=0.9, augment={"shift": 1})
+RECIPE = recipes.Recipe(
+    "shared",
+    "resnet20",
+    "digits",
+    {"input_shape": (8, 8, 1), "n": 1, "dropout": 0.2},
+    epochs=6,
+    batch_size=128,
+    max_train_examples=1280,
+    optimizer="nesterov",
+    learning_rate=0.02,
+    ema=0.9,
+    augment={"shift": 1},
+)
 
 
 @contextlib.contextmanager
@@ -30,10 +40,27 @@ def workers(tmp_path, run, recipe):
     started = []
     for index in (0, 1):
         config = {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
-        started.append(subprocess.Popen(
-            [sys.executable, "-m", "zoo", "train", "--recipe", tmp_path / "recipe.json", "--run", run, "--strategy",
-             "multi_worker"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "TF_CONFIG": json.dumps(config)}))
+        started.append(
+            subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "zoo",
+                    "train",
+                    "--recipe",
+                    tmp_path / "recipe.json",
+                    "--run",
+                    run,
+                    "--strategy",
+                    "multi_worker",
+                ],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "TF_CONFIG": json.dumps(config)},
+            )
+        )
     try:
         yield started
     finally:

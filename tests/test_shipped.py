@@ -140,7 +140,7 @@ def test_what_is_untrue_or_does_not_belong_together_is_not_shipped(finished_run,
         ship.ship([finished_run, finished_run], tmp_path / "models")
     assert not (tmp_path / "models").exists()
     monkeypatch.setattr(shipped, "FOLDER", tmp_path / "models")  # without --to: only what can be repeated
-    for commit, words in (("abcdef0-dirty", "was run from abcdef0-dirty"), ("abcdef0", "no run of a recipe of ours")):
+    for commit, words in (("abcdef0-dirty", "was run from abcdef0-dirty"), ("abcdef0", "not a run of an unchanged recipe")):
         _edit(run / "metrics.json", commit=commit)
         with pytest.raises(UserError, match=words):
             ship.ship([run])
@@ -218,7 +218,7 @@ def test_sentences_ship_with_their_words(tmp_path, monkeypatch, capfd):
     rows = [f"the film was {('poor', 'fine')[n % 2]},{('bad', 'good')[n % 2]}" for n in range(60)]
     (tmp_path / "reviews.csv").write_text("\n".join(["text,label", *(f"number {n} {row}" for n, row in enumerate(rows))]))
     (tmp_path / "sentences.txt").write_text("a fine film\nnever seen\n")
-    recipe = recipes.override(recipes.recipe("text_mlp", str(tmp_path / "reviews.csv")), ["epochs=1", "embedding=8"])
+    recipe = recipes.override(recipes.get_recipe("text_mlp", str(tmp_path / "reviews.csv")), ["epochs=1", "embedding=8"])
     fit.train(recipe, tmp_path / "run", log=False)
     assert ship.main([str(tmp_path / "run"), "--to", str(tmp_path / "models")]) == 0
     told = capfd.readouterr().out

@@ -40,7 +40,7 @@ def table(tmp_path_factory):
 @pytest.fixture(scope="module")
 def recipe(table):
     small = {"embedding": 16, "windows": [2, 3], "filters": 8}
-    return dataclasses.replace(recipes.recipe("textcnn", str(table)), model_args=small, epochs=8, batch_size=16, learning_rate=1e-2)
+    return dataclasses.replace(recipes.get_recipe("textcnn", str(table)), model_args=small, epochs=8, batch_size=16, learning_rate=1e-2)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +96,7 @@ def test_folds_that_cannot_be_are_told(recipe, table, tmp_path, monkeypatch, cap
 def test_one_class_is_too_few(tmp_path):
     (tmp_path / "t.csv").write_text("text,label\n" + "".join(f"{n} films,good\n" for n in range(20)))
     with pytest.raises(UserError, match="t.csv: expected at least 2 classes, received 1"):
-        fit.train(recipes.recipe("textcnn", str(tmp_path / "t.csv")), tmp_path / "run", log=False)
+        fit.train(recipes.get_recipe("textcnn", str(tmp_path / "t.csv")), tmp_path / "run", log=False)
 
 
 def test_a_test_part_alone_is_for_scoring(recipe, tmp_path):
@@ -181,9 +181,9 @@ def test_what_is_for_images_alone_is_refused(recipe, setting, tmp_path):
 
 def test_images_and_sentences_are_not_mixed_up(table, tmp_path):
     with pytest.raises(UserError, match="lenet5 does not take sentences"):
-        fit.train(recipes.recipe("lenet5", str(table)), tmp_path / "run")
+        fit.train(recipes.get_recipe("lenet5", str(table)), tmp_path / "run")
     with pytest.raises(UserError, match="textcnn does not take images"):
-        fit.train(recipes.recipe("textcnn", "digits"), tmp_path / "run")
+        fit.train(recipes.get_recipe("textcnn", "digits"), tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
 

@@ -10,8 +10,12 @@ from zoo.training import recipes
 from zoo.training.engine import fit, optimizers, progress
 from zoo.training.engine.fit import train
 
-DIGITS = recipes.Recipe("r", "lenet5", "digits", epochs=2, batch_size=256, warmup=0.0, schedule="constant")
-RESNET = dataclasses.replace(DIGITS, model="resnet20", model_args={"input_shape": (8, 8, 1), "n": 1})
+DIGITS = recipes.Recipe(
+    "r", "lenet5", "digits", epochs=2, batch_size=256, warmup=0.0, schedule="constant"
+)
+RESNET = dataclasses.replace(
+    DIGITS, model="resnet20", model_args={"input_shape": (8, 8, 1), "n": 1}
+)
 
 
 def options(recipe=DIGITS, **fields):
@@ -48,11 +52,16 @@ def test_schedules_go_through_their_points(fields, expected):
 @pytest.mark.parametrize("schedule", optimizers.SCHEDULES)
 def test_the_rate_goes_by_batches_however_many_make_an_update(schedule, accumulate):
     recipe = options(epochs=10, learning_rate=0.2, schedule=schedule, accumulation_steps=accumulate)
-    made, kernel = optimizers.optimizer(recipe, 10), keras.Variable(np.ones((2, 3), "float32"), name="kernel")
+    made, kernel = (
+        optimizers.optimizer(recipe, 10),
+        keras.Variable(np.ones((2, 3), "float32"), name="kernel"),
+    )
     made.build([kernel])
     for batch in range(100):
         if batch in (0, 25, 50, 75):
-            assert float(made.learning_rate) == pytest.approx(float(optimizers._rate(recipe, 10)(batch)))
+            assert float(made.learning_rate) == pytest.approx(
+                float(optimizers._learning_rate(recipe, 10)(batch))
+            )
             assert batch != 25 or float(made.learning_rate) > 0.1
         made.apply([keras.ops.ones((2, 3))])
 
@@ -60,12 +69,24 @@ def test_the_rate_goes_by_batches_however_many_make_an_update(schedule, accumula
 def test_the_average_of_the_weights_goes_by_updates():
     averages = []
     for accumulate in (1, 4):
-        sgd = options(optimizer="sgd", momentum=0.0, learning_rate=1.0, schedule="constant", ema=0.9, accumulation_steps=accumulate)
-        made, kernel = optimizers.optimizer(sgd, 100), keras.Variable(np.zeros((2, 3), "float32"), name="kernel")
+        sgd = options(
+            optimizer="sgd",
+            momentum=0.0,
+            learning_rate=1.0,
+            schedule="constant",
+            ema=0.9,
+            accumulation_steps=accumulate,
+        )
+        made, kernel = (
+            optimizers.optimizer(sgd, 100),
+            keras.Variable(np.zeros((2, 3), "float32"), name="kernel"),
+        )
         made.build([kernel])
         for _ in range(10 * accumulate):
             made.apply([-keras.ops.ones((2, 3))])
-        for _ in range(accumulate - 1):  # the batches up to the next update, during which the average still moves
+        for _ in range(
+            accumulate - 1
+        ):  # the batches up to the next update, during which the average still moves
             made.apply([keras.ops.zeros((2, 3))])
         averages.append(made._model_variables_moving_average[0].numpy()[0, 0])
     assert averages[0] == pytest.approx(averages[1], rel=1e-4)
@@ -73,23 +94,27 @@ def test_the_average_of_the_weights_goes_by_updates():
 
 def test_accumulated_gradients_make_one_update_of_their_mean():
     sgd = options(optimizer="sgd", momentum=0.0, learning_rate=0.1)
-    assert stepped(options(sgd, accumulation_steps=2), [1.0, 3.0]) == pytest.approx(stepped(sgd, [2.0]))
+    assert stepped(options(sgd, accumulation_steps=2), [1.0, 3.0]) == pytest.approx(
+        stepped(sgd, [2.0])
+    )
     assert stepped(options(sgd, accumulation_steps=2), [1.0]) == 1
 
 
 def test_clipping_bounds_the_norm_of_the_gradient():
-    sgd = options(optimizer="sgd", momentum=0.0, learning_rate=1.0, clip=0.6)
+    sgd = options(optimizer="sgd", momentum=0.0, learning_rate=1.0, clip_norm=0.6)
     assert stepped(sgd, [100.0], start=0.0) == pytest.approx(-0.6 / 6 ** 0.5)
 
 
 def test_a_stage_follows_its_own_share_of_the_rate():
-    sgd = options(optimizer="sgd", momentum=0.0, learning_rate=1.0, stage_lr_multipliers={"stem": 0.1})
+    sgd = options(
+        optimizer="sgd", momentum=0.0, learning_rate=1.0, stage_lr_multipliers={"stem": 0.1}
+    )
     assert stepped(sgd, [1.0], stages=["stem"]) == pytest.approx(0.9)
     assert stepped(sgd, [1.0], stages=["stage1"]) == 0
 
 
 def weights_of(run, stage):
-    """{path: value} of all variables of `stage` in the run's model, statistics of batch normalisations too."""
+    """Return {path: value} of all variables of `stage`, moving statistics included."""
     model = keras.models.load_model(run / "model.keras")
     return {v.path: v.numpy() for v in model.variables if v.path.startswith(stage)}
 
@@ -100,25 +125,42 @@ def test_frozen_stages_do_not_move_until_they_are_thawed(tmp_path):
     train(options(recipe, unfreeze_every=1), tmp_path / "thawed", log=False)
     keras.utils.set_random_seed(0)
     start = {v.path: v.numpy() for v in fit.prepare(recipe)[1]().variables}
-    for run, stage, moves in (("frozen", "stage1", False), ("frozen", "stage2", True), ("thawed", "stage1", True),
-                              ("thawed", "stem", False)):
-        moved = [not np.array_equal(value, start[path]) for path, value in weights_of(tmp_path / run, stage).items()]
+    for run, stage, moves in (
+        ("frozen", "stage1", False),
+        ("frozen", "stage2", True),
+        ("thawed", "stage1", True),
+        ("thawed", "stem", False),
+    ):
+        moved = [
+            not np.array_equal(value, start[path])
+            for path, value in weights_of(tmp_path / run, stage).items()
+        ]
         assert moved and all(moved) if moves else not any(moved), (run, stage)
 
 
 def test_thawing_goes_on_after_an_interrupt(tmp_path, monkeypatch):
-    recipe = options(RESNET, frozen=["all"], unfreeze_every=1, stage_lr_multipliers={"stage3": 0.5}, epochs=3, patience=3, ema=0.9)
+    recipe = options(
+        RESNET,
+        frozen=["all"],
+        unfreeze_every=1,
+        stage_lr_multipliers={"stage3": 0.5},
+        epochs=3,
+        patience=3,
+        ema=0.9,
+    )
     train(recipe, tmp_path / "whole", log=False)
     with monkeypatch.context() as patch:
         patch.setattr(progress.Report, "on_train_batch_begin",
-                      lambda self, batch, logs=None: self.checkpoint.step == 8 and stop())
+                      lambda self, batch, logs=None: self.state.step == 8 and stop())
         with pytest.raises(KeyboardInterrupt):
             train(recipe, tmp_path / "again", log=False)
-        patch.setattr("zoo.training.engine.checkpoint._SECONDS", 0)
+        patch.setattr("zoo.training.engine.callbacks._SECONDS", 0)
         with pytest.raises(KeyboardInterrupt):
             train(recipe, tmp_path / "again", log=False)
     train(recipe, tmp_path / "again", log=False)
-    assert (tmp_path / "again/history.csv").read_bytes() == (tmp_path / "whole/history.csv").read_bytes()
+    assert (tmp_path / "again/history.csv").read_bytes() == (
+        tmp_path / "whole/history.csv"
+    ).read_bytes()
 
 
 def stop():
@@ -135,7 +177,9 @@ def test_the_averaged_weights_are_kept(tmp_path):
     state = np.load(tmp_path / "run/checkpoint.npz")
     optimizer = [value for key, value in state.items() if key.startswith("optimizer")]
     for i, kept in enumerate(keras.models.load_model(tmp_path / "run/model.keras").get_weights()):
-        assert any(np.array_equal(kept, value) for value in optimizer) and not np.array_equal(kept, state[f"model{i}"])
+        assert any(np.array_equal(kept, value) for value in optimizer) and not np.array_equal(
+            kept, state[f"model{i}"]
+        )
 
 
 def test_training_stops_when_validation_gets_no_better(tmp_path):
@@ -145,18 +189,34 @@ def test_training_stops_when_validation_gets_no_better(tmp_path):
 
 def test_the_initializer_draws_every_kernel():
     model = fit.prepare(options(initializer="zeros"))[1]()
-    assert all(("kernel" in v.name) == (not v.numpy().any()) or "bias" in v.name for v in model.trainable_variables)
+    assert all(
+        ("kernel" in v.name) == (not v.numpy().any()) or "bias" in v.name
+        for v in model.trainable_variables
+    )
     with pytest.raises(UserError, match="Unknown initializer 'he_norml'. Did you mean 'he_normal'"):
         fit.prepare(options(initializer="he_norml"))[1]()
 
 
-@pytest.mark.parametrize("fields, words", [
-    ({"initializer": "identity"}, r"'identity' cannot draw the kernels of lenet5. Received: the shape \(5, 5, 1, 6\)"),
-    ({"initializer": "get"}, "Unknown initializer 'get'"),
-    ({"patience": 2, "validation_split": 0.0}, "patience needs validation examples.* Received: patience=2, validation_split=0."),
-    ({"stage_lr_multipliers": {"all": 0.1}}, "Unknown stage of lenet5 'all'"),
-    ({"accumulation_steps": 13}, "accumulation_steps must be at most 12, as many batches as all epochs have. Received: 13."),
-])
+@pytest.mark.parametrize(
+    "fields, words",
+    [
+        (
+            {"initializer": "identity"},
+            r"'identity' cannot draw the kernels of lenet5. Received: the shape \(5, 5, 1, 6\)",
+        ),
+        ({"initializer": "get"}, "Unknown initializer 'get'"),
+        (
+            {"patience": 2, "validation_split": 0.0},
+            "patience needs validation examples.* Received: patience=2, validation_split=0.",
+        ),
+        ({"stage_lr_multipliers": {"all": 0.1}}, "Unknown stage of lenet5 'all'"),
+        (
+            {"accumulation_steps": 13},
+            "accumulation_steps must be at most 12, the number of batches in all epochs. "
+            "Received: 13.",
+        ),
+    ],
+)
 def test_what_could_do_nothing_is_refused(tmp_path, fields, words):
     with pytest.raises(UserError, match=words):
         train(options(**fields), tmp_path / "run", log=False)
@@ -164,7 +224,9 @@ def test_what_could_do_nothing_is_refused(tmp_path, fields, words):
 
 
 def test_a_limit_leaves_training_examples_out_and_no_others():
-    whole, some = (fit.prepare(options(limit=limit))[0] for limit in (0, 200))
+    whole, some = (fit.prepare(options(max_train_examples=limit))[0] for limit in (0, 200))
     assert len(some.train) == 200 and set(some.train.rows) < set(whole.train.rows)
-    assert np.array_equal(some.test.rows, whole.test.rows) and np.array_equal(some.validation.rows, whole.validation.rows)
+    assert np.array_equal(some.test.rows, whole.test.rows) and np.array_equal(
+        some.validation.rows, whole.validation.rows
+    )
     assert np.bincount(some.train.labels).min() >= 18

@@ -78,7 +78,7 @@ def test_few_examples_go_further_from_trained_weights(tmp_path):
     found = {}
     for weights in ("", "lenet5-mnist"):
         settings = ["input_shape=28,28,1", "padding=same", "max_train_examples=50", "epochs=5", "batch_size=10", "augment={}"]
-        recipe = recipes.override(recipes.recipe("lenet5-digits"), settings + [f"weights={weights}"] * bool(weights))
+        recipe = recipes.override(recipes.get_recipe("lenet5-digits"), settings + [f"weights={weights}"] * bool(weights))
         found[weights] = train(recipe, tmp_path / f"run{weights}", log=False)["test_accuracy"]
     assert found["lenet5-mnist"] > found[""] + 0.1
 
@@ -107,12 +107,12 @@ def test_a_damaged_file_is_told(tmp_path):
 def test_sentences_do_not_start_from_the_weights_of_others(tmp_path):
     (tmp_path / "few.csv").write_text("text,label\n" + "good,1\nbad,0\n" * 20)
     with pytest.raises(UsageError, match="--set vectors=FILE starts from word vectors"):
-        recipe = recipes.recipe("textcnn-mr", str(tmp_path / "few.csv"))
+        recipe = recipes.get_recipe("textcnn-mr", str(tmp_path / "few.csv"))
         prepare.prepare(recipes.override(recipe, ["weights=textcnn-uit_vsfc"]))
 
 
 def test_weights_bring_the_mean_and_deviation_they_were_trained_with():
-    source, recipe = zoo.load("resnet20-cifar10"), recipes.recipe("resnet20", "digits")
+    source, recipe = zoo.load("resnet20-cifar10"), recipes.get_recipe("resnet20", "digits")
     assert recipe.normalize
     _, build = prepare.prepare(recipes.override(recipe, ["weights=resnet20-cifar10"]))
     taken = normalization(build())
@@ -122,17 +122,17 @@ def test_weights_bring_the_mean_and_deviation_they_were_trained_with():
 def test_frozen_stages_without_weights_are_told():
     said = []
     settings = ["frozen=c1,s2"]
-    prepare.prepare(recipes.override(recipes.recipe("lenet5-digits"), settings), say=said.append)
+    prepare.prepare(recipes.override(recipes.get_recipe("lenet5-digits"), settings), say=said.append)
     assert any("random weights: --set weights=RUN" in line for line in said)
     said.clear()
     settings += ["weights=lenet5-digits"]
-    prepare.prepare(recipes.override(recipes.recipe("lenet5-digits"), settings), say=said.append)
+    prepare.prepare(recipes.override(recipes.get_recipe("lenet5-digits"), settings), say=said.append)
     assert not any("random" in line for line in said)
 
 
 def test_a_training_outlives_what_it_started_from(finished_run, tmp_path):
     source = shutil.copytree(finished_run, tmp_path / "source")
-    _, build = prepare.prepare(recipes.override(recipes.recipe("lenet5-digits"), [f"weights={source}"]))
+    _, build = prepare.prepare(recipes.override(recipes.get_recipe("lenet5-digits"), [f"weights={source}"]))
     first = build().get_weights()
     shutil.rmtree(source)
     assert all(np.array_equal(a, b) for a, b in zip(first, build().get_weights(), strict=True))
@@ -140,20 +140,20 @@ def test_a_training_outlives_what_it_started_from(finished_run, tmp_path):
 
 def test_a_run_does_not_go_on_from_other_weights(finished_run, tmp_path):
     source = shutil.copytree(finished_run, tmp_path / "source")
-    recipe = recipes.override(recipes.recipe("lenet5-digits"), [f"weights={source}", "epochs=1"])
+    recipe = recipes.override(recipes.get_recipe("lenet5-digits"), [f"weights={source}", "epochs=1"])
     begun = train(recipe, tmp_path / "run", log=False)["weights_fingerprint"]
     (tmp_path / "run/metrics.json").unlink()
     assert train(recipe, tmp_path / "run", log=False)["weights_fingerprint"] == begun
     (tmp_path / "run/metrics.json").unlink()
     zoo.build("lenet5").save(source / "model.keras")
-    with pytest.raises(UserError, match=f"was begun with weights fingerprint {begun}, and now it is "):
+    with pytest.raises(UserError, match=f"was started with weights fingerprint {begun}. Received: "):
         train(recipe, tmp_path / "run", log=False)
 
 
 def test_what_was_started_from_weights_ships_without_them(tmp_path):
     """With their preparation of pixels, which no argument of its recipe tells."""
     settings = ["weights=resnet20-cifar10", "epochs=1", "max_train_examples=64", "learning_rate=0"]
-    train(recipes.override(recipes.recipe("resnet20", "digits"), settings), tmp_path / "run", log=False)
+    train(recipes.override(recipes.get_recipe("resnet20", "digits"), settings), tmp_path / "run", log=False)
     publish.ship([tmp_path / "run"], tmp_path / "models")
     source, card = zoo.load("resnet20-cifar10"), zoo.card("resnet20-digits", tmp_path / "models")
     assert "weights" not in card["arguments"] and card["recipe"]["model_args"] == {"weights": "resnet20-cifar10"}

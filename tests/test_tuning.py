@@ -188,6 +188,17 @@ def test_the_session_that_calls_search_stays_as_it_is(tmp_path, monkeypatch, sto
     assert trials[0]["params"] == 650 and recipes.read(tmp_path / "run/best.json").learning_rate == 0.01
 
 
+def test_each_trial_trains_with_the_callers_callbacks(tmp_path):
+    def rate(hp):
+        return {"learning_rate": hp.Float("learning_rate", 1e-4, 1e-2)}
+    plan = {"data": "digits", "trials": 2, "epochs": 2, "space": rate, "log": False}
+    with pytest.raises(UserError, match="callbacks must be the .module:function. .*Received: 'tests.mishaps:nowhere'"):
+        tuning.search("tests.mishaps:mishap", tmp_path / "run", callbacks="tests.mishaps:nowhere", **plan)
+    tuning.search("tests.mishaps:mishap", tmp_path / "run", callbacks="tests.mishaps:note_epochs", **plan)
+    for number in range(2):
+        assert (tmp_path / f"run/trials/{number:04}/epochs.txt").read_text() == "0 accuracy\n1 accuracy\n"
+
+
 @pytest.mark.parametrize("options, words", [
     ({"algorithm": "grdi"}, "Unknown algorithm 'grdi'. Did you mean 'grid'"), ({"trials": 0}, "trials must be at least 1"),
     ({"keep": "3"}, "keep must be a whole number"), ({"max_params": 0}, "max_params must be at least 1"),

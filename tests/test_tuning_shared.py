@@ -71,7 +71,7 @@ def test_a_killed_workers_trial_is_taken_over(tmp_path):
 class Instant(Worker):
     """Answers each job at once, without training."""
 
-    def check(self, folder):
+    def check(self, folder, **told):
         return {"status": "completed", "args": {}, "data": ""}
 
     def size(self, model, args):
@@ -140,7 +140,7 @@ def test_a_large_grid_is_not_written_out():
     for number in range(30):
         declared.Float(f"x{number}", 0.0, 1.0, default=0.5)
     plan = Plan(Recipe("r", "lenet5", "digits"), "grid", trials=7)
-    assert samplers.size(plan, declared) == 7
+    assert samplers.limit(plan, declared) == 7
     grid = samplers.sampler(plan, declared).grid
     assert grid[0] == dict.fromkeys(declared.values, 0.5) and len({str(values) for values in grid}) == 7
 

@@ -21,7 +21,7 @@ from zoo.tuning.trial import recipe_for
 # keras-tuner 1.4.8 calls threading.currentThread().getName() at every step of an oracle; nothing a caller can do.
 pytestmark = pytest.mark.filterwarnings(r"ignore:(currentThread|getName)\(\) is deprecated:DeprecationWarning")
 
-DIGITS = recipes.override(recipes.recipe("lenet5-digits"), ["epochs=2"])
+DIGITS = recipes.override(recipes.get_recipe("lenet5-digits"), ["epochs=2"])
 FIXED = {"optimizer": "adam", "weight_decay": "0", "schedule": "cosine", "label_smoothing": 0, "augment_strength": 1.0,
          "activation": "tanh", "dropout": 0}  # all but the learning rate and the batch size
 

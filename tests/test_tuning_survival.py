@@ -63,8 +63,8 @@ class Here(Worker):
         super().__init__()
         self.moments = list(moments)
 
-    def check(self, folder):
-        return {"status": "completed", **JOBS["check"](folder, data_dir=None, log=False)}
+    def check(self, folder, **told):
+        return {"status": "completed", **JOBS["check"](folder, data_dir=None, log=False, **told)}
 
     def size(self, model, args):
         return {"status": "completed", **JOBS["size"](model, args)}

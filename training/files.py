@@ -1,21 +1,31 @@
-"""Files written whole or not at all: single files, .npz archives and directories."""
+"""Files and folders that are complete or absent: atomic writes, .npz archives, locks, CSV."""
 import contextlib
-import fcntl
+import csv
 import io
 import json
 import os
 import shutil
 import zipfile
 import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import filelock
 import numpy as np
 
 from zoo.errors import UserError
 
+EXPORT = ("saved_model.pb", "assets/card.json")  # an exported folder contains one of these
+_LOCK = ".lock"
 
-def write(path, data):
-    """Write text or bytes to `path` so that a reader, or a kill at any instant, sees the old file or the new, whole."""
+
+def write(path: str | os.PathLike, data: str | bytes) -> None:
+    """Write `data` to `path` atomically: after a kill, the old or the new file is there, complete.
+
+    Raises:
+        OSError: if the disk is full or `path` cannot be written; the old file stays.
+    """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
@@ -24,21 +34,29 @@ def write(path, data):
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError:  # a full disk: what was there stays, and the space is given back
+    except OSError:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def packed(**arrays):
+def packed(**arrays: Any) -> bytes:
     """Return the bytes of an .npz file of `arrays`."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     return buffer.getvalue()
 
 
+def csv_text(header: Iterable, rows: Iterable[Iterable]) -> str:
+    """Return a CSV table; None is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()
 
-def read_json(file):
-    """Return what a JSON file of a run directory holds.
+
+def read_json(file: Path):
+    """Return the content of a JSON file of a run directory.
 
     Raises:
         zoo.errors.UserError: if it is damaged.
@@ -50,11 +68,12 @@ def read_json(file):
 
 
 @contextlib.contextmanager
-def arrays_of(file):
+def arrays_of(file: str | os.PathLike) -> Iterator:
     """Open an .npz file of a run directory, as `np.load` does.
 
     Raises:
-        zoo.errors.UserError: if it is damaged or missing, or lacks an array that is asked for.
+        zoo.errors.UserError: if it is damaged or missing, or the caller reads an array that it
+            does not contain.
     """
     try:
         with open(file, "rb") as opened, np.load(opened) as arrays:
@@ -63,41 +82,65 @@ def arrays_of(file):
         raise damaged(file, error) from None
 
 
-def damaged(file, error):
-    """Return the UserError for a `file` of a run directory that is not there whole."""
-    return UserError(f"Cannot read {file}: {type(error).__name__}. The run directory is damaged: choose a new --run, or "
-                     "delete it to train again.")
-
-
-
-EXPORT = ("saved_model.pb", "assets/card.json")  # what an export has, one or the other
+def damaged(file: str | os.PathLike, error: Exception) -> UserError:
+    """Return the UserError for a damaged or missing `file` of a run directory."""
+    return UserError(f"Cannot read {file}: {type(error).__name__}. The run directory is damaged: "
+                     "choose a new --run, or delete it to train again.")
 
 
 @contextlib.contextmanager
-def replacing(to, force=False, marks=EXPORT):
-    """Yield a directory to write in; its folder `new` becomes `to` at the end, or nothing happens if an error came.
-
-    The directory is `.NAME.tmp` beside `to`. A kill leaves it behind, and what stood in `to` whole: in its place or, if the
-    kill fell between the two renames, as .NAME.tmp/old. The next call for the same `to` puts that back and clears up.
+def locked(path: str | os.PathLike, busy: str = "") -> Iterator[None]:
+    """Hold the lock file `path`. The operating system releases the lock of a killed process.
 
     Args:
-        to: a path. What is there is replaced only if `force`, and only if it has one of `marks`.
+        path: the lock file, created if it does not exist.
+        busy: the message if another process holds the lock; "" waits for it.
+
+    Raises:
+        zoo.errors.UserError: if another process holds the lock and there is a message.
+        OSError: if the file cannot be created.
+    """
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0 if busy else -1)
+    except filelock.Timeout:
+        raise UserError(busy) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def replacing(to: str | os.PathLike, force: bool = False,
+              marks: Sequence[str] = EXPORT) -> Iterator[Path]:
+    """Yield a scratch directory whose folder `new` becomes `to` when the block ends without error.
+
+    The scratch directory is `.NAME.tmp` beside `to`. If the process is killed, the scratch
+    directory stays, and the old content of `to` is complete: in `to` or, after a kill between the
+    two renames, in .NAME.tmp/old. The next call for the same `to` restores it and cleans up.
+
+    Args:
+        to: a path. Existing content is replaced only if `force`, and only if it has one of `marks`.
+        force: whether to replace existing content.
         marks: names of files in `to`.
 
     Raises:
-        zoo.errors.UserError: if something is there that may not be replaced, another process is writing there, or it cannot
-            be written.
+        zoo.errors.UserError: if existing content must not be replaced, another process is writing
+            to `to`, or it cannot be written.
     """
     to = Path(to).absolute()
-    scratch, missing = to.parent / f".{to.name}.tmp", [folder for folder in to.parents if not folder.exists()]
+    scratch = to.parent / f".{to.name}.tmp"
+    missing = [folder for folder in to.parents if not folder.exists()]
+    busy = f"Another process is writing {to}. Wait for it, or choose another --to."
     try:
         if not scratch.exists():
-            _refuse_existing(to, force, marks)  # before a folder is made
+            _check_replaceable(to, force, marks)  # before a folder is made
         scratch.mkdir(parents=True, exist_ok=True)
-        with _held(scratch, to):
+        with locked(scratch / _LOCK, busy):
             try:
-                _clear_up(scratch, to)
-                _refuse_existing(to, force, marks)
+                _clean_up(scratch, to)
+                _check_replaceable(to, force, marks)
                 yield scratch
                 if to.exists():
                     os.rename(to, scratch / "old")
@@ -108,33 +151,25 @@ def replacing(to, force=False, marks=EXPORT):
     except OSError as error:
         raise UserError(f"Cannot write {to}: {error.strerror or error}.") from None
     finally:
-        with contextlib.suppress(OSError):  # not empty: it was written
+        with contextlib.suppress(OSError):  # not empty: `to` was written
             for folder in missing:
                 folder.rmdir()
 
 
-@contextlib.contextmanager
-def _held(folder, to):
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise UserError(f"Another process is writing {to}. Wait for it, or choose another --to.") from None
-    finally:
-        os.close(handle)
-
-
-def _clear_up(scratch, to):
-    """Undo what a kill has left."""
+def _clean_up(scratch, to):
+    """Restore `to` after a kill between the renames, and empty `scratch` but for the lock."""
     if (scratch / "old").exists() and not to.exists():
         os.rename(scratch / "old", to)
     for left in scratch.iterdir():
-        shutil.rmtree(left) if left.is_dir() else left.unlink()
+        if left.is_dir():
+            shutil.rmtree(left)
+        elif left.name != _LOCK:
+            left.unlink()
 
 
-def _refuse_existing(to, force, marks):
+def _check_replaceable(to, force, marks):
     if to.exists() and not force:
         raise UserError(f"{to} exists. Choose another --to, or replace it with --force.")
     if to.exists() and not any((to / mark).exists() for mark in marks):
-        raise UserError(f"{to} is no export, and --force replaces nothing else. Choose another --to.")
+        raise UserError(f"{to} is not an export, and --force replaces nothing else. Choose another "
+                        "--to.")

@@ -6,23 +6,31 @@ import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from zoo.errors import UsageError, unknown
 from zoo.registry import spec
 from zoo.settings import builder_args, check_type, convert, split_setting
 
-# What fields were called up to version 0.1; understood for one version more.
+# The fields' names up to version 0.1; accepted for one more version.
 OLD_NAMES = {"accumulate": "accumulation_steps", "batch": "batch_size", "clip": "clip_norm",
              "limit": "max_train_examples", "minimum_count": "min_count", "normalise": "normalize",
              "stage_rates": "stage_lr_multipliers", "thaw": "unfreeze_every",
              "validation": "validation_split"}
 RESIZES = ("stretch", "crop", "pad")
 BALANCES = ("none", "weights", "sampling")
+_RANGES = {  # {field: (lowest, highest or None)}
+    "epochs": (1, None), "batch_size": (1, None), "validation_split": (0, 0.5), "warmup": (0, None),
+    "learning_rate": (0, None), "label_smoothing": (0, 0.99), "weight_decay": (0, None),
+    "seed": (0, 2**31 - 1), "momentum": (0, 1), "clip_norm": (0, None),
+    "accumulation_steps": (1, None), "ema": (0, 0.99999), "unfreeze_every": (0, None),
+    "patience": (0, None), "max_train_examples": (0, None), "vocabulary": (3, None),
+    "min_count": (1, None), "max_tokens": (1, None), "folds": (0, None)}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One experiment, complete: the same versions and number of threads give the same weights.
+    """One experiment; with the same versions and number of threads, it gives the same weights.
 
     Raises:
         zoo.errors.UsageError: if a field has the wrong type or a value out of its range.
@@ -66,42 +74,48 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self):
-        for each in dataclasses.fields(self):
-            check_type(each.name, getattr(self, each.name), each.type)
+        for name, kind in _types().items():
+            check_type(name, getattr(self, name), kind)
         if Path(self.name).name != self.name:
-            raise UsageError(f"name must be one that a folder can have. Received: {self.name!r}.")
+            raise UsageError(f"name must be a valid folder name. Received: {self.name!r}.")
         self._check_numbers()
         for name, choices in (("resize", RESIZES), ("balance", BALANCES)):
             if getattr(self, name) not in choices:
                 raise unknown(name, getattr(self, name), choices)
         if self.balance == "weights" and {"mixup", "cutmix"} & set(self.augment):
-            raise UsageError("balance='weights' needs one class an image, and mixup and cutmix give two. "
-                             "balance='sampling' goes with them.")
+            raise UsageError("balance='weights' needs one class per image, and mixup and cutmix "
+                             "give two. Use balance='sampling' with them.")
 
     def _check_numbers(self):
         if self.folds == 1:
-            raise UsageError("folds must be 0, for the given parts, or at least 2. Received: 1.")
-        for name, low, high in (("epochs", 1, None), ("batch_size", 1, None), ("validation_split", 0, 0.5), ("warmup", 0, None),
-                                ("learning_rate", 0, None), ("label_smoothing", 0, 0.99), ("weight_decay", 0, None),
-                                ("seed", 0, 2**31 - 1), ("momentum", 0, 1), ("clip_norm", 0, None), ("accumulation_steps", 1, None),
-                                ("ema", 0, 0.99999), ("unfreeze_every", 0, None), ("patience", 0, None), ("max_train_examples", 0, None),
-                                ("vocabulary", 3, None), ("min_count", 1, None), ("max_tokens", 1, None),
-                                ("folds", 0, None), ("fold", 0, max(self.folds - 1, 0))):
+            raise UsageError("folds must be 0 (use the given splits) or at least 2. Received: 1.")
+        for name, (low, high) in {**_RANGES, "fold": (0, max(self.folds - 1, 0))}.items():
             value = getattr(self, name)
             if not value >= low or (high is not None and value > high):
                 bound = f"at least {low}" if high is None else f"{low} to {high}"
                 raise UsageError(f"{name} must be {bound}. Received: {value}.")
         for stage, factor in self.stage_lr_multipliers.items():
             if not isinstance(factor, (int, float)) or not factor >= 0:
-                raise UsageError(f"stage_lr_multipliers must be numbers of at least 0. Received: {factor!r} for {stage}.")
+                raise UsageError("stage_lr_multipliers must be numbers of at least 0. Received: "
+                                 f"{factor!r} for {stage}.")
 
-    def to_json(self):
+    def __getattr__(self, name: str) -> Any:
+        if name not in OLD_NAMES:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        _say_renamed("Recipe", f"{name} is now {OLD_NAMES[name]}")
+        return getattr(self, OLD_NAMES[name])
+
+    def to_json(self) -> str:
         """Return the recipe as indented JSON, all fields."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
 
-def current_names(values: dict, source: str) -> dict:
-    """Return `values` with the old names of recipe fields replaced, and name the new ones on stderr.
+def _types() -> dict[str, Any]:
+    return {field.name: field.type for field in dataclasses.fields(Recipe)}
+
+
+def current_names(values: dict[str, Any], source: str) -> dict[str, Any]:
+    """Return `values` with old names of recipe fields replaced, and print the new names on stderr.
 
     Args:
         values: a dict whose keys may be names of recipe fields.
@@ -130,10 +144,9 @@ def read(path: str | os.PathLike) -> Recipe:
         if not isinstance(fields, dict):
             raise TypeError(f"expected a JSON object, received {fields!r}")
         fields = current_names(fields, str(path))
-        names = [f.name for f in dataclasses.fields(Recipe)]
-        unknown_fields = set(fields) - set(names)
-        if unknown_fields:
-            raise unknown(f"field in {path}:", min(unknown_fields), names)
+        for name in sorted(fields):
+            if name not in _types():
+                raise unknown(f"field in {path}:", name, _types())
         return Recipe(**fields)
     except OSError as error:
         raise UsageError(f"Cannot read the recipe {path}: {error.strerror}.") from None
@@ -146,14 +159,13 @@ def override(recipe: Recipe, settings: list[str]) -> Recipe:
 
     Args:
         recipe: the recipe to start from.
-        settings: "name=value" strings. A name that is not a field of a recipe but an argument of the
-            network's builder replaces that argument in `model_args`.
+        settings: "name=value" strings. A name that is not a field of a recipe but an argument of
+            the network's builder replaces that argument in `model_args`.
 
     Raises:
         zoo.errors.UsageError: if a name is unknown, or a value has the wrong type.
     """
-    types = {f.name: f.type for f in dataclasses.fields(Recipe)
-             if f.name not in ("name", "model", "data")}
+    types = {name: kind for name, kind in _types().items() if name not in ("name", "model", "data")}
     for setting in settings:
         name, value = split_setting(setting)
         if name in OLD_NAMES and name not in spec(recipe.model).defaults:

@@ -1,68 +1,71 @@
-"""The run directory: one training's recipe, checkpoint, results and pictures, each file whole or absent."""
+"""The run directory: the recipe, checkpoint, results and pictures of one training."""
 import contextlib
-import fcntl
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from zoo.errors import UserError
-from zoo.training import recipes
-from zoo.training.files import read_json
+from zoo.training.files import locked, read_json
+from zoo.training.recipe import Recipe, read
 
 
 @contextlib.contextmanager
-def claim(path, recipe):
-    """Hold the run directory `path` for `recipe` against a second process; create it if it is not there.
+def claim(path: str | os.PathLike, recipe: Recipe) -> Iterator[Path]:
+    """Lock the run directory `path` for a training by `recipe`; create it if it does not exist.
 
-    A directory that was created and got no recipe.json, because the training could not start, is removed again.
+    A new directory is removed again if the training could not start and wrote no recipe.json.
 
     Raises:
-        zoo.errors.UserError: if it cannot be written, holds anything but this recipe's run, or another process is in it.
+        zoo.errors.UserError: if it cannot be written, contains anything but a run of this recipe,
+            or another process is training in it.
     """
     path = Path(path)
     created = [folder for folder in (path, *path.parents) if not folder.exists()]
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = open(path / ".lock", "w")
-    except OSError as error:
-        raise UserError(f"Cannot write the run directory {path}: {error.strerror}.") from None
-    with lock:
+    busy = f"Another process is training in {path}. Choose another --run, or wait for it."
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"Another process is training in {path}. Choose another --run, or wait for it.") from None
+            path.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(path / ".lock", busy))
+        except OSError as error:
+            raise UserError(f"Cannot write the run directory {path}: {error.strerror}.") from None
         try:
-            refuse_foreign(path, recipe)
+            check_run(path, recipe)
             yield path
         finally:
             if not (path / "recipe.json").exists():
                 (path / ".lock").unlink()
-                with contextlib.suppress(OSError):  # not empty: something else was put there meanwhile
+                with contextlib.suppress(OSError):  # not empty: it contains other files
                     for folder in created:
                         folder.rmdir()
 
 
-def refuse_foreign(path, recipe):
-    """Raise UserError if the directory `path` holds anything but a run of `recipe`; hidden files do not count."""
+def check_run(path: Path, recipe: Recipe) -> None:
+    """Raise UserError if `path` contains anything but a run of `recipe`, or hidden files."""
     if not (path / "recipe.json").exists():
-        foreign = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
-        if foreign:
-            raise UserError(f"{path} is no run directory: it holds {foreign[0]!r} and no recipe.json. Choose a new --run.")
+        others = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
+        if others:
+            raise UserError(f"{path} is not a run directory: it contains {others[0]!r} and no "
+                            "recipe.json. Choose a new --run.")
         return
-    there, here = (json.loads(text) for text in (recipes.read(path / "recipe.json").to_json(), recipe.to_json()))
-    changed = [f"{key} is {there[key]!r} there, {here[key]!r} here" for key in here if there[key] != here[key]]
-    if changed:
-        raise UserError(f"{path} holds a run of another recipe ({changed[0]}). Choose another --run, or delete it.")
+    there, here = (json.loads(each.to_json()) for each in (read(path / "recipe.json"), recipe))
+    for key in here:
+        if there[key] != here[key]:
+            raise UserError(f"{path} contains a run of another recipe ({key} is {there[key]!r} "
+                            f"there, {here[key]!r} here). Choose another --run, or delete it.")
 
 
-def results(path):
-    """Return the metrics.json of a finished run as a dict.
+def results(path: str | os.PathLike) -> dict:
+    """Return the content of metrics.json of a finished run.
 
     Raises:
-        zoo.errors.UserError: if `path` is no run directory, or its training has not finished.
+        zoo.errors.UserError: if `path` is not a run directory, or its training is not finished.
     """
     path = Path(path)
     if not (path / "recipe.json").is_file():
-        raise UserError(f"{path} is no run directory: it has no recipe.json. `zoo train RECIPE --run {path}` makes one.")
+        raise UserError(f"{path} is not a run directory: it has no recipe.json. "
+                        f"`zoo train RECIPE --run {path}` creates one.")
     if not (path / "metrics.json").is_file():
-        raise UserError(f"The training in {path} has not finished. Run its `zoo train` command again to go on.")
+        raise UserError(f"The training in {path} is not finished. Run its `zoo train` command "
+                        "again to resume it.")
     return read_json(path / "metrics.json")

@@ -5,7 +5,6 @@ trial. If a process dies, another takes over its trial, from its last epoch on i
 directory. keras-tuner's own chief and workers (KERASTUNER_TUNER_ID) hang when a worker dies.
 """
 import dataclasses
-import fcntl
 import hashlib
 import json
 import shutil
@@ -15,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from zoo.errors import UserError
-from zoo.training.run_dir import refuse_foreign
+from zoo.training.files import locked
+from zoo.training.run_dir import check_run
 from zoo.tuning import report, spaces
 from zoo.tuning.plan import Plan, finish, open_search, write_tables
 from zoo.tuning.subprocess_worker import Worker
@@ -62,10 +62,10 @@ def run_search(plan: Plan, run: Path, url: str, log: bool = True) -> list[dict]:
     """
     run.mkdir(parents=True, exist_ok=True)
     declared = spaces.declare(plan.space, plan.recipe, plan.fixed)
-    plan = dataclasses.replace(plan, trials=min(plan.trials, samplers.size(plan, declared)))
+    plan = dataclasses.replace(plan, trials=samplers.limit(plan, declared))
     with Worker(plan.data_dir, log) as worker, _quiet_optuna():
         with _lock(run):
-            refuse_foreign(run, plan.recipe)
+            check_run(run, plan.recipe)
             # First, so that a mistake in the address is reported before the data is loaded.
             study = _study(plan, url, declared)
             args = open_search(plan, run, declared, worker, "optuna")
@@ -114,12 +114,9 @@ def _write(plan, run, declared, study):
     return rows
 
 
-@contextmanager
 def _lock(run):
     """Let one process at a time set up the search in `run`, or write its tables."""
-    with open(run / ".setup.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    return locked(run / ".setup.lock")
 
 
 def _study(plan, url, declared):
@@ -128,10 +125,9 @@ def _study(plan, url, declared):
                            plan.max_flops, declared.get_config()["space"]], default=str)
     digest = hashlib.sha256(settings.encode()).hexdigest()[:12]
     name = f"{plan.recipe.name}-{plan.algorithm}-{plan.seed}-{digest}"
+    pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
     if plan.algorithm == "hyperband":
         pruner = optuna.pruners.HyperbandPruner(1, plan.recipe.epochs, 3)
-    else:
-        pruner = optuna.pruners.NopPruner()
     retry = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=_TAKEOVERS)
     for attempts_left in (2, 1, 0):  # two machines may create the tables at once, and one fails
         try:

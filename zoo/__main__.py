@@ -2,6 +2,7 @@
 import errno
 import os
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -9,49 +10,57 @@ from zoo import __version__
 from zoo.cli import explain, export, list, serve, train, tune
 from zoo.cli.console import Group, example
 from zoo.errors import UserError
-from zoo.startup import INTERRUPTED, add_current_folder, interrupts_seen
+from zoo.startup import INTERRUPTED, add_current_folder, record_interrupts
 
 
-@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-             epilog=example("zoo train lenet5-digits --run runs/digits", "zoo export runs/digits"))
+@click.group(cls=Group,
+             context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+             epilog=example("zoo train lenet5-digits --run runs/digits",
+                            "zoo export runs/digits"))
 @click.version_option(__version__, prog_name="zoo")
 def cli():
     """The classic networks: exact to their papers, trained on real data, exported with one command."""
 
 
-for _command in (list.list_models, list.info, list.recipes, train.train, train.doctor, train.evaluate, tune.tune,
-                 export.predict, export.export, serve.serve, explain.explain):
+for _command in (list.list_models, list.info, list.recipes, train.train, train.doctor,
+                 train.evaluate, tune.tune, export.predict, export.export, serve.serve,
+                 explain.explain):
     cli.add_command(_command)
 
 
-def main(args=None):
-    """Run the command; a user's mistake is one line on stderr and the exit code 1 (failure) or 2 (usage)."""
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code.
+
+    A user's mistake is one line on stderr and the exit code 1 (failure) or 2 (usage).
+    """
     add_current_folder()
-    interrupts = interrupts_seen()
+    interrupts = record_interrupts()
     try:
         code = cli.main(args, prog_name="zoo", standalone_mode=False) or 0
         sys.stdout.flush()
         return code
     except (Exception, KeyboardInterrupt) as error:
-        told = _told(error, interrupts, sys.argv[1:] if args is None else args)
-        if not told:
+        explained = _explain(error, interrupts, sys.argv[1:] if args is None else args)
+        if not explained:
             raise
-    click.echo("zoo: " + " ".join(told[1].split()), err=True)
-    return told[0]
+    code, message = explained
+    click.echo("zoo: " + " ".join(message.split()), err=True)
+    return code
 
 
-def _told(error, interrupts, args):
-    """The exit code and message of what is no fault of the program's; None of what is."""
+def _explain(error, interrupts, args):
+    """Return the exit code and message for an error; None for an error of the program itself."""
     if isinstance(error, UserError):
         return error.exit_code, str(error)
     if isinstance(error, click.ClickException):
         return error.exit_code, error.format_message()
-    # TensorFlow turns an interrupt that comes while it traces a graph into errors of its own.
+    # TensorFlow turns an interrupt during tracing into errors of its own.
     if interrupts or isinstance(error, (KeyboardInterrupt, click.Abort)):
         return 130, INTERRUPTED if args[:1] in (["train"], ["tune"]) else "Interrupted."
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EPIPE):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # else Python fails once more as it ends
-        return 1, f"Cannot write the answer: {error.strerror}."
+        # Otherwise Python fails once more when it flushes stdout at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
+        return 1, f"Cannot write the output: {error.strerror}."
     return None
 
 

@@ -109,11 +109,20 @@ def readme(text: str) -> str:
     """Return the README `text` with an updated table of networks."""
     head = ("network", "params", "multiply-adds", "input", "source", "trained")
     rows = [head, ("---", "---:", "---:", "---", "---", "---"), *map(cells, matching())]
+    return replace_table(text, _MARKS, rows)
+
+
+def replace_table(text: str, marks: tuple[str, str], rows: Iterable[Iterable[str]]) -> str:
+    """Return `text` with a Markdown table between two marks.
+
+    Args:
+        text: a page; without the first mark, marks and table are appended.
+        marks: the lines before and after the table, such as HTML comments.
+        rows: the cells, with the header and the line of dashes.
+    """
     table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
-    before, mark, rest = text.partition(_MARKS[0])
-    if not mark:
-        return text
-    return before + mark + table + _MARKS[1] + rest.partition(_MARKS[1])[2]
+    before, _, rest = text.partition(marks[0])
+    return before + marks[0] + table + marks[1] + rest.partition(marks[1])[2]
 
 
 def main() -> None:

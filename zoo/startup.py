@@ -4,29 +4,33 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Iterator
 
 from zoo.errors import UserError
 
-INTERRUPTED = "Interrupted. The same command goes on where this one stopped."
+INTERRUPTED = "Interrupted. Run the same command again to resume."
 
 
-def add_current_folder():
-    """Put the current folder first on Python's path, for builders of the user's own, `module:model`."""
+def add_current_folder() -> None:
+    """Put the current folder first on Python's path, for the user's own builders, module:model."""
     if not {"", os.getcwd()} & set(sys.path):
         sys.path.insert(0, os.getcwd())
 
 
 @contextlib.contextmanager
-def quiet_import():
-    """Import TensorFlow without its start-up lines, and a quarter sooner: without looking for garbage among what stays.
+def quiet_import() -> Iterator[None]:
+    """Import TensorFlow without its start-up messages, and without garbage collection.
+
+    Garbage collection during the import would take a quarter of its time and free nothing.
 
     Raises:
-        zoo.errors.UserError: if Keras is told to run on something else.
+        zoo.errors.UserError: if KERAS_BACKEND selects another backend.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     if backend != "tensorflow":
-        raise UserError(f"The zoo command needs Keras on TensorFlow. Received: KERAS_BACKEND={backend}.")
+        raise UserError("The zoo command needs Keras on TensorFlow. Received: "
+                        f"KERAS_BACKEND={backend}.")
     if "tensorflow" in sys.modules:
         yield
         return
@@ -40,25 +44,25 @@ def quiet_import():
 
 
 @contextlib.contextmanager
-def quiet():
-    """Keep what TensorFlow writes from C++, past every setting, off the terminal."""
+def quiet() -> Iterator[None]:
+    """Discard stderr, including what TensorFlow's C++ code writes regardless of its log level."""
     sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+    stderr = os.dup(2)
+    with open(os.devnull, "w") as null:
+        os.dup2(null.fileno(), 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
-def interrupts_seen():
-    """Return a list that grows with every interrupt from the keyboard, which is raised as ever."""
-    seen = []
+def record_interrupts() -> list[int]:
+    """Return a list to which each keyboard interrupt is added; it is raised as usual."""
+    interrupts = []
 
     def handle(number, frame):
-        seen.append(number)
+        interrupts.append(number)
         signal.default_int_handler(number, frame)
     signal.signal(signal.SIGINT, handle)
-    return seen
+    return interrupts

@@ -8,7 +8,7 @@ import tensorflow as tf
 from zoo.errors import UserError, unknown
 from zoo.training import files, trained
 from zoo.training.deployment import card, conversion, saved_model, verification
-from zoo.training.engine.finish import machine
+from zoo.training.engine.manifest import machine
 from zoo.training.files import write
 
 FORMATS = ("saved_model", *conversion.FILES)

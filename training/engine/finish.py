@@ -1,50 +1,50 @@
-"""What a finished training leaves in its run directory, and where and on what it ran."""
-import csv
-import hashlib
+"""What a finished training writes into its run directory."""
 import io
 import json
 import os
-import platform
-import re
-import subprocess
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from zoo.errors import UserError
 from zoo.training import evaluation, figures
 from zoo.training.data.cache import fingerprint
-from zoo.training.files import packed, read_json, write
-from zoo.weights import normalization
+from zoo.training.data.dataset import Dataset
+from zoo.training.engine.checkpoint import TrainingState
+from zoo.training.files import csv_text, packed, read_json, write
+from zoo.training.recipe import Recipe
 
-_EXAMPLES = 32     # test examples that a run keeps, to check its exports with
-# What a run cannot change half-way.
-_FIXED = ("data_fingerprint", "weights_fingerprint", "examples", "precision", "deterministic", "strategy")
+_EXAMPLES = 32  # test examples that a run keeps, to check its exports with
 
 
-def finish(model, dataset, recipe, run, state):
-    """Write what a finished training leaves; `model` is a fresh float32 network."""
-    state.load_best(model)
-    if isinstance(model.output, dict):  # auxiliary heads have done their work
-        model = keras.Model(model.input, model.output["logits"], name=model.name)
+def finish(model: keras.Model, dataset: Dataset, recipe: Recipe, run: Path,
+           state: TrainingState) -> dict[str, object]:
+    """Write the results of a training, and return the content of metrics.json.
+
+    Args:
+        model: the float32 network to keep, with the weights of the best epoch.
+        dataset: the data of the training.
+        recipe: the recipe of the training.
+        run: the run directory.
+        state: the state after the last epoch.
+    """
     temporary = run / ".model.keras"
     model.save(temporary)
     os.replace(temporary, run / "model.keras")
     scores = evaluation.score(model, dataset.test, dataset.class_names)
     if dataset.vocabulary:
         write(run / "vocab.txt", str(dataset.vocabulary))
-    write(run / "examples.npz", _some(dataset.test))
-    write(run / "history.csv", _csv(state.history))
+    write(run / "examples.npz", _first_examples(dataset.test))
+    write(run / "history.csv", csv_text(state.history[0], [row.values() for row in state.history]))
     write(run / "curves.png", _png(figures.curves(state.history)))
-    write(run / "confusion.png", _png(figures.confusion(np.array(scores["confusion"]), dataset.class_names)))
+    confusion = figures.confusion(np.array(scores["confusion"]), dataset.class_names)
+    write(run / "confusion.png", _png(confusion))
     metrics = {
         "recipe": recipe.name, "model": recipe.model, "data": recipe.data,
         **{f"test_{key}": value for key, value in scores.items()},
-        "best_epoch": state.best(), "weights": model.count_params(), "input_shape": list(model.input.shape[1:]),
+        "best_epoch": state.best_epoch(), "weights": model.count_params(),
+        "input_shape": list(model.input.shape[1:]),
         "epochs": len(state.history), "seconds": round(state.seconds, 1),
         "images_per_second": round(len(state.history) * len(dataset.train) / state.seconds),
         **read_json(run / "manifest.json"), "test_fingerprint": fingerprint([dataset.test]),
@@ -55,81 +55,14 @@ def finish(model, dataset, recipe, run, state):
     return metrics
 
 
-def _some(split):
-    """The first examples of `split`, images or texts as bytes, and their labels, as the bytes of an .npz file."""
-    shown = np.arange(min(_EXAMPLES, len(split)))
-    texts = split.texts is not None
-    examples = np.array([text.encode() for text in split.texts[split.rows[shown]]]) if texts else split.take(shown)
-    return packed(examples=examples, labels=split.labels[shown])
-
-
-def manifest(recipe, dataset, **flags):
-    """Return what has to be the same for a run to repeat to the last bit: data, seed, flags, versions and machine."""
-    parts = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-    return {
-        **flags, "seed": recipe.seed, "data_fingerprint": fingerprint([part for part in parts.values() if part]),
-        "examples": {name: len(part) for name, part in parts.items() if part},
-        "machine": machine(), "threads": tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
-        "versions": {name: version(name) for name in ("classic-zoo", "tensorflow", "keras", "numpy")},
-        "python": platform.python_version(), "commit": _commit(),
-    }
-
-
-def weights_fingerprint(model):
-    """Return a hash of all variables of `model`, and of how it prepares its pixels, as 32 hexadecimal digits."""
-    digest = hashlib.blake2b(repr(normalization(model)).encode(), digest_size=16)
-    for variable in model.variables:
-        digest.update(keras.ops.convert_to_numpy(variable).tobytes())
-    return digest.hexdigest()
-
-
-def keep_manifest(run, made, say):
-    """Write manifest.json, or compare it with that of the interrupted run which goes on.
-
-    Raises:
-        zoo.errors.UserError: if the data or a flag is not what it was.
-    """
-    file = run / "manifest.json"
-    if not file.exists():
-        write(file, json.dumps(made, indent=2) + "\n")
-        return
-    kept = read_json(file)
-    changed = [key for key in made if kept.get(key) != made[key] and key != "commit"]
-    for key in _FIXED:
-        if key in changed:
-            raise UserError(f"{run} was begun with {key.replace('_', ' ')} {kept.get(key)}, and now it is {made[key]}. "
-                            "Choose another --run, or go on as it was begun.")
-    if changed:
-        say(f"Going on with other {', '.join(changed)} than at the start: the result will not be the same to the last bit.")
-
-
-def machine():
-    """Return what this computes on, in words: processor, cores and GPUs."""
-    cpuinfo = Path("/proc/cpuinfo")
-    found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.exists() else None
-    gpus = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
-            for gpu in tf.config.list_physical_devices("GPU")]
-    return ", ".join([found[1] if found else platform.machine(), f"{os.cpu_count()} cores", *gpus])
-
-
-def _commit():
-    """The commit of the checkout that this code stands in, None where it is installed; -dirty if its Python has changed."""
-    here = Path(__file__).parents[2]
-    if not (here / ".git").exists():
-        return None
-
-    def git(*args):
-        return subprocess.run(["git", "-C", here, *args], capture_output=True, text=True)
-    commit, changed = git("describe", "--always").stdout.strip(), git("diff", "--quiet", "HEAD", "--", "*.py").returncode == 1
-    return f"{commit}{'-dirty' * changed}" if commit else None
-
-
-def _csv(history):
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(history)
-    return text.getvalue()
+def _first_examples(split):
+    """Return the first examples of `split`, images or UTF-8 texts, and their labels as .npz."""
+    indices = np.arange(min(_EXAMPLES, len(split)))
+    if split.texts is None:
+        examples = split.take(indices)
+    else:
+        examples = np.array([text.encode() for text in split.texts[split.rows[indices]]])
+    return packed(examples=examples, labels=split.labels[indices])
 
 
 def _png(figure):

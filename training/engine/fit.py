@@ -1,5 +1,8 @@
-"""`train`: from a recipe to a run directory with a trained network, its history and its score on the test images."""
+"""Training: from a recipe to a run directory with a network, its history and its test scores."""
 import contextlib
+import math
+import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import keras
@@ -7,83 +10,111 @@ import tensorflow as tf
 
 from zoo.errors import UserError
 from zoo.training.data import pipeline
+from zoo.training.data.dataset import Dataset
 from zoo.training.engine import distribution, precision
-from zoo.training.engine.checkpoint import Checkpoint
-from zoo.training.engine.finish import finish, keep_manifest, manifest, weights_fingerprint
+from zoo.training.engine.callbacks import CallerCallbacks, state_callbacks
+from zoo.training.engine.checkpoint import TrainingState
+from zoo.training.engine.finish import finish
 from zoo.training.engine.freezing import freeze
+from zoo.training.engine.manifest import manifest, weights_fingerprint, write_or_check_manifest
 from zoo.training.engine.prepare import compile_model, for_heads, prepare, refuse_too_large
 from zoo.training.engine.progress import Report
 from zoo.training.files import read_json, write
+from zoo.training.recipe import Recipe
 from zoo.training.run_dir import claim
 
+Callbacks = Iterable[keras.callbacks.Callback]
 
-def train(recipe, run, data_dir=None, log=True, strategy="none", deterministic=False):
-    """Train by `recipe` in the directory `run`; if an interrupted run of it is there, go on where it stopped.
 
-    Writes into `run`: recipe.json, manifest.json, checkpoint.npz and best.npz while it trains, TensorBoard events in
-    tensorboard/, then model.keras (float32, the best epoch), examples.npz, history.csv, curves.png, confusion.png and, last,
-    metrics.json.
+def train(recipe: Recipe, run: str | os.PathLike, data_dir: str | os.PathLike | None = None,
+          log: bool = True, strategy: str = "none", deterministic: bool = False,
+          callbacks: Callbacks = ()) -> dict | None:
+    """Train by `recipe` in the directory `run`, or resume the interrupted training there.
+
+    Writes recipe.json, manifest.json, checkpoint.npz, best.npz and TensorBoard events in
+    tensorboard/ during training, then model.keras (float32, the weights of the best epoch),
+    examples.npz, history.csv, curves.png, confusion.png and, last, metrics.json. If metrics.json
+    exists, nothing is trained. A resumed training ends with the same weights, bit for bit.
 
     Args:
-        recipe: a `zoo.training.recipes.Recipe`.
+        recipe: a `zoo.training.Recipe`.
         run: path of the run directory.
-        data_dir: where TensorFlow Datasets keeps its files; None for its own default.
+        data_dir: the folder of TensorFlow Datasets; None for its default.
         log: whether to print progress.
-        strategy: how several devices share a batch, one of `zoo.training.engine.distribution.STRATEGIES`.
-        deterministic: refuse operations that may differ from run to run. On a CPU none does; on a GPU it costs time.
+        strategy: how devices share a batch: "none", "mirrored" (the GPUs of this machine) or
+            "multi_worker" (the machines of $TF_CONFIG).
+        deterministic: use only deterministic GPU operations, which are slower. CPU operations
+            always are deterministic.
+        callbacks: Keras callbacks. They are called after each checkpoint is written and see
+            the epoch numbers of the whole training, also on resume; on_train_begin and
+            on_train_end are called once. `model.stop_training = True` ends the training after the
+            current epoch. Resuming does not restore a callback's own state. With multi_worker,
+            every worker calls them.
 
     Returns:
-        The content of metrics.json, a dict; None in a process of "multi_worker" that is not the first.
+        The content of metrics.json; None in a worker of "multi_worker" that is not the first.
 
     Raises:
-        zoo.errors.UserError: if the recipe, the data or the run directory will not do, the loss diverges, or memory or disk
-            are exhausted; nothing is overwritten, and the last checkpoint stays whole.
+        zoo.errors.UserError: if the recipe, the data or the run directory is invalid, the loss
+            diverges, or memory or disk space is exhausted. Nothing is overwritten, and the last
+            checkpoint stays complete.
     """
     if keras.backend.backend() != "tensorflow":
-        raise UserError(f"Training needs Keras on TensorFlow. Received: KERAS_BACKEND={keras.backend.backend()}.")
+        raise UserError("Training needs Keras on TensorFlow. Received: "
+                        f"KERAS_BACKEND={keras.backend.backend()}.")
     say = print if log else lambda line: None
     devices = distribution.make(strategy, recipe, deterministic)
     chief = distribution.is_chief(devices)
     with claim(run, recipe) if chief else contextlib.nullcontext(Path(run)) as run:
         if (run / "metrics.json").exists():
             return read_json(run / "metrics.json")
-        policy = precision.resolve(recipe.precision)
+        policy = precision.resolve(recipe.precision)  # a wrong name fails before data is loaded
         if deterministic:
             tf.config.experimental.enable_op_determinism()
         dataset, build = prepare(recipe, data_dir, cache_dir=run, say=say)
         model, steps = _compiled(recipe, dataset, build, devices)
-        with _told_in_a_line(run, recipe, strategy):
+        with explain_failures(run, recipe, strategy):
             if chief:
-                write(run / "recipe.json", recipe.to_json())  # first: it makes a directory a run's
+                write(run / "recipe.json", recipe.to_json())  # first: marks a run directory
                 flags = {"precision": policy, "strategy": strategy, "deterministic": deterministic}
-                if recipe.model_args.get("weights") is not None:  # the recipe says only where they are from
+                if recipe.model_args.get("weights") is not None:  # a path; its content may change
                     flags["weights_fingerprint"] = weights_fingerprint(model)
-                keep_manifest(run, manifest(recipe, dataset, **flags), say)
-            state = _fit(model, dataset, recipe, run, steps, log, chief)
-            return finish(build(), dataset, recipe, run, state) if chief else None
+                write_or_check_manifest(run, manifest(recipe, dataset, **flags), say)
+            state = _run_epochs(model, dataset, recipe, run, steps, log, callbacks, chief)
+            if not chief:
+                return None
+            return finish(state.best_model(build), dataset, recipe, run, state)
 
 
-def fit(recipe, run, dataset, build, log=True, until=None):
-    """Train up to the end of the epoch `until`, by default the last, without a look at the test part.
+def train_until(recipe: Recipe, run: Path, dataset: Dataset, build: Callable[[], keras.Model],
+                log: bool = True, until: int | None = None,
+                callbacks: Callbacks = ()) -> TrainingState:
+    """Train up to the end of the epoch `until`, or resume there, without using the test split.
 
-    What is there of an interrupted training in `run` goes on. `dataset` and `build` are what `prepare` returned.
+    Args:
+        recipe, run, log, callbacks: see `train`.
+        dataset, build: what `prepare` returned.
+        until: the number of the last epoch, from 1; None for the recipe's last.
 
     Returns:
-        The `zoo.training.engine.checkpoint.Checkpoint`, with the history and the best epoch.
+        The state, with the history and the best epoch.
+
+    Raises:
+        zoo.errors.UserError: see `train`.
     """
     model, steps = _compiled(recipe, dataset, build, distribution.make("none", recipe))
     write(run / "recipe.json", recipe.to_json())
-    with _told_in_a_line(run, recipe, "none"):
-        return _fit(model, dataset, recipe, run, steps, log, until=until)
+    with explain_failures(run, recipe, "none"):
+        return _run_epochs(model, dataset, recipe, run, steps, log, callbacks, until=until)
 
 
 def _compiled(recipe, dataset, build, devices):
     """Return the recipe's network, compiled, and the number of batches in an epoch."""
     keras.utils.set_random_seed(recipe.seed)
     steps = pipeline.steps_per_epoch(dataset.train, recipe.batch_size)
-    distribution.refuse_empty_share(len(dataset.train), recipe, devices)
+    distribution.check_last_batch(len(dataset.train), recipe, devices)
     with devices.scope(), _dtype_policy(precision.resolve(recipe.precision)):
-        model = distribution.synchronised(build(), devices)
+        model = distribution.synchronize_batch_norm(build(), devices)
         if devices.num_replicas_in_sync == 1:
             refuse_too_large(model, min(recipe.batch_size, len(dataset.train)))
         compile_model(model, recipe, steps)
@@ -101,50 +132,70 @@ def _dtype_policy(policy):
 
 
 @contextlib.contextmanager
-def _told_in_a_line(run, recipe, strategy):
-    """Turn a disk or memory that is exhausted, or a machine that is gone, into one line that says what to do."""
+def explain_failures(run: Path, recipe: Recipe, strategy: str):
+    """Turn exhausted memory, a full disk or a lost worker into a UserError that says what to do."""
     try:
         yield
     except tf.errors.ResourceExhaustedError:
-        raise UserError(f"Out of memory with batches of {recipe.batch_size}. Try --set batch_size={max(recipe.batch_size // 2, 1)} with a "
-                        f"new --run; with --set accumulation_steps=2 an update still sees {recipe.batch_size} examples.") from None
-    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.InternalError) as error:
+        size = recipe.batch_size
+        raise UserError(f"Out of memory with batches of {size}. Try --set batch_size="
+                        f"{max(size // 2, 1)} with a new --run; with --set accumulation_steps=2 "
+                        f"an update still uses {size} examples.") from None
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError,
+            tf.errors.InternalError) as error:
         if strategy != "multi_worker":
             raise
-        raise UserError(f"Another worker is gone ({type(error).__name__}). Start the same command on every machine again: it "
-                        "goes on from the last checkpoint.") from None
+        raise UserError(f"Another worker is gone ({type(error).__name__}). Run the same command on "
+                        "every machine again to resume from the last checkpoint.") from None
     except OSError as error:
-        raise UserError(f"Cannot write {run}: {error.strerror}. The last checkpoint is whole: make room and run the same "
-                        "command again.") from None
+        if error.errno is None or isinstance(error, ConnectionError):  # of a caller's callback
+            raise
+        raise UserError(f"Cannot write {run}: {error.strerror}. The last checkpoint is complete: "
+                        "make room and run the same command again.") from None
 
 
-def _fit(model, dataset, recipe, run, steps, log, chief=True, until=None):
-    """Fit the rest of an interrupted epoch, if there is one, and then the epochs that are left, all or up to `until`."""
-    state = Checkpoint(run, steps, recipe.patience, writes=chief)
+def _run_epochs(model, dataset, recipe, run, steps, log, callbacks=(), chief=True, until=None):
+    """Complete an interrupted epoch, then train the remaining ones, all or up to `until`."""
+    state = TrainingState(run, steps, recipe.patience, writes=chief)
     state.restore(model)
-    report = Report(recipe.epochs, steps, state, quiet=not log)
-    callbacks = [state, report, *[keras.callbacks.TensorBoard(run / "tensorboard")] * chief]
+    report = Report(recipe.epochs, state, quiet=not log)
+    caller = CallerCallbacks(callbacks, state, recipe.epochs)
+    used = [*state_callbacks(state), report]
+    if chief:
+        used.append(keras.callbacks.TensorBoard(run / "tensorboard"))
     if recipe.ema:
-        callbacks.append(keras.callbacks.SwapEMAWeights())  # the averages are what is validated
+        used.append(keras.callbacks.SwapEMAWeights())  # validate the averaged weights
+    if caller.callbacks:
+        used.append(caller)
     classes, devices, validation = len(dataset.class_names), model.distribute_strategy, {}
     if dataset.validation:
-        batches = for_heads(model, pipeline.batches(dataset.validation, recipe.batch_size, classes))
-        validation = {"validation_data": distribution.shared(batches, devices, divide=False),
-                      "validation_steps": pipeline.steps_per_epoch(dataset.validation, recipe.batch_size)}
-    resting = [layer.name for layer in model.layers if not layer.trainable]
+        batches = pipeline.batches(dataset.validation, recipe.batch_size, classes)
+        batches = distribution.distribute(for_heads(model, batches), devices, split=False)
+        validation = {"validation_data": batches, "validation_steps":
+                      pipeline.steps_per_epoch(dataset.validation, recipe.batch_size)}
+    non_trainable = [layer.name for layer in model.layers if not layer.trainable]
     try:
-        for pause in _pauses(recipe, -(-state.step // steps), until or recipe.epochs):
-            epoch, begun = divmod(state.step, steps)
-            if epoch < pause and not state.stopped:
-                freeze(model, recipe, epoch, resting)
-                batches = for_heads(model, pipeline.training_batches(dataset.train, recipe, classes, first=state.step))
-                model.fit(distribution.shared(batches, devices, divide=True), initial_epoch=epoch, epochs=pause,
-                          steps_per_epoch=steps - begun, shuffle=False, callbacks=callbacks, verbose=0, **validation)
+        for end in _fit_boundaries(recipe, math.ceil(state.step / steps), until or recipe.epochs):
+            epoch, step = divmod(state.step, steps)
+            if epoch >= end or state.stopped or caller.stopped:
+                continue
+            freeze(model, recipe, epoch, non_trainable)
+            batches = pipeline.training_batches(dataset.train, recipe, classes, first=state.step)
+            batches = distribution.distribute(for_heads(model, batches), devices, split=True)
+            model.fit(batches, initial_epoch=epoch, epochs=end, steps_per_epoch=steps - step,
+                      shuffle=False, callbacks=used, verbose=0, **validation)
+        caller.finish()
     finally:
         report.close()
     return state
 
 
-def _pauses(recipe, begun, until):
-    """The epochs before which fit has to be called anew: after an interrupted one, and where a stage is thawed."""
-    return sorted({begun, *(range(recipe.unfreeze_every, until, recipe.unfreeze_every) if recipe.unfreeze_every else ()), until})
+def _fit_boundaries(recipe, first, until):
+    """Return the epochs at which a call of fit ends.
+
+    These are `first`, the end of an interrupted epoch; where a stage is unfrozen; and `until`.
+    """
+    ends = {first, until}
+    if recipe.unfreeze_every:
+        ends.update(range(recipe.unfreeze_every, until, recipe.unfreeze_every))
+    return sorted(ends)

@@ -1,37 +1,50 @@
-"""Fine-tuning: which stages of a network are trained in which epoch, and how fast."""
+"""Fine-tuning: which stages of a network are trained in which epoch."""
+from collections.abc import Collection
+
+import keras
+
 from zoo.errors import unknown
 from zoo.stage import stages
+from zoo.training.recipe import Recipe
 
 
-def frozen_stages(model, recipe, epoch):
-    """Return the set of stages that are not trained in `epoch`, counted from 0.
+def frozen_stages(model: keras.Model, recipe: Recipe, epoch: int) -> set[str]:
+    """Return the stages that are frozen in `epoch`, counted from 0.
 
-    With `recipe.unfreeze_every`, after so many epochs the last of the frozen stages is trained too, and after as many again the one
-    before it: gradual unfreezing (Howard and Ruder 2018, arXiv:1801.06146, section 3.3).
+    Every `recipe.unfreeze_every` epochs the last frozen stage is unfrozen: gradual unfreezing
+    (Howard and Ruder 2018, arXiv:1801.06146, section 3.3).
 
     Raises:
-        zoo.errors.UsageError: if the recipe names a stage that the network has not; the nearest one is given.
+        zoo.errors.UsageError: if the recipe names a stage that the network does not have.
     """
-    known = list(stages(model))
+    names = list(stages(model))
     for name in {*recipe.frozen} - {"all"} | {*recipe.stage_lr_multipliers}:
-        if name not in known:
-            raise unknown(f"stage of {recipe.model}", name, known)
-    frozen = [name for name in known if name in recipe.frozen or "all" in recipe.frozen]
-    return set(frozen[:max(0, len(frozen) - epoch // recipe.unfreeze_every)] if recipe.unfreeze_every else frozen)
+        if name not in names:
+            raise unknown(f"stage of {recipe.model}", name, names)
+    frozen = [name for name in names if name in recipe.frozen or "all" in recipe.frozen]
+    if recipe.unfreeze_every:
+        frozen = frozen[:max(0, len(frozen) - epoch // recipe.unfreeze_every)]
+    return set(frozen)
 
 
-def freeze(model, recipe, epoch, resting=()):
-    """Let the layers of frozen stages rest in `epoch`: no gradients, and batch normalisation by its stored statistics.
+def freeze(model: keras.Model, recipe: Recipe, epoch: int,
+           non_trainable: Collection[str] = ()) -> None:
+    """Set `trainable` of all layers for `epoch`; the train step of `model` is traced again.
 
-    Keras does both for a layer with trainable=False. The training step of a compiled model is traced anew. The layers named
-    in `resting` are never trained, whatever the recipe says, such as a static table of word vectors.
+    A frozen layer gets no gradients, and batch normalization uses its moving statistics.
+
+    Args:
+        model: a compiled model.
+        recipe: names the frozen stages.
+        epoch: from 0.
+        non_trainable: layers that are never trained, such as a static table of word vectors.
     """
     frozen = frozen_stages(model, recipe, epoch)
     for layer in model.layers:
-        layer.trainable = stage_of(layer.name) not in frozen and layer.name not in resting
+        layer.trainable = stage_of(layer.name) not in frozen and layer.name not in non_trainable
     model.train_function = None
 
 
-def stage_of(path):
-    """Return the stage of a layer's name or a variable's path."""
+def stage_of(path: str) -> str:
+    """Return the stage in the name of a layer or the path of a variable."""
     return path.split("/")[0].split("_")[0]

@@ -1,20 +1,21 @@
-"""Which numbers a network is trained in: float32, or half precision where the machine is made for it."""
+"""The numeric precision of a training: float32, or mixed precision on GPUs and TPUs."""
 import tensorflow as tf
 
 from zoo.errors import unknown
 
 POLICIES = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
-_AMPERE = (8, 0)  # the first NVIDIA compute capability with bfloat16 matrix units
+_AMPERE = (8, 0)  # the first NVIDIA compute capability with bfloat16 tensor cores
 
 
-def resolve(precision):
-    """Return the Keras dtype policy that `precision` means on this machine.
+def resolve(precision: str) -> str:
+    """Return the Keras dtype policy for `precision` on this machine.
 
-    "auto" is bfloat16 on a TPU and on NVIDIA GPUs from Ampere on, float16 with loss scaling on older ones, and float32 on
-    CPUs, which have no units for less. Weights, logits, loss and exports are float32 under every policy.
+    "auto" is mixed_bfloat16 on TPUs and on NVIDIA GPUs from Ampere on, mixed_float16 with loss
+    scaling on older GPUs, and float32 on CPUs. Weights, logits, loss and exports are float32 under
+    every policy.
 
     Raises:
-        zoo.errors.UsageError: for any other name; pure half precision does not train.
+        zoo.errors.UsageError: for any other name; networks do not train in pure half precision.
     """
     if precision not in POLICIES:
         raise unknown("precision", precision, POLICIES)
@@ -22,8 +23,9 @@ def resolve(precision):
         return precision
     if tf.config.list_physical_devices("TPU"):
         return "mixed_bfloat16"
-    gpus = tf.config.list_physical_devices("GPU")
-    capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) for gpu in gpus]
+    gpus = [tf.config.experimental.get_device_details(gpu)
+            for gpu in tf.config.list_physical_devices("GPU")]
     if not gpus:
         return "float32"
-    return "mixed_bfloat16" if min(capabilities) >= _AMPERE else "mixed_float16"
+    lowest = min(gpu.get("compute_capability", (0, 0)) for gpu in gpus)
+    return "mixed_bfloat16" if lowest >= _AMPERE else "mixed_float16"

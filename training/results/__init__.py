@@ -1,0 +1,1 @@
+"""Results of the recipes: recorded, run again, and published as shipped networks."""

@@ -1,24 +1,29 @@
-"""What the recipes reached when they were run: results/RECIPE.json, which `zoo recipes` and the README's table show.
+"""The recorded results of the recipes: results/RECIPE.json, for `zoo recipes` and the README.
 
-`python -m zoo.training.results.record RUN...` records finished runs there, one a seed, and writes the README's table anew.
+`python -m zoo.training.results.record RUN...` records finished runs, one per seed, and updates the
+README's table.
 """
 import dataclasses
-import fnmatch
 import json
+import os
 import statistics
 import sys
 from pathlib import Path
+from typing import Any
 
+from zoo.catalog import replace_table
 from zoo.errors import UserError, unknown
 from zoo.training import files, run_dir
-from zoo.training.recipes import RECIPES, Recipe, read
+from zoo.training.recipes import RECIPES, Recipe, list_recipes, read
 
 FOLDER = Path(__file__).parent
 README = Path(__file__).parents[2] / "README.md"
 _MARKS = "<!-- results: make results -->\n", "<!-- end of results -->\n"
-_ALWAYS = ("seed", "test_accuracy", "seconds", "precision", "machine", "versions", "python", "commit", "finished")
-_KEPT = (*_ALWAYS, "data", "data_fingerprint", "test_loss", "test_macro_f1", "best_epoch", "images_per_second")
-_FOLDS_KEPT = (*_ALWAYS, "folds", "stdev", "accuracies")
+_ALWAYS = ("seed", "test_accuracy", "seconds", "precision", "machine", "versions", "python",
+           "commit", "finished")
+_KEYS = (*_ALWAYS, "data", "data_fingerprint", "test_loss", "test_macro_f1", "best_epoch",
+         "images_per_second")
+_FOLDS_KEYS = (*_ALWAYS, "folds", "stdev", "accuracies")
 PUBLISHED = {  # what the course document or the paper reports for the same network and data
     "lenet5-mnist": "99.2 % (LeCun et al. 1998, with distortions)",
     "lenet-mnist": "98.4 % (course)",
@@ -33,102 +38,114 @@ PUBLISHED = {  # what the course document or the paper reports for the same netw
 }
 
 
-def rows(pattern="*"):
-    """Return a dict for each recipe whose name matches a shell pattern, such as "lenet*", in whatever case.
+def rows(pattern: str = "*") -> list[dict[str, Any]]:
+    """Return a dict for each recipe whose name matches a shell pattern, such as "lenet*".
 
-    They hold recipe, model, data, published score, settings, all fields of the recipe; and accuracy, seeds, seconds where it
-    was run.
+    The keys are recipe, model, data, published, settings (all fields of the recipe), and accuracy,
+    seeds, seconds, machine and commit, "-" without a recorded result.
 
     Raises:
-        zoo.errors.UsageError: if there is none.
+        zoo.errors.UsageError: if no recipe matches.
     """
-    found = [_row(recipe) for name, recipe in RECIPES.items() if fnmatch.fnmatchcase(name.lower(), pattern.lower())]
-    if not found:
+    names = list_recipes(pattern)
+    if not names:
         raise unknown("recipe", pattern, RECIPES)
-    return found
+    return [_row(RECIPES[name]) for name in names]
 
 
-def settings(row):
-    """Return (field, value, value by default where that is another) of a row's recipe, as texts, but its name and network."""
-    plain = dataclasses.asdict(Recipe("", "", ""))
-    return [(field, _shown(value), "" if value == plain[field] else _shown(plain[field]))
+def settings(row: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Return (field, value, default) of a row's recipe as texts; the default only if it differs.
+
+    Name, model and data are left out.
+    """
+    defaults = dataclasses.asdict(Recipe("", "", ""))
+    return [(field, _text(value), "" if value == defaults[field] else _text(defaults[field]))
             for field, value in row["settings"].items() if field not in ("name", "model", "data")]
 
 
-def _shown(value):
+def _text(value):
     return str(value) if value != "" else "-"
 
 
+def recorded(name: str) -> list[dict[str, Any]]:
+    """Return the recorded runs of the recipe `name`, by seed; an empty list if there are none."""
+    file = FOLDER / f"{name}.json"
+    return json.loads(file.read_text())["runs"] if file.exists() else []
+
+
 def _row(recipe):
-    row = {"recipe": recipe.name, "model": recipe.model, "data": recipe.data, "accuracy": "-", "seeds": "-",
-           "seconds": "-", "published": PUBLISHED.get(recipe.name, "-"), "machine": "-", "commit": "-",
-           "settings": json.loads(recipe.to_json())}
-    file = FOLDER / f"{recipe.name}.json"
-    if file.exists():
-        runs = json.loads(file.read_text())["runs"]
-        scores = [100 * run["test_accuracy"] for run in runs]
-        spread = f" ± {statistics.stdev(scores):.2f}" if len(scores) > 1 else ""
-        if "folds" in runs[0]:
-            spread = f" ± {100 * runs[0]['stdev']:.2f} over {runs[0]['folds']} folds"
-        row |= {"data": runs[0].get("data", recipe.data),
-                "accuracy": f"{statistics.mean(scores):.2f} %{spread}", "seeds": ", ".join(str(r["seed"]) for r in runs),
-                "seconds": f"{statistics.median(run['seconds'] for run in runs):.0f}",
-                "machine": ", ".join(sorted({run["machine"] for run in runs})),
-                "commit": ", ".join(sorted({str(run["commit"]) for run in runs}))}
-    return row
+    row = {"recipe": recipe.name, "model": recipe.model, "data": recipe.data, "accuracy": "-",
+           "seeds": "-", "seconds": "-", "published": PUBLISHED.get(recipe.name, "-"),
+           "machine": "-", "commit": "-", "settings": json.loads(recipe.to_json())}
+    runs = recorded(recipe.name)
+    if not runs:
+        return row
+    scores = [100 * run["test_accuracy"] for run in runs]
+    spread = f" ± {statistics.stdev(scores):.2f}" if len(scores) > 1 else ""
+    if "folds" in runs[0]:
+        spread = f" ± {100 * runs[0]['stdev']:.2f} over {runs[0]['folds']} folds"
+    return row | {"data": runs[0].get("data", recipe.data),
+                  "accuracy": f"{statistics.mean(scores):.2f} %{spread}",
+                  "seeds": ", ".join(str(run["seed"]) for run in runs),
+                  "seconds": f"{statistics.median(run['seconds'] for run in runs):.0f}",
+                  "machine": ", ".join(sorted({run["machine"] for run in runs})),
+                  "commit": ", ".join(sorted({str(run["commit"]) for run in runs}))}
 
 
-def record(run):
-    """Keep the result of a finished `run` of a recipe of ours, or of its folds, in place of one with the same seed.
+def record(run: str | os.PathLike) -> None:
+    """Record the result of a finished run or cross-validation; it replaces one of the same seed.
 
     Raises:
-        zoo.errors.UserError: if the run has not finished, or its recipe is not the one in `RECIPES`.
+        zoo.errors.UserError: if the run is not finished, or its recipe is not one of `RECIPES`,
+            unchanged.
     """
     if (Path(run) / "folds.json").exists():
-        _keep(json.loads((Path(run) / "folds.json").read_text()), _FOLDS_KEPT)
+        _write(json.loads((Path(run) / "folds.json").read_text()), _FOLDS_KEYS)
         return
-    metrics, ran = run_dir.results(run), read(Path(run) / "recipe.json")
-    name = ours(ran)
+    metrics, recipe = run_dir.results(run), read(Path(run) / "recipe.json")
+    name = recipe_name(recipe)
     if not name:
-        raise UserError(f"{run} is no run of a recipe of ours as it stands; only such results are kept.")
-    _keep(metrics | {"recipe": name, "data": Path(ran.data).name}, _KEPT)
+        raise UserError(f"{run} is not a run of an unchanged recipe of the zoo; only such results "
+                        "are recorded.")
+    _write(metrics | {"recipe": name, "data": Path(recipe.data).name}, _KEYS)
 
 
-def ours(ran):
-    """Return the name of the recipe of ours that `ran` is, but for its seed and where its data lie; None if it is none."""
-    for recipe in RECIPES.values():
-        same = dataclasses.replace(recipe, name=ran.name, seed=ran.seed, data=ran.data)
-        if ran.name.startswith(recipe.name) and same.to_json() == ran.to_json():
-            return recipe.name
+def recipe_name(recipe: Recipe) -> str | None:
+    """Return the name of the zoo's recipe that equals `recipe` except for its seed and data path.
+
+    None if there is none.
+    """
+    for ours in RECIPES.values():
+        same = dataclasses.replace(ours, name=recipe.name, seed=recipe.seed, data=recipe.data)
+        if recipe.name.startswith(ours.name) and same.to_json() == recipe.to_json():
+            return ours.name
     return None
 
 
-def _keep(metrics, keys):
-    file = FOLDER / f"{metrics['recipe']}.json"
-    others = json.loads(file.read_text())["runs"] if file.exists() else []
-    runs = [r for r in others if r["seed"] != metrics["seed"]] + [{key: metrics[key] for key in keys if key in metrics}]
+def _write(metrics, keys):
+    runs = [run for run in recorded(metrics["recipe"]) if run["seed"] != metrics["seed"]]
+    runs.append({key: metrics[key] for key in keys if key in metrics})
     FOLDER.mkdir(exist_ok=True)
-    whole = {"recipe": metrics["recipe"], "runs": sorted(runs, key=lambda r: r["seed"])}
-    files.write(file, json.dumps(whole, indent=2) + "\n")
+    content = {"recipe": metrics["recipe"], "runs": sorted(runs, key=lambda run: run["seed"])}
+    files.write(FOLDER / f"{metrics['recipe']}.json", json.dumps(content, indent=2) + "\n")
 
 
-def table():
-    """Return the README's table of results, in Markdown."""
-    head = ("recipe", "network", "data", "test accuracy", "published", "seeds", "seconds", "machine", "commit")
-    lines = [head, ["---"] * len(head)]
-    lines += [[f"`{r['recipe']}`", f"`{r['model']}`", r["data"], r["accuracy"], r["published"], r["seeds"], r["seconds"],
-               r["machine"], r["commit"]] for r in rows() if r["accuracy"] != "-"]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+def readme(text: str) -> str:
+    """Return the README `text` with an updated table of results."""
+    head = ("recipe", "network", "data", "test accuracy", "published", "seeds", "seconds",
+            "machine", "commit")
+    lines = [(f"`{row['recipe']}`", f"`{row['model']}`", row["data"], row["accuracy"],
+              row["published"], row["seeds"], row["seconds"], row["machine"], row["commit"])
+             for row in rows() if row["accuracy"] != "-"]
+    return replace_table(text, _MARKS, [head, ["---"] * len(head), *lines])
 
 
-def readme(text):
-    """Return the README `text` with the table of results brought up to date."""
-    before, _, rest = text.partition(_MARKS[0])
-    _, _, after = rest.partition(_MARKS[1])
-    return before + _MARKS[0] + table() + _MARKS[1] + after
+def update_readme() -> None:
+    """Write the table of results into the README."""
+    files.write(README, readme(README.read_text()))
 
 
 if __name__ == "__main__":
     for finished in sys.argv[1:]:
         record(finished)
-    files.write(README, readme(README.read_text()))
+    update_readme()

@@ -1,88 +1,97 @@
-"""`make results`: run the recipes that the README tells of again, or others, and record what they reach.
+"""`make results`: train the recipes with recorded results again, or others, and record them.
 
-`python -m zoo.training.results.rerun [RECIPE...] [--seeds N...]` trains each recipe with each seed in runs/results/RECIPE-SEED, passes by
-what is finished there, goes on with what is not, records each result as soon as it is there, and writes the README's table.
+`python -m zoo.training.results.rerun [RECIPE...] [--seeds N...]` trains each recipe with each seed
+in runs/results/RECIPE-SEED. It skips finished runs, resumes interrupted ones, records each result
+as soon as it is there, and updates the README's table.
 """
 import argparse
 import dataclasses
-import json
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from zoo.errors import UserError, unknown
 from zoo.startup import INTERRUPTED
-from zoo.training import files, recipes
+from zoo.training import recipes
 from zoo.training.engine import folds
 from zoo.training.engine.fit import train
 from zoo.training.results import record
 
 
-def rerun(name, seed, folder, files=None, data_dir=None):
-    """Train by the recipe `name`, in as many folds as its recorded result has, in FOLDER/NAME-SEED, and record the result.
+def rerun(name: str, seed: int, folder: str | os.PathLike, files: str | os.PathLike | None = None,
+          data_dir: str | os.PathLike | None = None) -> float:
+    """Train the recipe `name` in FOLDER/NAME-SEED, in folds if its recorded result has folds.
 
     Args:
-        name: a recipe's name.
-        seed: a whole number.
-        folder: where the run directories are.
-        files: a folder; data that the recipe or its recorded result names are taken from there if they are there.
-        data_dir: where TensorFlow Datasets keeps its files.
+        name: the name of a recipe.
+        seed: the seed, from 0.
+        folder: the parent of the run directories.
+        files: a folder with the data that recipes name by a file or folder.
+        data_dir: the folder of TensorFlow Datasets; None for its default.
 
     Returns:
-        The test accuracy.
+        The test accuracy, which is recorded.
 
     Raises:
-        zoo.errors.UserError: as `zoo.training.engine.fit.train` does.
+        zoo.errors.UserError: as `zoo.training.train` does.
     """
-    before = recorded(name).get(seed, {})
-    here = [Path(files) / data for data in (before.get("data"), recipes.RECIPES[name].data) if files and data]
-    data = next((str(path) for path in here if path.exists()), None)
-    recipe = dataclasses.replace(recipes.recipe(name, data), seed=seed, folds=before.get("folds", 0))
+    before = {run["seed"]: run for run in record.recorded(name)}.get(seed, {})
+    data = None
+    if files:
+        names = (before.get("data"), recipes.RECIPES[name].data)
+        paths = [Path(files) / each for each in names if each]
+        data = next((str(path) for path in paths if path.exists()), None)
+    recipe = dataclasses.replace(recipes.get_recipe(name, data), seed=seed,
+                                 folds=before.get("folds", 0))
     run = Path(folder) / f"{name}-{seed}"
-    run_through = folds.cross_validate if recipe.folds else train
-    accuracy = run_through(recipe, run, data_dir)["test_accuracy"]
+    train_all = folds.cross_validate if recipe.folds else train
+    accuracy = train_all(recipe, run, data_dir)["test_accuracy"]
     record.record(run)
     return accuracy
 
 
-def recorded(name):
-    """Return {seed: what is recorded of the recipe's run with it}."""
-    file = record.FOLDER / f"{name}.json"
-    return {run["seed"]: run for run in json.loads(file.read_text())["runs"]} if file.exists() else {}
-
-
-def main(args=None):
-    """Do what the command line says; returns the exit code, 1 if a recipe could not be run."""
-    parser = argparse.ArgumentParser(prog="python -m zoo.training.results.rerun", description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="RECIPE", help="by default those with a recorded result")
-    parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="by default the recorded ones, or else 0")
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code, 1 if a recipe could not be run."""
+    parser = argparse.ArgumentParser(prog="python -m zoo.training.results.rerun",
+                                     description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="RECIPE",
+                        help="by default those with a recorded result")
+    parser.add_argument("--seeds", nargs="+", type=int, metavar="N",
+                        help="by default the recorded ones, or else 0")
     parser.add_argument("--folder", default="runs/results", metavar="DIR")
-    parser.add_argument("--files", metavar="DIR", help="where data lie that a recipe names by a file or folder")
-    parser.add_argument("--data-dir", metavar="DIR", help="where TensorFlow Datasets keeps its files")
-    given = parser.parse_args(args)
-    failed = [name for name in given.names if name not in recipes.RECIPES]
-    if failed:
-        print(f"results: {unknown('recipe', failed[0], recipes.RECIPES)}", file=sys.stderr)
-        return 2
+    parser.add_argument("--files", metavar="DIR",
+                        help="the folder of data that a recipe names by a file or folder")
+    parser.add_argument("--data-dir", metavar="DIR", help="the folder of TensorFlow Datasets")
+    options = parser.parse_args(args)
+    for name in options.names:
+        if name not in recipes.RECIPES:
+            print(f"results: {unknown('recipe', name, recipes.RECIPES)}", file=sys.stderr)
+            return 2
+    names = options.names or [name for name in recipes.RECIPES if record.recorded(name)]
+    failed = False
     try:
-        for name in given.names or [name for name in recipes.RECIPES if recorded(name)]:
-            for seed in given.seeds or sorted(recorded(name)) or [0]:
-                failed += _told(name, seed, given)
+        for name in names:
+            seeds = options.seeds or [run["seed"] for run in record.recorded(name)] or [0]
+            for seed in seeds:
+                failed |= not _succeeds(name, seed, options)
     except KeyboardInterrupt:
         print(f"results: {INTERRUPTED}", file=sys.stderr)
         return 130
-    return 1 if failed else 0
+    return int(failed)
 
 
-def _told(name, seed, given):
-    """Run one and write the README; [] if it went well, else its name. One that cannot run does not keep the rest waiting."""
+def _succeeds(name, seed, options):
+    """Run one recipe and update the README; return whether it succeeded."""
     print(f"{name}, seed {seed}", flush=True)
     try:
-        print(f"  test accuracy {rerun(name, seed, given.folder, given.files, given.data_dir):.4f}", flush=True)
+        accuracy = rerun(name, seed, options.folder, options.files, options.data_dir)
     except UserError as error:
         print(f"results: {name}, seed {seed}: {error}", file=sys.stderr, flush=True)
-        return [name]
-    files.write(record.README, record.readme(record.README.read_text()))
-    return []
+        return False
+    print(f"  test accuracy {accuracy:.4f}", flush=True)
+    record.update_readme()
+    return True
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
-"""What the subcommands of `zoo` share: help, options, tables."""
+"""Shared by the subcommands of `zoo`: help, options, tables."""
+import os
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import click
 
 from zoo.errors import UserError, unknown
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for a program to read.")
+json_option = click.option("--json", "as_json", is_flag=True,
+                           help="Print JSON for a program to read.")
 data_dir_option = click.option("--data-dir", type=click.Path(), metavar="DIR",
-                               help="Where TensorFlow Datasets keeps its files.")
+                               help="The folder of TensorFlow Datasets.")
 
 
 class Group(click.Group):
@@ -19,21 +22,24 @@ class Group(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def example(*lines):
-    """Return the epilogue of a command's help: its examples, unwrapped."""
+def example(*lines: str) -> str:
+    """Return the epilogue of a command's help: its examples, not wrapped."""
     return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def table(head, rows, right=()):
-    """Print rows in columns as wide as they need, the columns `right` flush right."""
+def table(head: Iterable, rows: Iterable[Iterable], right: Collection[int] = ()) -> None:
+    """Print rows in aligned columns; the columns with an index in `right` are right-aligned."""
     cells = [[str(cell) for cell in row] for row in (head, *rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
-        line = (cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        line = [cell.rjust(width) if i in right else cell.ljust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))]
         click.echo("  ".join(line).rstrip())
 
 
-def refuse_unwritable(file):
-    """Raise UserError if `file` is a folder or would lie in none; a command tells it before the work, not after it."""
-    if Path(file).is_dir() or not Path(file).absolute().parent.is_dir():
-        raise UserError(f"Cannot write {file}: {'it is a folder' if Path(file).is_dir() else 'there is no such folder'}.")
+def check_writable(file: str | os.PathLike) -> None:
+    """Raise UserError if `file` is a folder, or its parent does not exist, before the work."""
+    if Path(file).is_dir():
+        raise UserError(f"Cannot write {file}: it is a folder.")
+    if not Path(file).absolute().parent.is_dir():
+        raise UserError(f"Cannot write {file}: there is no such folder.")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from zoo.cli.console import data_dir_option, example, json_option, refuse_unwritable
+from zoo.cli.console import check_writable, data_dir_option, example, json_option
 from zoo.errors import UsageError, UserError
 from zoo.startup import quiet_import
 
@@ -37,7 +37,7 @@ def explain(run, image, text, filters, to, data_dir, as_json):
         from zoo.training.files import write
     place = _place(run)
     to = Path(to or place)
-    refuse_unwritable(to)
+    check_writable(to)
     if run:
         explained = work.explain(run, image, text, data_dir)
         page, told = explain_page.run_page(explained), work.summary(explained)

@@ -3,7 +3,7 @@ import json
 
 import click
 
-from zoo.cli.console import data_dir_option, example, json_option, refuse_unwritable, table
+from zoo.cli.console import check_writable, data_dir_option, example, json_option, table
 from zoo.errors import UserError
 from zoo.startup import quiet_import
 
@@ -22,7 +22,7 @@ def predict(model, files, csv_file, top, as_json):
     or one with ImageNet's weights, such as resnet50_keras-imagenet. What is no image is told, and the exit code is then 1.
     """
     if csv_file:
-        refuse_unwritable(csv_file)
+        check_writable(csv_file)
     with quiet_import():
         from zoo.training import prediction as work
         from zoo.training.engine.progress import counter

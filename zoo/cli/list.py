@@ -51,7 +51,10 @@ def info(model, settings, as_json):
 @click.argument("pattern", default="*")
 @json_option
 def recipes(pattern, as_json):
-    """List the recipes whose name matches PATTERN with the results measured for them; of a single one the settings too."""
+    """List the recipes whose name matches PATTERN, with measured results.
+
+    A single recipe is listed with its settings.
+    """
     from zoo.training.results import record
     rows = record.rows(pattern)
     if as_json:
@@ -62,4 +65,4 @@ def recipes(pattern, as_json):
           [[row[column] for column in columns] for row in rows])
     if len(rows) == 1:
         click.echo()
-        table(("setting", "value", "by default"), record.settings(rows[0]))
+        table(("setting", "value", "default"), record.settings(rows[0]))

@@ -1,4 +1,4 @@
-"""Training and its data: `zoo train`, `zoo doctor`, `zoo evaluate`."""
+"""`zoo train`, `zoo doctor`, `zoo evaluate`."""
 import dataclasses
 import json
 
@@ -9,72 +9,89 @@ from zoo.errors import UsageError
 from zoo.startup import quiet_import
 
 
-@click.command(epilog=example("zoo train lenet5-digits", "zoo train lenet5-mnist --data-dir ~/tensorflow_datasets",
+@click.command(epilog=example("zoo train lenet5-digits",
+                              "zoo train lenet5-mnist --data-dir ~/tensorflow_datasets",
                               "zoo train lenet --data fashion_mnist --epochs 5 --set dropout=0.2"))
 @click.argument("name", required=False, metavar="[RECIPE|MODEL]")
 @click.option("--data", metavar="DATASET", help="Train on this data.")
-@click.option("--recipe", "file", type=click.Path(), metavar="FILE", help="Repeat the run of a recipe.json.")
-@click.option("--run", type=click.Path(), metavar="DIR", help="The run directory; runs/RECIPE by default.")
+@click.option("--recipe", "file", type=click.Path(), metavar="FILE",
+              help="Repeat the run of a recipe.json.")
+@click.option("--run", type=click.Path(), metavar="DIR",
+              help="The run directory; runs/RECIPE by default.")
 @data_dir_option
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE",
               help="Replace a field of the recipe or an argument of the network.")
 @click.option("--epochs", metavar="N", help="The same as --set epochs=N.")
 @click.option("--precision", metavar="P", help="auto, float32, mixed_bfloat16 or mixed_float16.")
 @click.option("--seed", metavar="N", help="The same as --set seed=N.")
-@click.option("--folds", metavar="N", help="Cross-validate sentences in N folds, each in a folder of the run.")
+@click.option("--folds", metavar="N",
+              help="Cross-validate on sentences, with N folds in folders of the run directory.")
 @click.option("--strategy", default="none", metavar="S",
-              help="mirrored or multi_worker: share each batch between GPUs or machines.")
-@click.option("--deterministic", is_flag=True, help="Refuse GPU operations that may differ from run to run.")
+              help="mirrored or multi_worker: split each batch between GPUs or machines.")
+@click.option("--deterministic", is_flag=True, help="Use only deterministic GPU operations.")
 @click.option("--skip-bad", is_flag=True, help="Leave out image files that cannot be decoded.")
 @json_option
-def train(name, data, file, run, data_dir, settings, strategy, deterministic, skip_bad, as_json, **fields):
-    """Train by RECIPE, or MODEL on --data. Run again with the same --run, it goes on where it stopped.
+def train(name, data, file, run, data_dir, settings, strategy, deterministic, skip_bad, as_json,
+          **fields):
+    """Train RECIPE, or MODEL on --data. The same command resumes an interrupted training.
 
-    DATASET is "digits" (embedded), the path of a folder of class folders or of an .npz file, or a name of TensorFlow Datasets.
+    DATASET is "digits" (embedded), a folder of class folders, an .npz file, a table of sentences,
+    or a name of TensorFlow Datasets.
     """
-    from zoo.training import recipes as known
+    from zoo.training import recipes
     if (name is None) == (file is None):
-        raise click.UsageError("Name a recipe, or a model and --data, or --recipe FILE. `zoo recipes` lists the recipes.")
+        raise click.UsageError("Name a recipe, or a model and --data, or --recipe FILE. "
+                               "`zoo recipes` lists the recipes.")
     with quiet_import():
-        recipe = known.read(file) if file else known.recipe(name, data)
+        recipe = recipes.read(file) if file else recipes.get_recipe(name, data)
         if file and data:
-            recipe = dataclasses.replace(recipe, data=known.recipe(recipe.model, data).data)
+            data = recipes.get_recipe(recipe.model, data).data
+            recipe = dataclasses.replace(recipe, data=data)
         from zoo.training.engine import fit
-    given = [f"{key}={value}" for key, value in fields.items() if value is not None]
-    recipe = known.override(recipe, [*settings, *given, *["skip_bad=true"] * skip_bad])
+    if skip_bad:
+        fields["skip_bad"] = "true"
+    replaced = [f"{key}={value}" for key, value in fields.items() if value is not None]
+    recipe = recipes.override(recipe, [*settings, *replaced])
     run = run or f"runs/{recipe.name}"
+    options = {"data_dir": data_dir, "log": not as_json, "strategy": strategy,
+               "deterministic": deterministic}
     if recipe.folds > 1 and fields["folds"]:
-        _cross_validate(recipe, run, data_dir, as_json, strategy, deterministic)
+        _cross_validate(recipe, run, as_json, options)
         return
-    metrics = fit.train(recipe, run, data_dir, log=not as_json, strategy=strategy, deterministic=deterministic)
+    metrics = fit.train(recipe, run, **options)
     if metrics is None:
         click.echo(f"{recipe.name}: this worker is done; the first one writes the results.")
         return
     if as_json:
         click.echo(json.dumps(metrics, indent=2))
         return
-    click.echo(f"{recipe.name}: test accuracy {metrics['test_accuracy']:.4f} on {metrics['test_examples']:,} examples"
-               f"{_uneven(metrics)}, {metrics['seconds']:.0f} s of training. Results, model and pictures are in {run}")
+    click.echo(f"{recipe.name}: test accuracy {metrics['test_accuracy']:.4f} on "
+               f"{metrics['test_examples']:,} examples{_uneven(metrics)}, "
+               f"{metrics['seconds']:.0f} s of training. Results, model and pictures are in {run}")
     click.echo(f"Next: zoo export {run}")
 
 
-def _cross_validate(recipe, run, data_dir, as_json, strategy, deterministic):
+def _cross_validate(recipe, run, as_json, options):
     from zoo.training.engine import folds
-    if strategy == "multi_worker":
-        raise UsageError("--folds trains on one machine. Several can share one fold: --set folds=10 --set fold=0.")
-    result = folds.cross_validate(recipe, run, data_dir, log=not as_json, strategy=strategy, deterministic=deterministic)
-    click.echo(json.dumps(result, indent=2) if as_json else
-               f"{recipe.name}: test accuracy {result['test_accuracy']:.4f} ± {result['stdev']:.4f} over {recipe.folds} "
-               f"folds, {result['seconds']:.0f} s of training. Results are in {run}")
+    if options["strategy"] == "multi_worker":
+        raise UsageError("--folds trains on one machine. Several machines can train one fold "
+                         "together: --set folds=10 --set fold=0.")
+    result = folds.cross_validate(recipe, run, **options)
+    if as_json:
+        click.echo(json.dumps(result, indent=2))
+        return
+    click.echo(f"{recipe.name}: test accuracy {result['test_accuracy']:.4f} ± "
+               f"{result['stdev']:.4f} over {recipe.folds} folds, {result['seconds']:.0f} s of "
+               f"training. Results are in {run}")
 
 
 def _uneven(metrics):
-    """What accuracy hides where classes are uneven."""
+    """Return a remark for the summary line if the classes differ in size by a factor of 3."""
     shares = [sum(row) / metrics["test_examples"] for row in metrics["test_confusion"]]
     if max(shares) < 3 * min(shares):
         return ""
-    return (f" (classes are uneven, {min(shares):.1%} to {max(shares):.1%} of them: macro-F1 {metrics['test_macro_f1']:.4f}, "
-            "see confusion.png)")
+    return (f" (uneven classes, {min(shares):.1%} to {max(shares):.1%} of the examples: macro-F1 "
+            f"{metrics['test_macro_f1']:.4f}, see confusion.png)")
 
 
 @click.command(epilog=example("zoo doctor photos/", "zoo doctor photos/ --move-bad photos-bad/"))

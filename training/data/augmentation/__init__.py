@@ -1,0 +1,1 @@
+"""Data augmentation: random changes to batches of images, a function of the seed and the step."""

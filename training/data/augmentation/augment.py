@@ -1,8 +1,9 @@
-"""Random changes to a batch of images and labels: a pure function of the batch, the settings and (seed, step).
+"""Augmentation of a batch of images and labels: a pure function of batch, settings, seed and step.
 
-Each part draws from the seed folded with its own name, so that adding one leaves the draws of the others as they were, and
-each changes the whole batch at once. Keras's augmentation layers will not do: they draw from a counter
-(keras.random.SeedGenerator) that every call moves on, so in tf.data the same step differs from one pass to the next.
+Each augmentation draws from the seed folded with its own name, so adding one does not change the
+draws of the others, and each processes the whole batch at once. Keras's augmentation layers cannot
+be used: their keras.random.SeedGenerator advances with every call, so that in tf.data the same step
+gives different images in each pass.
 """
 import math
 
@@ -12,21 +13,25 @@ from zoo.errors import UsageError, unknown
 from zoo.training.data.augmentation import image_ops as ops
 from zoo.training.data.augmentation.randaugment import randaugment
 
-MIXING = {"mixup", "cutmix"}  # change the labels too
+MIXING = {"mixup", "cutmix"}  # these change the labels too
 _SWITCHES = ("flip", "flip_vertical")
-_HIGHEST = {"shift": 1000, "rotate": 180, "zoom": 1, "crop": 1000, "brightness": 1, "contrast": 1, "saturation": 1, "hue": 0.5,
-            "erase": 1, "mixup": 100, "cutmix": 100}
+_HIGHEST = {"shift": 1000, "rotate": 180, "zoom": 1, "crop": 1000, "brightness": 1, "contrast": 1,
+            "saturation": 1, "hue": 0.5, "erase": 1, "mixup": 100, "cutmix": 100}
 _RANDAUGMENT = {"n": (1, 14), "m": (0, 10)}
 AUGMENTATIONS = (*_SWITCHES, *_HIGHEST, "randaugment")
 
 
-def check(settings, channels=3):
-    """Raise UsageError unless `augment` can do `settings` to images of so many channels.
+def check(settings: dict, channels: int = 3) -> None:
+    """Check the settings of `augment` for images with 1 or 3 channels.
 
-    Grey images have no saturation and no hue: these are refused for one channel.
+    Saturation and hue need 3 channels.
+
+    Raises:
+        zoo.errors.UsageError: if a name is unknown or a value invalid.
     """
     if not isinstance(settings, dict):
-        raise UsageError(f"augment must be a dictionary such as {{'crop': 4, 'flip': True}}. Received: {settings!r}.")
+        raise UsageError("augment must be a dictionary such as {'crop': 4, 'flip': True}. "
+                         f"Received: {settings!r}.")
     for name, value in settings.items():
         if name not in AUGMENTATIONS:
             raise unknown("augmentation", name, AUGMENTATIONS)
@@ -38,12 +43,14 @@ def check(settings, channels=3):
         else:
             _check_number(name, value, 0, _HIGHEST[name], whole=name == "crop")
         if channels == 1 and value and name in ("saturation", "hue"):
-            raise UsageError(f"{name} needs 3 channels. Received: images of 1 channel; brightness and contrast suit these.")
+            raise UsageError(f"{name} needs 3 channels. Received: images of 1 channel; use "
+                             "brightness and contrast.")
 
 
 def _check_randaugment(value):
     if not isinstance(value, dict) or not _RANDAUGMENT.keys() <= value.keys():
-        raise UsageError(f"randaugment must be {{'n': operations, 'm': magnitude}}. Received: {value!r}.")
+        raise UsageError("randaugment must be {'n': operations, 'm': magnitude}. "
+                         f"Received: {value!r}.")
     for name, number in value.items():
         if name not in _RANDAUGMENT:
             raise unknown("setting of randaugment", name, _RANDAUGMENT)
@@ -51,71 +58,88 @@ def _check_randaugment(value):
 
 
 def _check_number(name, value, low, high, whole):
-    if type(value) not in ((int,) if whole else (int, float)) or not low <= value <= high:
-        raise UsageError(f"{name} must be a {'whole ' * whole}number from {low} to {high}. Received: {value!r}.")
+    kinds, words = ((int,), "whole number") if whole else ((int, float), "number")
+    if type(value) not in kinds or not low <= value <= high:
+        raise UsageError(f"{name} must be a {words} from {low} to {high}. Received: {value!r}.")
 
 
-def augment(images, labels, settings, seed):
-    """Return the batch changed at random, in the order of the settings below; what is absent, 0 or false is left out.
+def augment(images: tf.Tensor, labels: tf.Tensor, settings: dict,
+            seed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Return the batch with random changes, applied in the order below.
 
     Args:
-        images: of shape (batch, height, width, 1 or 3), uint8 or float, values in [0, 255]; only the batch may be unknown.
+        images: uint8 or float of shape (batch, height, width, 1 or 3), values in [0, 255]. Only the
+            batch size may be unknown.
         labels: one-hot, float32 of shape (batch, classes).
-        settings: a dict that `check` lets pass.
-            flip, flip_vertical: true to mirror every second image, on average, left to right or upside down.
-            crop: pixels around the image, mirrored at its edges, of which a part of the old size is cut (after He et al. 2016,
-                section 4.2). Black pixels would shift the statistics of batch normalisation, and no test image has them.
-            shift, rotate, zoom: the most pixels, degrees and share, either way; black comes in.
-            randaugment: {"n": operations, "m": magnitude}, see `zoo.training.data.augmentation.randaugment`.
-            brightness, contrast, saturation: the most that the factor differs from 1, where 0 would give black, the mean
-                grey, and the grey image; hue: the most it turns, as a share of the circle.
-            erase: the share of images that lose a rectangle to noise (Zhong et al. 2020, algorithm 1).
-            mixup: alpha of Beta(alpha, alpha), once a batch (Zhang et al. 2018); cutmix: likewise (Yun et al. 2019). With
-                both, each batch gets either, as often.
+        settings: a dict that passes `check`; absent, 0 or false leaves an augmentation out.
+            flip, flip_vertical: true to mirror half of the images, at random.
+            crop: pixels by which the image is padded with its reflection before a random crop of
+                the original size (after He et al. 2016, section 4.2). Padding with black would
+                change the statistics of batch normalization, and test images have no black edges.
+            shift, rotate, zoom: the maximum in pixels, degrees and as a share, in both directions;
+                pixels from outside the image are black.
+            randaugment: {"n": operations, "m": magnitude}; see
+                `zoo.training.data.augmentation.randaugment`.
+            brightness, contrast, saturation: the maximum difference of the factor from 1. Factor 0
+                gives black, the mean grey, and the grey image.
+            hue: the maximum rotation, as a share of the colour circle.
+            erase: the share of images in which a rectangle becomes noise (Zhong et al. 2020,
+                algorithm 1).
+            mixup: alpha of Beta(alpha, alpha), one draw per batch (Zhang et al. 2018).
+            cutmix: likewise (Yun et al. 2019). With both, each batch gets one of them, with equal
+                probability.
         seed: two integers, the seed and the step.
 
     Returns:
-        Images, float32 in [0, 255] (as they came if `settings` is empty), and labels, of the shapes that came in.
+        Images, float32 in [0, 255] (unchanged if `settings` is empty), and labels, in the same
+        shapes.
     """
     if not settings:
         return images, labels
     images = tf.cast(_mirror_and_crop(images, settings, seed), tf.float32)
-    for part in (_affine, randaugment, _jitter, _erase):
-        images = part(images, settings, seed)
+    for change in (_affine, randaugment, _jitter, _erase):
+        images = change(images, settings, seed)
     images, labels = _mix(images, labels, settings, seed)
     return tf.clip_by_value(images, 0.0, 255.0), labels
 
 
 def _mirror_and_crop(images, settings, seed):
-    """Both move whole pixels, so one step does them, on uint8 if that is what came."""
+    """Mirror and crop in one operation, which moves whole pixels and keeps the dtype."""
     if not any(settings.get(name) for name in ("flip", "flip_vertical", "crop")):
         return images
     count, pad = tf.shape(images)[0], settings.get("crop", 0)
-    across = ops.signs(seed, "flip", (count,)) if settings.get("flip") else 1.0
-    down = ops.signs(seed, "flip_vertical", (count,)) if settings.get("flip_vertical") else 1.0
+    across = down = 1.0
+    if settings.get("flip"):
+        across = ops.signs(seed, "flip", (count,))
+    if settings.get("flip_vertical"):
+        down = ops.signs(seed, "flip_vertical", (count,))
     moves = tf.random.stateless_uniform((2, count), ops.fold(seed, "crop"), -pad, pad + 1, tf.int32)
-    return ops.warp(images, ops.matrices(count, across, 0.0, moves[0], 0.0, down, moves[1]), "NEAREST", "REFLECT")
+    matrices = ops.matrices(count, across, 0.0, moves[0], 0.0, down, moves[1])
+    return ops.warp(images, matrices, "NEAREST", "REFLECT")
 
 
 def _affine(images, settings, seed):
-    """Shift, rotate and zoom, at once."""
+    """Shift, rotate and zoom in one interpolation."""
     if not any(settings.get(name) for name in ("shift", "rotate", "zoom")):
         return images
     count = tf.shape(images)[0]
     right, down, turn, zoom = tf.unstack(ops.uniform(seed, "affine", (4, count), -1.0, 1.0))
     turn, shift = turn * math.radians(settings.get("rotate", 0)), settings.get("shift", 0)
-    zoom = tf.maximum(1.0 + zoom * settings.get("zoom", 0), 0.01)  # not 0, which would divide by it
+    zoom = tf.maximum(1.0 + zoom * settings.get("zoom", 0), 0.01)  # a divisor
     cos, sin = tf.cos(turn) / zoom, tf.sin(turn) / zoom
     moved = ops.matrices(count, 1.0, 0.0, -right * shift, 0.0, 1.0, -down * shift)
-    return ops.warp(images, ops.matrices(count, cos, -sin, 0.0, sin, cos, 0.0) @ moved, "BILINEAR")
+    matrices = ops.matrices(count, cos, -sin, 0.0, sin, cos, 0.0) @ moved
+    return ops.warp(images, matrices, "BILINEAR")
 
 
 def _jitter(images, settings, seed):
-    """Brightness, contrast, saturation and hue, by amounts drawn for each image."""
+    """Change brightness, contrast, saturation and hue, by a random amount per image."""
     shape = (tf.shape(images)[0], 1, 1, 1)
-    for name, change in (("brightness", ops.brightness), ("contrast", ops.contrast), ("saturation", ops.saturation)):
+    for name, change in (("brightness", ops.brightness), ("contrast", ops.contrast),
+                         ("saturation", ops.saturation)):
         if settings.get(name):
-            images = change(images, ops.uniform(seed, name, shape, -settings[name], settings[name]))
+            amount = ops.uniform(seed, name, shape, -settings[name], settings[name])
+            images = change(images, amount)
     if settings.get("hue") and images.shape[-1] == 3:
         hue, saturation, value = tf.split(tf.image.rgb_to_hsv(images / 255), 3, axis=-1)
         hue = (hue + ops.uniform(seed, "hue", shape, -settings["hue"], settings["hue"])) % 1.0
@@ -124,7 +148,10 @@ def _jitter(images, settings, seed):
 
 
 def _erase(images, settings, seed):
-    """Area 0.02 to 0.4 of the image, height over width 0.3 to 1 / 0.3, of those that fit; noise comes in."""
+    """Replace a rectangle by noise.
+
+    Its area is 0.02 to 0.4 of the image; height / width is 0.3 to 1 / 0.3, within what fits.
+    """
     if not settings.get("erase"):
         return images
     count, (height, width) = tf.shape(images)[0], images.shape[1:3]
@@ -135,35 +162,41 @@ def _erase(images, settings, seed):
     tall = tf.minimum(tf.round(tf.sqrt(area * aspect * height * width)), height)
     wide = tf.minimum(tf.round(tf.sqrt(area / aspect * height * width)), width)
     top, left = tf.floor(down * (height - tall + 1)), tf.floor(across * (width - wide + 1))
-    inside = ops.boxes(top, tf.where(chance < settings["erase"], tall, 0.0), left, wide, height, width)
-    return tf.where(inside, ops.uniform(seed, "erase noise", tf.shape(images), 0.0, 255.0), images)
+    tall = tf.where(chance < settings["erase"], tall, 0.0)
+    inside = ops.boxes(top, tall, left, wide, height, width)
+    noise = ops.uniform(seed, "erase noise", tf.shape(images), 0.0, 255.0)
+    return tf.where(inside, noise, images)
 
 
 def _mix(images, labels, settings, seed):
-    """Mix each image, and its label by the same share, with another of the batch."""
+    """Mix each image and its label, in the same proportion, with another of the batch."""
     height, width = images.shape[1:3]
-    drawn = []
+    choices = []
     if settings.get("mixup"):
         share = ops.beta(seed, "mixup", settings["mixup"])
-        drawn.append((share, share))
+        choices.append((share, share))
     if settings.get("cutmix"):
-        drawn.append(_cutmix(settings["cutmix"], height, width, seed))
-    if not drawn:
+        choices.append(_cutmix(settings["cutmix"], height, width, seed))
+    if not choices:
         return images, labels
-    kept, share = drawn[0]
-    if len(drawn) == 2:
+    mask, share = choices[0]
+    if len(choices) == 2:
         first = ops.uniform(seed, "mixup or cutmix", ()) < 0.5
-        kept, share = (tf.where(first, *pair) for pair in zip(*drawn, strict=True))
-    others = tf.random.experimental.stateless_shuffle(tf.range(tf.shape(images)[0]), ops.fold(seed, "others"))
-    return (kept * images + (1.0 - kept) * tf.gather(images, others),
+        mask, share = (tf.where(first, *pair) for pair in zip(*choices, strict=True))
+    others = tf.random.experimental.stateless_shuffle(
+        tf.range(tf.shape(images)[0]), ops.fold(seed, "others"))
+    return (mask * images + (1.0 - mask) * tf.gather(images, others),
             share * labels + (1.0 - share) * tf.gather(labels, others))
 
 
 def _cutmix(alpha, height, width, seed):
-    """What is kept of an image, 1 or 0 in shape (1, height, width, 1), and its share (Yun et al. 2019, section 3.1)."""
+    """Return a mask of the pixels that stay and their share (Yun et al. 2019, section 3.1).
+
+    The mask is 1 or 0, float32 of shape (1, height, width, 1).
+    """
     side = tf.sqrt(1.0 - ops.beta(seed, "cutmix", alpha))[None]
     tall, wide = tf.round(side * height), tf.round(side * width)
     down, across = tf.unstack(ops.uniform(seed, "cutmix box", (2, 1)))
     top, left = tf.floor(down * height) - tall // 2, tf.floor(across * width) - wide // 2
-    kept = 1.0 - tf.cast(ops.boxes(top, tall, left, wide, height, width), tf.float32)
-    return kept, tf.reduce_sum(kept) / (height * width)
+    mask = 1.0 - tf.cast(ops.boxes(top, tall, left, wide, height, width), tf.float32)
+    return mask, tf.reduce_sum(mask) / (height * width)

@@ -1,7 +1,7 @@
-"""Batchwise image operations and seeded draws, of which `zoo.training.data.augmentation.augment` is made.
+"""Image operations on batches, and seeded draws, for `zoo.training.data.augmentation.augment`.
 
-Images are float32 of shape (batch, height, width, 1 or 3) in [0, 255]; a seed is (seed, step), folded with the name of what is
-drawn.
+Images are float32 of shape (batch, height, width, 1 or 3), values in [0, 255]. A seed is (seed,
+step), folded with the name of the draw. Amounts are of shape (batch, 1, 1, 1).
 """
 import zlib
 
@@ -9,7 +9,8 @@ import tensorflow as tf
 
 
 def fold(seed, name):
-    return tf.random.experimental.stateless_fold_in(tf.cast(seed, tf.int64), zlib.crc32(name.encode()))
+    number = zlib.crc32(name.encode())
+    return tf.random.experimental.stateless_fold_in(tf.cast(seed, tf.int64), number)
 
 
 def uniform(seed, name, shape, low=0.0, high=1.0):
@@ -21,29 +22,44 @@ def signs(seed, name, shape):
 
 
 def beta(seed, name, alpha):
-    """One draw of Beta(alpha, alpha), a ratio of gammas. A tiny alpha may send both to the smallest number: 0, not a half."""
-    left, right = tf.unstack(tf.random.stateless_gamma((2,), fold(seed, name), alpha, dtype=tf.float64))
+    """Return one draw from Beta(alpha, alpha), a ratio of gamma variables.
+
+    For a tiny alpha both may be the smallest float; the result is then 0, not 1/2.
+    """
+    gammas = tf.random.stateless_gamma((2,), fold(seed, name), alpha, dtype=tf.float64)
+    left, right = tf.unstack(gammas)
     return tf.cast(tf.where(left == right, tf.zeros_like(left), left / (left + right)), tf.float32)
 
 
 def matrices(count, *entries):
-    """The first two rows, each a number or of shape (count,), as (count, 3, 3); they lead from new places to old."""
-    rows = [tf.broadcast_to(tf.cast(entry, tf.float32), (count,)) for entry in (*entries, 0.0, 0.0, 1.0)]
+    """Return affine matrices of shape (count, 3, 3), which map output to input coordinates.
+
+    `entries` are the first two rows, six numbers or tensors of shape (count,).
+    """
+    rows = [tf.broadcast_to(tf.cast(entry, tf.float32), (count,))
+            for entry in (*entries, 0.0, 0.0, 1.0)]
     return tf.reshape(tf.stack(rows, axis=1), (count, 3, 3))
 
 
 def warp(images, matrices, interpolation, outside="CONSTANT"):
-    """Move the pixels by `matrices`, whose origin is the centre of the image; black comes in, or, by "REFLECT", its mirror."""
+    """Transform the images by `matrices`, whose origin is the centre of the image.
+
+    Pixels from outside are black; with "REFLECT", the image is mirrored at its edges.
+    """
     height, width = images.shape[1:3]
     x, y = (width - 1) / 2, (height - 1) / 2
     to, back = ([[1.0, 0.0, sign * x], [0.0, 1.0, sign * y], [0.0, 0.0, 1.0]] for sign in (1, -1))
+    transforms = tf.reshape(to @ matrices @ back, (-1, 9))[:, :8]
     return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images, transforms=tf.reshape(to @ matrices @ back, (-1, 9))[:, :8], output_shape=(height, width),
-        fill_value=0.0, interpolation=interpolation, fill_mode=outside)
+        images=images, transforms=transforms, output_shape=(height, width), fill_value=0.0,
+        interpolation=interpolation, fill_mode=outside)
 
 
 def boxes(top, tall, left, wide, height, width):
-    """Masks of shape (count, height, width, 1), true in the rectangles, cut at the edges; arguments of shape (count,)."""
+    """Return masks of shape (count, height, width, 1) that are true inside the rectangles.
+
+    top, tall, left and wide are of shape (count,); rectangles are clipped at the edges.
+    """
     y, x = tf.range(height, dtype=tf.float32), tf.range(width, dtype=tf.float32)
     rows = (y >= top[:, None]) & (y < (top + tall)[:, None])
     columns = (x >= left[:, None]) & (x < (left + wide)[:, None])
@@ -55,8 +71,10 @@ def blend(base, images, amount):
 
 
 def grey(images):
-    """The luminance of float32 images; as tf.image.rgb_to_grayscale has it, in a fifth of its operations."""
-    return images if images.shape[-1] == 1 else tf.reduce_sum(images * (0.2989, 0.5870, 0.1140), -1, keepdims=True)
+    """Return the luminance, as tf.image.rgb_to_grayscale does, in a fifth of its operations."""
+    if images.shape[-1] == 1:
+        return images
+    return tf.reduce_sum(images * (0.2989, 0.5870, 0.1140), -1, keepdims=True)
 
 
 def brightness(images, amount):
@@ -77,18 +95,22 @@ def sharpness(images, amount):
 
 
 def auto_contrast(images, amount):
-    low, high = (reduce(images, axis=(1, 2), keepdims=True) for reduce in (tf.reduce_min, tf.reduce_max))
+    low = tf.reduce_min(images, axis=(1, 2), keepdims=True)
+    high = tf.reduce_max(images, axis=(1, 2), keepdims=True)
     return tf.where(high > low, tf.math.divide_no_nan(255.0 * (images - low), high - low), images)
 
 
 def equalize(images, amount):
-    """Map each level of a channel to the share of its pixels below, so that the darkest is 0 and the brightest 255."""
+    """Map each level of a channel to the share of darker pixels, from 0 to 255."""
     height, width, channels = images.shape[1:]
-    levels = tf.reshape(tf.transpose(tf.cast(tf.round(images), tf.int32), (0, 3, 1, 2)), (-1, height * width))
+    levels = tf.transpose(tf.cast(tf.round(images), tf.int32), (0, 3, 1, 2))
+    levels = tf.reshape(levels, (-1, height * width))
     counts = tf.math.bincount(levels, minlength=256, maxlength=256, axis=-1, dtype=tf.float32)
     brightest = tf.gather(counts, tf.reduce_max(levels, axis=1, keepdims=True), batch_dims=1)
-    table = 255.0 * tf.math.divide_no_nan(tf.cumsum(counts, axis=1, exclusive=True), height * width - brightest)
-    mapped = tf.where(brightest < height * width, tf.gather(table, levels, batch_dims=1), tf.cast(levels, tf.float32))
+    darker = tf.cumsum(counts, axis=1, exclusive=True)
+    table = 255.0 * tf.math.divide_no_nan(darker, height * width - brightest)
+    mapped = tf.where(brightest < height * width, tf.gather(table, levels, batch_dims=1),
+                      tf.cast(levels, tf.float32))
     return tf.transpose(tf.reshape(mapped, (-1, channels, height, width)), (0, 2, 3, 1))
 
 

@@ -1,0 +1,98 @@
+"""manifest.json: what must stay the same for a run to repeat bit for bit."""
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from zoo.errors import UserError
+from zoo.training.data.cache import fingerprint
+from zoo.training.data.dataset import Dataset
+from zoo.training.files import read_json, write
+from zoo.training.recipe import Recipe
+from zoo.weights import normalization
+
+_PACKAGES = ("classic-zoo", "tensorflow", "keras", "numpy")
+# A run cannot be resumed if one of these changed.
+_FIXED = ("data_fingerprint", "weights_fingerprint", "examples", "precision", "deterministic",
+          "strategy")
+
+
+def manifest(recipe: Recipe, dataset: Dataset, **flags: object) -> dict[str, object]:
+    """Return the content of manifest.json: data, seed, versions, machine, and `flags` as given."""
+    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
+    splits = {name: split for name, split in splits.items() if split}
+    return {
+        **flags, "seed": recipe.seed, "data_fingerprint": fingerprint(list(splits.values())),
+        "examples": {name: len(split) for name, split in splits.items()}, "machine": machine(),
+        "threads": tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
+        "versions": {name: version(name) for name in _PACKAGES},
+        "python": platform.python_version(), "commit": commit(),
+    }
+
+
+def write_or_check_manifest(run: Path, made: dict[str, object],
+                            say: Callable[[str], object]) -> None:
+    """Write manifest.json; if an interrupted run has one, compare it with `made`.
+
+    A change of versions or machine is reported through `say`.
+
+    Raises:
+        zoo.errors.UserError: if the data or a flag changed.
+    """
+    file = run / "manifest.json"
+    if not file.exists():
+        write(file, json.dumps(made, indent=2) + "\n")
+        return
+    before = read_json(file)
+    changed = [key for key in made if before.get(key) != made[key] and key != "commit"]
+    for key in _FIXED:
+        if key in changed:
+            raise UserError(f"{run} was started with {key.replace('_', ' ')} {before.get(key)}. "
+                            f"Received: {made[key]}. Choose another --run, or resume with the "
+                            "same data and options.")
+    if changed:
+        say(f"Resuming with different {', '.join(changed)}: the result will not be bit-identical.")
+
+
+def weights_fingerprint(model: keras.Model) -> str:
+    """Return a hash of the variables and the pixel normalization of `model`, 32 hex digits."""
+    digest = hashlib.blake2b(repr(normalization(model)).encode(), digest_size=16)
+    for variable in model.variables:
+        digest.update(keras.ops.convert_to_numpy(variable).tobytes())
+    return digest.hexdigest()
+
+
+def machine() -> str:
+    """Return the processor, the number of cores and the GPUs of this machine."""
+    cpuinfo = Path("/proc/cpuinfo")
+    processor = platform.machine()
+    if cpuinfo.exists() and (line := re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())):
+        processor = line[1]
+    gpus = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
+            for gpu in tf.config.list_physical_devices("GPU")]
+    return ", ".join([processor, f"{os.cpu_count()} cores", *gpus])
+
+
+def commit() -> str | None:
+    """Return the commit of the checkout this code runs from; None if the code is installed.
+
+    The suffix -dirty marks changed Python files.
+    """
+    root = Path(__file__).parents[2]
+    if not (root / ".git").exists():
+        return None
+
+    def git(*args):
+        return subprocess.run(["git", "-C", root, *args], capture_output=True, text=True)
+    name = git("describe", "--always").stdout.strip()
+    if name and git("diff", "--quiet", "HEAD", "--", "*.py").returncode == 1:
+        name += "-dirty"
+    return name or None
