@@ -103,7 +103,7 @@ def _make_callbacks(reference, folder):
 def train(folder: Path, data_dir: str | None, log: bool) -> dict[str, Any]:
     """Train the recipe in `folder`, a run directory, and evaluate it on the test split."""
     from zoo.training.engine import fit
-    metrics = fit.train(read(folder / "recipe.json"), folder, data_dir, log=log)
+    metrics = fit.train(read(folder / "recipe.json"), folder, data_dir=data_dir, log=log) or {}
     return {key: metrics[key] for key in
             ("test_accuracy", "test_loss", "test_examples", "best_epoch", "seconds", "seed")}
 
