@@ -1,4 +1,5 @@
-"""Faults of keras-tuner 1.4.8. If one of these tests fails, what tuning/ builds around it can go."""
+"""Faults of keras-tuner 1.4.8. If a test fails, what tuning/ builds around its fault can go."""
+
 import json
 import os
 import socket
@@ -12,8 +13,11 @@ import pytest
 from tests.conftest import ROOT
 from tests.test_tuning_survival import wait_for
 
-# keras-tuner 1.4.8 calls threading.currentThread().getName() at every step of an oracle; nothing a caller can do.
-pytestmark = pytest.mark.filterwarnings(r"ignore:(currentThread|getName)\(\) is deprecated:DeprecationWarning")
+# keras-tuner 1.4.8 calls threading.currentThread().getName() at every step of an oracle; a caller
+# cannot prevent it.
+pytestmark = pytest.mark.filterwarnings(
+    r"ignore:(currentThread|getName)\(\) is deprecated:DeprecationWarning"
+)
 
 
 def plain(algorithm=kt.oracles.RandomSearchOracle, **options):
@@ -36,11 +40,14 @@ def test_trap_seed_0_is_random():
 
 
 def test_trap_neighbouring_seeds_share_their_draws():
-    assert plain(seed=1)._random_values()["b"] == pytest.approx(plain(seed=2).hyperparameters.space[1].random_sample(2))
+    assert plain(seed=1)._random_values()["b"] == pytest.approx(
+        plain(seed=2).hyperparameters.space[1].random_sample(2)
+    )
 
 
 def test_trap_the_direction_of_an_objective_is_guessed_wrong():
     from keras_tuner.src.engine.objective import create_objective
+
     assert create_objective("val_f1_score").direction == "min"
 
 
@@ -51,7 +58,8 @@ def test_trap_a_grid_has_floats_for_integers_of_logarithmic_steps():
 
 
 def test_trap_new_hyperparameters_are_unknown_to_fit_where_they_are_not_tuned(tmp_path):
-    """What `declare_hyperparameters` alone declares: `fit` of a HyperModel has to declare it again."""
+    """A hyperparameter of `declare_hyperparameters` alone must be declared again in `fit`."""
+
     class Declared(kt.HyperModel):
         def declare_hyperparameters(self, hp):
             hp.Int("batch_size", 1, 2)
@@ -62,11 +70,18 @@ def test_trap_new_hyperparameters_are_unknown_to_fit_where_they_are_not_tuned(tm
         def fit(self, hp, model, *args, **kwargs):
             names.append(list(hp.values))
             return 1.0
+
     names = []
     space = kt.HyperParameters()
     space.Float("rate", 0.0, 1.0)
-    kt.RandomSearch(Declared(), max_trials=1, hyperparameters=space, tune_new_entries=False, directory=tmp_path,
-                    project_name="p").search(verbose=0)
+    kt.RandomSearch(
+        Declared(),
+        max_trials=1,
+        hyperparameters=space,
+        tune_new_entries=False,
+        directory=tmp_path,
+        project_name="p",
+    ).search(verbose=0)
     assert names == [["rate"]]
 
 
@@ -77,7 +92,7 @@ def test_trap_a_truncated_file_ends_the_resume(tmp_path, file):
     oracle.verbose = 0
     run_trials(oracle, 2)
     text = (tmp_path / "p" / file).read_text()
-    (tmp_path / "p" / file).write_text(text[:len(text) // 2])
+    (tmp_path / "p" / file).write_text(text[: len(text) // 2])
     again = plain(max_trials=10, seed=1)
     again._set_project_dir(tmp_path, "p")
     with pytest.raises(json.JSONDecodeError):
@@ -109,17 +124,23 @@ def test_trap_three_failures_end_a_search():
 
 def test_trap_a_bayesian_search_goes_on_otherwise(tmp_path):
     def opened(folder):
-        oracle = plain(kt.oracles.BayesianOptimizationOracle, max_trials=10, num_initial_points=2, seed=1)
+        oracle = plain(
+            kt.oracles.BayesianOptimizationOracle, max_trials=10, num_initial_points=2, seed=1
+        )
         oracle._set_project_dir(tmp_path / folder, "p")
         oracle.verbose = 0
         return oracle
+
     whole, cut = opened("whole"), opened("cut")
     run_trials(whole, 5)
     run_trials(cut, 3)
     again = opened("cut")
     again.reload()
     run_trials(again, 2)
-    values = [[oracle.trials[key].hyperparameters.values for key in sorted(oracle.trials)] for oracle in (whole, again)]
+    values = [
+        [oracle.trials[key].hyperparameters.values for key in sorted(oracle.trials)]
+        for oracle in (whole, again)
+    ]
     assert values[0][:3] == values[1][:3] and values[0][3:] != values[1][3:]
 
 
@@ -138,7 +159,15 @@ def tiny(hp):
 @pytest.mark.parametrize("options, count", [({}, 2), ({"tuner_id": "mine"}, 0)])
 def test_trap_tuner_id_forgets_the_saved_search(tmp_path, options, count):
     def tuner():
-        return Constant(tiny, kt.Objective("val_loss", "min"), max_trials=2, directory=tmp_path, project_name="p", **options)
+        return Constant(
+            tiny,
+            kt.Objective("val_loss", "min"),
+            max_trials=2,
+            directory=tmp_path,
+            project_name="p",
+            **options,
+        )
+
     tuner().search(verbose=0)
     assert len(tuner().oracle.trials) == count
 
@@ -152,7 +181,8 @@ class Size(keras.callbacks.Callback):
     def __deepcopy__(self, memo):
         return self
 x = np.zeros((8, 1))
-tuner = kt.RandomSearch(tiny, kt.Objective("val_loss", "min"), max_trials=12, directory=sys.argv[1], project_name="p")
+objective = kt.Objective("val_loss", "min")
+tuner = kt.RandomSearch(tiny, objective, max_trials=12, directory=sys.argv[1], project_name="p")
 tuner.search(x, x, validation_data=(x, x), verbose=0, callbacks=[Size()])
 """
 
@@ -160,7 +190,9 @@ tuner.search(x, x, validation_data=(x, x), verbose=0, callbacks=[Size()])
 @pytest.mark.slow
 def test_trap_memory_grows_from_trial_to_trial(tmp_path):
     """In a process of its own: here, what earlier tests have freed would be filled first."""
-    finished = subprocess.run([sys.executable, "-c", GROWING, tmp_path], cwd=ROOT, capture_output=True, text=True)
+    finished = subprocess.run(
+        [sys.executable, "-c", GROWING, tmp_path], cwd=ROOT, capture_output=True, text=True
+    )
     assert finished.returncode == 0, finished.stderr
     sizes = [float(line) for line in finished.stdout.splitlines()]
     assert len(sizes) == 12
@@ -174,7 +206,9 @@ class Long(kt.RandomSearch):
     def run_trial(self, trial, *args, **kwargs):
         open(sys.argv[1] + "/begun", "w").close()
         time.sleep(600)
-Long(tiny, kt.Objective("val_loss", "min"), max_trials=1, directory=sys.argv[1], project_name="p").search(verbose=0)
+objective = kt.Objective("val_loss", "min")
+tuner = Long(tiny, objective, max_trials=1, directory=sys.argv[1], project_name="p")
+tuner.search(verbose=0)
 """
 
 
@@ -185,9 +219,19 @@ def test_trap_a_chief_waits_for_a_killed_worker(tmp_path):
         port = str(free.getsockname()[1])
 
     def started(name):
-        variables = {"KERASTUNER_TUNER_ID": name, "KERASTUNER_ORACLE_IP": "127.0.0.1", "KERASTUNER_ORACLE_PORT": port}
-        return subprocess.Popen([sys.executable, "-c", CHIEF, tmp_path], cwd=ROOT, env={**os.environ, **variables},
-                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        variables = {
+            "KERASTUNER_TUNER_ID": name,
+            "KERASTUNER_ORACLE_IP": "127.0.0.1",
+            "KERASTUNER_ORACLE_PORT": port,
+        }
+        return subprocess.Popen(
+            [sys.executable, "-c", CHIEF, tmp_path],
+            cwd=ROOT,
+            env={**os.environ, **variables},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
     with started("chief") as chief, started("worker") as worker:
         wait_for(tmp_path / "begun", worker)
         worker.kill()

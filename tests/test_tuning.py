@@ -1,4 +1,5 @@
 """Searches: what becomes of their trials, and what they leave."""
+
 import csv
 import dataclasses
 import json
@@ -24,20 +25,32 @@ from zoo.tuning import figures, refitting, report
 from zoo.tuning.plan import Plan
 from zoo.tuning.sequential import run_search
 
-# keras-tuner 1.4.8 calls threading.currentThread().getName() at every step of an oracle; nothing a caller can do.
-pytestmark = pytest.mark.filterwarnings(r"ignore:(currentThread|getName)\(\) is deprecated:DeprecationWarning")
+# keras-tuner 1.4.8 calls threading.currentThread().getName() at every step of an oracle; a caller
+# cannot prevent it.
+pytestmark = pytest.mark.filterwarnings(
+    r"ignore:(currentThread|getName)\(\) is deprecated:DeprecationWarning"
+)
 
 FATES = ("die", "raise", "nan", "over", "fine", "better")
-MISHAP = recipes.Recipe("mishap", "tests.mishaps:mishap", "digits", epochs=2, batch_size=256, schedule="constant",
-                        learning_rate=1e-3)
+MISHAP = recipes.Recipe(
+    "mishap",
+    "tests.mishaps:mishap",
+    "digits",
+    epochs=2,
+    batch_size=256,
+    schedule="constant",
+    learning_rate=1e-3,
+)
 
 
 def mishaps(hp, recipe):
     """The first trials cannot end well, each for a reason of its own."""
     fate = hp.Choice("fate", FATES)
-    found = {"learning_rate": {"nan": 3e38, "better": 0.01}.get(fate, recipe.learning_rate),
-             "fate": fate if fate in ("die", "raise") else "fine"}
-    return found | ({"input_shape": (16, 16, 1)} if fate == "over" else {})
+    chosen = {
+        "learning_rate": {"nan": 3e38, "better": 0.01}.get(fate, recipe.learning_rate),
+        "fate": fate if fate in ("die", "raise") else "fine",
+    }
+    return chosen | ({"input_shape": (16, 16, 1)} if fate == "over" else {})
 
 
 class Shared(keras.callbacks.Callback):
@@ -59,14 +72,24 @@ def test_each_failure_is_told_and_the_search_goes_on(finished):
     run, rows, _ = finished
     table = list(csv.DictReader((run / "trials.csv").read_text().splitlines()))
     assert [row["fate"] for row in table] == [fate for fate in FATES if fate != "over"]
-    assert [row["status"] for row in table] == ["failed", "failed", "failed", "completed", "completed"]
-    for row, words in zip(table[:3], ("SIGKILL", "ArithmeticError: no network can have", "finite number"), strict=True):
+    assert [row["status"] for row in table] == [
+        "failed",
+        "failed",
+        "failed",
+        "completed",
+        "completed",
+    ]
+    for row, words in zip(
+        table[:3], ("SIGKILL", "ArithmeticError: no network can have", "finite number"), strict=True
+    ):
         assert words in row["error"] and "\n" not in row["error"]
 
 
 def test_a_recipe_over_the_limit_is_skipped_by_name(tmp_path):
     plan = Plan(MISHAP, "grid", space=mishaps, max_params=700, trials=2, fixed={"fate": "over"})
-    with pytest.raises(UserError, match="The first one: 2,570 params and 2,560 multiply-adds are over the limit"):
+    with pytest.raises(
+        UserError, match="The first one: 2,570 params and 2,560 multiply-adds are over the limit"
+    ):
         run_search(plan, tmp_path / "run", log=False)
     assert not list(tmp_path.glob("run/trials/0000/tensorboard")), "it was trained"
 
@@ -74,8 +97,11 @@ def test_a_recipe_over_the_limit_is_skipped_by_name(tmp_path):
 def test_limits_that_nothing_is_within_are_told(tmp_path, capfd):
     def rates(hp, recipe):
         return {"learning_rate": hp.Float("learning_rate", 1e-4, 1e-2)}
+
     plan = Plan(MISHAP, "random", space=rates, max_params=7, trials=2)
-    with pytest.raises(UserError, match="^No network of the space is within --max-params and --max-flops"):
+    with pytest.raises(
+        UserError, match="^No network of the space is within --max-params and --max-flops"
+    ):
         run_search(plan, tmp_path / "run")
     assert "10 candidates rejected: their networks are over the limits" in capfd.readouterr().out
 
@@ -84,7 +110,11 @@ def test_the_best_trial_becomes_a_recipe(finished):
     run, rows, plan = finished
     assert rows[0]["values"] == {"fate": "better"} and rows[0]["score"] > rows[1]["score"] > 0.1
     best = recipes.read(run / "best.json")
-    assert best.name == "mishap-tuned" and best.learning_rate == 0.01 and best.epochs == plan.recipe.epochs
+    assert (
+        best.name == "mishap-tuned"
+        and best.learning_rate == 0.01
+        and best.epochs == plan.recipe.epochs
+    )
     assert json.loads((run / "trials/0004/result.json").read_text())["score"] == rows[0]["score"]
 
 
@@ -100,11 +130,16 @@ def test_a_finished_search_is_not_done_again(finished):
     assert {path: path.stat().st_mtime_ns for path in run.glob("trials/*/*")} == before
 
 
-@pytest.mark.parametrize("changed, words", [({"algorithm": "random"}, "algorithm is grid there, random here"),
-                                            ({"max_params": 7}, "max_params is 1000 there, 7 here"),
-                                            ({"space": space}, "space is "),
-                                            ({"space": lambda *hp: mishaps(*hp) | {"batch_size": 9}}, "the space has changed"),
-                                            ({"recipe": dataclasses.replace(MISHAP, seed=5)}, "of another recipe")])
+@pytest.mark.parametrize(
+    "changed, words",
+    [
+        ({"algorithm": "random"}, "algorithm is grid there, random here"),
+        ({"max_params": 7}, "max_params is 1000 there, 7 here"),
+        ({"space": space}, "space is "),
+        ({"space": lambda *hp: mishaps(*hp) | {"batch_size": 9}}, "the space has changed"),
+        ({"recipe": dataclasses.replace(MISHAP, seed=5)}, "of another recipe"),
+    ],
+)
 def test_another_search_is_not_mixed_in(finished, changed, words):
     run, rows, plan = finished
     kept = (run / "trials.csv").read_text()
@@ -114,22 +149,46 @@ def test_another_search_is_not_mixed_in(finished, changed, words):
 
 
 def test_data_that_cannot_be_tuned_on_ends_it_before_the_first_trial(tmp_path):
-    for recipe, words in ((dataclasses.replace(DIGITS, data="no/such.npz"), "no/such.npz"),
-                          (dataclasses.replace(DIGITS, validation_split=0.0), "needs a validation split")):
+    for recipe, words in (
+        (dataclasses.replace(DIGITS, data="no/such.npz"), "no/such.npz"),
+        (dataclasses.replace(DIGITS, validation_split=0.0), "needs a validation split"),
+    ):
         with pytest.raises(UserError, match=words):
             run_search(Plan(recipe), tmp_path / "run", log=False)
         assert not list(tmp_path.iterdir())
 
 
 def test_where_every_trial_fails_the_first_error_is_told(tmp_path):
-    with pytest.raises(UserError, match="No trial in .* succeeded. The first one: ArithmeticError: no network"):
-        run_search(Plan(MISHAP, "grid", space=mishaps, fixed={"fate": "raise"}), tmp_path / "run", log=False)
+    with pytest.raises(
+        UserError, match="No trial in .* succeeded. The first one: ArithmeticError: no network"
+    ):
+        run_search(
+            Plan(MISHAP, "grid", space=mishaps, fixed={"fate": "raise"}),
+            tmp_path / "run",
+            log=False,
+        )
     assert "ArithmeticError" in (tmp_path / "run/trials.csv").read_text()
 
 
 def test_the_command_writes_a_row_for_each_trial_and_a_recipe(zoo_command, tmp_path):
-    args = ["tune", "lenet5-digits", "--trials", 5, "--algorithm", "random", "--seed", 0, "--epochs", 1, "--set", "batch_size=256",
-            "--fix", "batch_size=256", "--run", "R"]
+    args = [
+        "tune",
+        "lenet5-digits",
+        "--trials",
+        5,
+        "--algorithm",
+        "random",
+        "--seed",
+        0,
+        "--epochs",
+        1,
+        "--set",
+        "batch_size=256",
+        "--fix",
+        "batch_size=256",
+        "--run",
+        "R",
+    ]
     answer = zoo_command(*args)
     assert answer.returncode == 0 and not answer.stderr, answer.stderr
     assert "rank" in answer.stdout and "5 trials" in answer.stdout
@@ -137,12 +196,15 @@ def test_the_command_writes_a_row_for_each_trial_and_a_recipe(zoo_command, tmp_p
     assert recipes.read(tmp_path / "R/best.json").epochs == 1
 
 
-@pytest.mark.parametrize("args, words", [
-    (["lenet-mnits"], "Did you mean 'lenet-mnist'"),
-    (["lenet5-digits", "--algorithm", "grdi"], "'random', 'bayesian', 'hyperband', 'grid'"),
-    (["lenet5-digits", "--fix", "dropot=1"], "Did you mean 'dropout'"),
-    (["lenet5-digits", "--seed", "-1"], "-1 is not in the range"),
-])
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        (["lenet-mnits"], "Did you mean 'lenet-mnist'"),
+        (["lenet5-digits", "--algorithm", "grdi"], "'random', 'bayesian', 'hyperband', 'grid'"),
+        (["lenet5-digits", "--fix", "dropot=1"], "Did you mean 'dropout'"),
+        (["lenet5-digits", "--seed", "-1"], "-1 is not in the range"),
+    ],
+)
 def test_a_mistake_takes_one_line(args, words, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     assert main(["tune", *args]) == 2
@@ -155,7 +217,10 @@ def test_a_search_begun_when_params_were_called_weights_goes_on(finished, tmp_pa
     run, rows, plan = finished
     shutil.copytree(run, tmp_path / "run")
     for file in tmp_path.glob("run/trials/*/trial.json"):
-        trial = {"weights" if key == "params" else key: value for key, value in json.loads(file.read_text()).items()}
+        trial = {
+            "weights" if key == "params" else key: value
+            for key, value in json.loads(file.read_text()).items()
+        }
         file.write_text(json.dumps(trial))
     assert json.loads((tmp_path / "run/trials/0004/trial.json").read_text())["weights"] == 650
     assert run_search(plan, tmp_path / "run", log=False) == rows and rows[0]["params"] == 650
@@ -168,31 +233,81 @@ def test_the_session_that_calls_search_stays_as_it_is(tmp_path, monkeypatch, sto
         pytest.importorskip("optuna", reason="the extra `distributed` is not installed")
 
     def state():
-        return (keras.config.dtype_policy().name, random.getstate(), np.random.get_state()[1].tolist(), dict(os.environ),
-                tf.config.get_visible_devices(), warnings.filters[:])
+        return (
+            keras.config.dtype_policy().name,
+            random.getstate(),
+            np.random.get_state()[1].tolist(),
+            dict(os.environ),
+            tf.config.get_visible_devices(),
+            warnings.filters[:],
+        )
 
     def rate(hp):
         return {"learning_rate": hp.Float("learning_rate", 1e-4, 1e-2)}
+
     monkeypatch.setattr(zoo, "build", None)  # in this process
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         layer, before = keras.layers.Dense(1).name, state()
-        trials = tuning.search("tests.mishaps:mishap", tmp_path / "run", data="digits", trials=2, epochs=1, space=rate,
-                               max_params=1000, fixed={"learning_rate": 0.01}, log=False,
-                               storage=storage and storage.format(tmp_path))
+        trials = tuning.search(
+            "tests.mishaps:mishap",
+            tmp_path / "run",
+            data="digits",
+            trials=2,
+            epochs=1,
+            space=rate,
+            max_params=1000,
+            fixed={"learning_rate": 0.01},
+            log=False,
+            storage=storage and storage.format(tmp_path),
+        )
         assert state() == before
-        assert int(keras.layers.Dense(1).name.split("_")[-1]) == int(layer.partition("_")[2] or 0) + 1
+        assert (
+            int(keras.layers.Dense(1).name.split("_")[-1]) == int(layer.partition("_")[2] or 0) + 1
+        )
     finally:
         keras.config.set_dtype_policy("float32")
-    assert [trial["values"] for trial in trials] == [{"learning_rate": 0.01}], "one value is all there is to try"
-    assert trials[0]["params"] == 650 and recipes.read(tmp_path / "run/best.json").learning_rate == 0.01
+    assert [trial["values"] for trial in trials] == [{"learning_rate": 0.01}], (
+        "one value is all there is to try"
+    )
+    assert (
+        trials[0]["params"] == 650
+        and recipes.read(tmp_path / "run/best.json").learning_rate == 0.01
+    )
 
 
-@pytest.mark.parametrize("options, words", [
-    ({"algorithm": "grdi"}, "Unknown algorithm 'grdi'. Did you mean 'grid'"), ({"trials": 0}, "trials must be at least 1"),
-    ({"keep": "3"}, "keep must be a whole number"), ({"max_params": 0}, "max_params must be at least 1"),
-    ({"fixed": {"dropot": 1}}, "Did you mean 'dropout'"), ({"space": lambda hp: hp.Int("n")}, "The space <lambda> failed: TypeError"),
-])
+def test_each_trial_trains_with_the_callers_callbacks(tmp_path):
+    def rate(hp):
+        return {"learning_rate": hp.Float("learning_rate", 1e-4, 1e-2)}
+
+    plan = {"data": "digits", "trials": 2, "epochs": 2, "space": rate, "log": False}
+    with pytest.raises(
+        UserError,
+        match="callbacks must be the .module:function. .*Received: 'tests.mishaps:nowhere'",
+    ):
+        tuning.search(
+            "tests.mishaps:mishap", tmp_path / "run", callbacks="tests.mishaps:nowhere", **plan
+        )
+    tuning.search(
+        "tests.mishaps:mishap", tmp_path / "run", callbacks="tests.mishaps:note_epochs", **plan
+    )
+    for number in range(2):
+        assert (
+            tmp_path / f"run/trials/{number:04}/epochs.txt"
+        ).read_text() == "0 accuracy\n1 accuracy\n"
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"algorithm": "grdi"}, "Unknown algorithm 'grdi'. Did you mean 'grid'"),
+        ({"trials": 0}, "trials must be at least 1"),
+        ({"keep": "3"}, "keep must be a whole number"),
+        ({"max_params": 0}, "max_params must be at least 1"),
+        ({"fixed": {"dropot": 1}}, "Did you mean 'dropout'"),
+        ({"space": lambda hp: hp.Int("n")}, "The space <lambda> failed: TypeError"),
+    ],
+)
 def test_a_mistaken_argument_of_search_is_named(tmp_path, options, words):
     with pytest.raises(UsageError, match=words):
         tuning.search("lenet5-digits", tmp_path / "run", **options)
@@ -208,8 +323,13 @@ def test_the_public_functions_are_listed():
     assert set(tuning.__all__) == {"hypermodel", "refit", "search"} <= set(dir(tuning))
 
 
-@pytest.mark.parametrize("args, words", [({"aux": True}, "The auxiliary heads of googlenet need labels of their own"),
-                                         ({"classes": 0}, "classes must be at least 2. Received: 0")])
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        ({"aux": True}, "The auxiliary heads of googlenet need labels of their own"),
+        ({"classes": 0}, "classes must be at least 2. Received: 0"),
+    ],
+)
 def test_a_network_that_a_tuner_cannot_fit_is_refused(args, words):
     with pytest.raises(UserError, match=words):
         tuning.hypermodel("googlenet", **args)
@@ -221,23 +341,39 @@ def test_a_hypermodel_trains_where_new_hyperparameters_are_not_tuned(tmp_path, b
     hp.Float("learning_rate", 1e-4, 1e-2, sampling="log")
     if batch_size:
         hp.Fixed("batch_size", batch_size)
-    tuner = kt.RandomSearch(tuning.hypermodel("lenet5"), kt.Objective("val_loss", "min"), max_trials=1, seed=1,
-                            hyperparameters=hp, tune_new_entries=False, directory=tmp_path, project_name="mine")
+    tuner = kt.RandomSearch(
+        tuning.hypermodel("lenet5"),
+        kt.Objective("val_loss", "min"),
+        max_trials=1,
+        seed=1,
+        hyperparameters=hp,
+        tune_new_entries=False,
+        directory=tmp_path,
+        project_name="mine",
+    )
     images, labels = np.zeros((128, 32, 32, 1)), np.arange(128) % 10
 
     class Steps(Shared):
         def on_train_begin(self, logs=None):
             sizes.append(self.params["steps"])
 
-    tuner.search(images, labels, validation_data=(images, labels), epochs=1, callbacks=[Steps()], verbose=0)
+    tuner.search(
+        images, labels, validation_data=(images, labels), epochs=1, callbacks=[Steps()], verbose=0
+    )
     assert [trial.status for trial in tuner.oracle.trials.values()] == ["COMPLETED"]
     assert sizes == [128 // used]
 
 
 def test_every_builder_is_a_hypermodel_of_keras_tuner(tmp_path):
     images, labels = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 1)), np.arange(64) % 10
-    tuner = kt.Hyperband(tuning.hypermodel("lenet5"), kt.Objective("val_loss", "min"), max_epochs=3, seed=1,
-                         directory=tmp_path, project_name="mine")
+    tuner = kt.Hyperband(
+        tuning.hypermodel("lenet5"),
+        kt.Objective("val_loss", "min"),
+        max_epochs=3,
+        seed=1,
+        directory=tmp_path,
+        project_name="mine",
+    )
     assert "batch_size" in tuner.oracle.get_space()
     seen = []
 
@@ -249,20 +385,33 @@ def test_every_builder_is_a_hypermodel_of_keras_tuner(tmp_path):
             seen.append((epoch, self.params["epochs"]))
 
     tuner.search(images, labels, validation_data=(images, labels), callbacks=[Seen()], verbose=0)
-    assert (1, 3) in seen and any(isinstance(step, int) and step > 0 for step in seen), "the optimiser's state was lost"
+    assert (1, 3) in seen and any(isinstance(step, int) and step > 0 for step in seen), (
+        "the optimiser's state was lost"
+    )
 
 
 def test_the_page_needs_nothing_from_elsewhere(finished):
     run, rows, _ = finished
     page = (run / "search.html").read_text()
     assert page.count("data:image/png;base64,") == 3 and "http" not in page and "{{" not in page
-    assert page.index("better") < page.index("no network can have this fate"), "the best trial is not the first"
+    assert page.index("better") < page.index("no network can have this fate"), (
+        "the best trial is not the first"
+    )
 
 
 def test_a_space_of_every_kind_is_drawn():
-    values = [{"a": 0.001, "b": "x", "c": 1}, {"a": 1.0, "b": "y", "c": 2}, {"a": 0.1, "b": "x", "c": 1}]
-    rows = [{"trial": n, "status": "completed", "score": n / 3, "values": chosen} for n, chosen in enumerate(values)]
-    rows.append({"trial": 3, "status": "failed", "values": {"a": 5.0, "b": "z", "c": 1}, "error": "<b>"})
+    values = [
+        {"a": 0.001, "b": "x", "c": 1},
+        {"a": 1.0, "b": "y", "c": 2},
+        {"a": 0.1, "b": "x", "c": 1},
+    ]
+    rows = [
+        {"trial": n, "status": "completed", "score": n / 3, "values": chosen}
+        for n, chosen in enumerate(values)
+    ]
+    rows.append(
+        {"trial": 3, "status": "failed", "values": {"a": 5.0, "b": "z", "c": 1}, "error": "<b>"}
+    )
     for figure in (figures.scores(rows), figures.slices(rows), figures.parallel(rows)):
         figure.draw_without_rendering()
     scales = {axes.get_xlabel(): axes.get_xscale() for axes in figures.slices(rows).axes}
@@ -272,19 +421,36 @@ def test_a_space_of_every_kind_is_drawn():
 
 def test_the_refit_is_judged_on_the_test_part_with_the_spread_of_its_seeds(finished):
     run, rows, plan = finished
-    told = tuning.refit(run, repeats=2, log=False)
-    assert json.loads((run / "refit.json").read_text()) == told
-    assert len(told["tuned"]["test_accuracy"]) == 2 and told["tuned"]["stdev"] is not None
-    assert told["difference"] > told["noise"] and "is better" in told["verdict"]  # ten times the rate, of a linear network
+    result = tuning.refit(run, repeats=2, log=False)
+    assert json.loads((run / "refit.json").read_text()) == result
+    assert len(result["tuned"]["test_accuracy"]) == 2 and result["tuned"]["stdev"] is not None
+    assert (
+        result["difference"] > result["noise"] and "is better" in result["verdict"]
+    )  # ten times the rate, of a linear network
     metrics = json.loads((run / "baseline/metrics.json").read_text())
-    assert metrics["test_accuracy"] == told["recipe"]["test_accuracy"][0] and (run / "refit-1/model.keras").exists()
+    assert (
+        metrics["test_accuracy"] == result["recipe"]["test_accuracy"][0]
+        and (run / "refit-1/model.keras").exists()
+    )
 
 
-@pytest.mark.parametrize("tuned, plain, words", [((0.95, 0.96, 0.97), (0.90, 0.91, 0.92), "is better"),
-                                                 ((0.95, 0.96, 0.97), (0.94, 0.95, 0.97), "within noise"),
-                                                 ((0.90, 0.91, 0.92), (0.95, 0.96, 0.97), "worse"),
-                                                 ((0.96,), (0.95,), "within noise"), ((0.96,), (0.80,), "is better")])
+@pytest.mark.parametrize(
+    "tuned, plain, words",
+    [
+        ((0.95, 0.96, 0.97), (0.90, 0.91, 0.92), "is better"),
+        ((0.95, 0.96, 0.97), (0.94, 0.95, 0.97), "within noise"),
+        ((0.90, 0.91, 0.92), (0.95, 0.96, 0.97), "worse"),
+        ((0.96,), (0.95,), "within noise"),
+        ((0.96,), (0.80,), "is better"),
+    ],
+)
 def test_noise_is_not_taken_for_progress(tuned, plain, words):
-    tuned, plain = ({"test_accuracy": scores, "mean": np.mean(scores), "stdev": np.std(scores, ddof=1) if scores[1:] else None}
-                    for scores in (tuned, plain))
+    tuned, plain = (
+        {
+            "test_accuracy": scores,
+            "mean": np.mean(scores),
+            "stdev": np.std(scores, ddof=1) if scores[1:] else None,
+        }
+        for scores in (tuned, plain)
+    )
     assert words in refitting._compare(tuned, plain, 360)["verdict"]

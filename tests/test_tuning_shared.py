@@ -1,4 +1,5 @@
 """Searches that several processes share through a database."""
+
 import contextlib
 import csv
 import os
@@ -23,45 +24,84 @@ TRIALS = 5
 
 
 def worker(folder, url, *more):
-    """Start `zoo tune` on the database `url`, its heart beating every second instead of every 20."""
+    """Start `zoo tune` on the database `url`, with a heartbeat every second, not every 20."""
     (folder / "space.py").write_text(SPACE)
-    args = ["tune", "tests.mishaps:mishap", "--data", "digits", "--epochs", "3", "--space", folder / "space.py", "--run",
-            folder / "run", "--storage", url, "--trials", TRIALS, *more]
-    start = "import sys; from zoo.tuning import distributed; distributed._HEARTBEAT = 1; from zoo.__main__ import main; " \
-            "sys.exit(main(sys.argv[1:]))"
-    return subprocess.Popen([sys.executable, "-c", start, *map(str, args)], cwd=ROOT, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True)
+    args = [
+        "tune",
+        "tests.mishaps:mishap",
+        "--data",
+        "digits",
+        "--epochs",
+        "3",
+        "--space",
+        folder / "space.py",
+        "--run",
+        folder / "run",
+        "--storage",
+        url,
+        "--trials",
+        TRIALS,
+        *more,
+    ]
+    start = (
+        "import sys; from zoo.tuning import distributed; distributed._HEARTBEAT = 1; "
+        "from zoo.__main__ import main; "
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", start, *map(str, args)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def killed_in_the_middle(folder, url):
-    """Let two workers share a search, kill the first in mid-trial; return what the other printed, and the table."""
+    """Let two workers share a search and kill the first during a trial.
+
+    Returns what the other printed, and the table.
+    """
     with worker(folder, url) as first, worker(folder, url) as second:
         wait_for(folder / "run/trials/0000/trial.json", first)
-        while not (begun := [path for path in folder.glob("run/trials/*/checkpoint.npz")
-                             if not (path.parent / "result.json").exists()]):
+        while not (
+            begun := [
+                path
+                for path in folder.glob("run/trials/*/checkpoint.npz")
+                if not (path.parent / "result.json").exists()
+            ]
+        ):
             assert first.poll() is None and second.poll() is None
             time.sleep(0.01)
         first.kill()
-        told = second.communicate()[0]
-        assert second.returncode == 0, told
+        output = second.communicate()[0]
+        assert second.returncode == 0, output
     assert begun
-    return told, list(csv.DictReader((folder / "run/trials.csv").read_text().splitlines()))
+    return output, list(csv.DictReader((folder / "run/trials.csv").read_text().splitlines()))
 
 
 def all_done_once(table):
     assert len(table) == TRIALS and {row["status"] for row in table} == {"completed"}, table
-    assert len({row["trial"] for row in table}) == len({row["learning_rate"] for row in table}) == TRIALS
+    assert (
+        len({row["trial"] for row in table})
+        == len({row["learning_rate"] for row in table})
+        == TRIALS
+    )
     assert {row["epochs"] for row in table} == {"3"}
 
 
 def test_a_killed_workers_trial_is_taken_over(tmp_path):
-    told, table = killed_in_the_middle(tmp_path, f"sqlite:///{tmp_path}/search.db")
+    output, table = killed_in_the_middle(tmp_path, f"sqlite:///{tmp_path}/search.db")
     all_done_once(table)
     assert (tmp_path / "run/best.json").exists() and (tmp_path / "run/search.html").exists()
     late = worker(tmp_path, f"sqlite:///{tmp_path}/search.db")
     again = late.communicate()[0]
-    assert late.returncode == 0 and "epoch" not in again.split("rank")[0], "a finished search trained again"
-    shutil.move(tmp_path / "run/best.json", tmp_path / "before.json")  # as if the process that came last had been killed
+    assert late.returncode == 0 and "epoch" not in again.split("rank")[0], (
+        "a finished search trained again"
+    )
+    shutil.move(
+        tmp_path / "run/best.json", tmp_path / "before.json"
+    )  # as if the process that came last had been killed
     (tmp_path / "run/trials.csv").unlink()
     worker(tmp_path, f"sqlite:///{tmp_path}/search.db").communicate()
     assert (tmp_path / "run/best.json").read_text() == (tmp_path / "before.json").read_text()
@@ -71,14 +111,22 @@ def test_a_killed_workers_trial_is_taken_over(tmp_path):
 class Instant(Worker):
     """Answers each job at once, without training."""
 
-    def check(self, folder):
+    def check(self, folder, **kwargs):
         return {"status": "completed", "args": {}, "data": ""}
 
     def size(self, model, args):
         return {"status": "completed", "params": 1, "multiply_adds": 1}
 
-    def run(self, job, folder, more=True, **told):
-        return {"status": "completed", "score": 0.5, "val_loss": 1.0, "best_epoch": 1, "epochs": 1, "seconds": 0.0, **told}
+    def run(self, job, folder, more=True, **kwargs):
+        return {
+            "status": "completed",
+            "score": 0.5,
+            "val_loss": 1.0,
+            "best_epoch": 1,
+            "epochs": 1,
+            "seconds": 0.0,
+            **kwargs,
+        }
 
 
 def conditional(hp, recipe):
@@ -93,13 +141,29 @@ def doubled(hp, recipe):
 
 
 @pytest.mark.parametrize("algorithm", ["grid", "random", "bayesian"])
-@pytest.mark.parametrize("space, different", [
-    (conditional, [{"optimizer": "adam"}, {"optimizer": "sgd", "momentum": 0.5}, {"optimizer": "sgd", "momentum": 0.9}]),
-    (doubled, [{"batch_size": size} for size in (8, 16, 32, 64)])])
-def test_a_small_space_is_tried_once_and_ends_the_search(tmp_path, monkeypatch, algorithm, space, different):
+@pytest.mark.parametrize(
+    "space, different",
+    [
+        (
+            conditional,
+            [
+                {"optimizer": "adam"},
+                {"optimizer": "sgd", "momentum": 0.5},
+                {"optimizer": "sgd", "momentum": 0.9},
+            ],
+        ),
+        (doubled, [{"batch_size": size} for size in (8, 16, 32, 64)]),
+    ],
+)
+def test_a_small_space_is_tried_once_and_ends_the_search(
+    tmp_path, monkeypatch, algorithm, space, different
+):
     from zoo.tuning import distributed
+
     monkeypatch.setattr(distributed, "Worker", Instant)
-    plan = Plan(Recipe("r", "tests.mishaps:mishap", "digits", epochs=1), algorithm, space=space, trials=12)
+    plan = Plan(
+        Recipe("r", "tests.mishaps:mishap", "digits", epochs=1), algorithm, space=space, trials=12
+    )
     rows = distributed.run_search(plan, tmp_path / "run", f"sqlite:///{tmp_path}/s.db", log=False)
     assert sorted(str(row["values"]) for row in rows) == sorted(map(str, different))
     again = distributed.run_search(plan, tmp_path / "run", f"sqlite:///{tmp_path}/s.db", log=False)
@@ -108,10 +172,14 @@ def test_a_small_space_is_tried_once_and_ends_the_search(tmp_path, monkeypatch, 
 
 def test_a_space_whose_size_is_unknown_ends_the_search_when_draws_repeat(tmp_path, monkeypatch):
     from zoo.tuning import distributed
+
     monkeypatch.setattr(distributed, "Worker", Instant)
     monkeypatch.setattr(distributed, "_COLLISIONS", 20)
-    plan = Plan(Recipe("r", "tests.mishaps:mishap", "digits", epochs=1), trials=12, space=lambda hp, recipe: {
-        "batch_size": hp.Int("batch_size", 4, 6, sampling="log")})
+    plan = Plan(
+        Recipe("r", "tests.mishaps:mishap", "digits", epochs=1),
+        trials=12,
+        space=lambda hp, recipe: {"batch_size": hp.Int("batch_size", 4, 6, sampling="log")},
+    )
     rows = distributed.run_search(plan, tmp_path / "run", f"sqlite:///{tmp_path}/s.db", log=False)
     assert sorted(row["values"]["batch_size"] for row in rows) == [4, 5, 6]
 
@@ -120,6 +188,7 @@ def test_logarithmic_steps_multiply_as_keras_tuner_has_them():
     import optuna
 
     from zoo.tuning import samplers
+
     declared = kt.HyperParameters()
     declared.Int("units", 3, 100, step=2, sampling="log")
     declared.Float("rate", 0.001, 1.0, step=10, sampling="log")
@@ -136,30 +205,42 @@ def test_logarithmic_steps_multiply_as_keras_tuner_has_them():
 
 def test_a_large_grid_is_not_written_out():
     from zoo.tuning import samplers
+
     declared = kt.HyperParameters()
     for number in range(30):
         declared.Float(f"x{number}", 0.0, 1.0, default=0.5)
     plan = Plan(Recipe("r", "lenet5", "digits"), "grid", trials=7)
-    assert samplers.size(plan, declared) == 7
+    assert samplers.limit(plan, declared) == 7
     grid = samplers.sampler(plan, declared).grid
-    assert grid[0] == dict.fromkeys(declared.values, 0.5) and len({str(values) for values in grid}) == 7
+    assert (
+        grid[0] == dict.fromkeys(declared.values, 0.5)
+        and len({str(values) for values in grid}) == 7
+    )
 
 
 @contextlib.contextmanager
 def postgres():
-    """A server of its own on loopback; skipped without PostgreSQL. It refuses root, who starts it as nobody."""
+    """Run a server on loopback, or skip without PostgreSQL. Root runs it as nobody."""
     if not shutil.which("initdb") or not shutil.which("postgres"):
         pytest.skip("PostgreSQL is not installed: initdb and postgres are looked for on the path")
     with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
         user = {"user": "nobody", "cwd": folder} if os.geteuid() == 0 else {}
         if user:
             shutil.chown(folder, "nobody")
-        subprocess.run(["initdb", "-D", f"{folder}/db", "-U", "zoo", "-A", "trust"], check=True, capture_output=True, **user)
+        subprocess.run(
+            ["initdb", "-D", f"{folder}/db", "-U", "zoo", "-A", "trust"],
+            check=True,
+            capture_output=True,
+            **user,
+        )
         free.bind(("127.0.0.1", 0))
         address = ["-h", "127.0.0.1", "-p", str(free.getsockname()[1])]
         free.close()
-        with subprocess.Popen(["postgres", "-D", f"{folder}/db", "-k", folder, *address], stderr=subprocess.DEVNULL,
-                              **user) as server:
+        with subprocess.Popen(
+            ["postgres", "-D", f"{folder}/db", "-k", folder, *address],
+            stderr=subprocess.DEVNULL,
+            **user,
+        ) as server:
             while subprocess.run(["pg_isready", *address], capture_output=True).returncode:
                 assert server.poll() is None
                 time.sleep(0.1)
@@ -175,8 +256,15 @@ def test_a_killed_workers_trial_is_taken_over_on_postgresql(tmp_path):
         all_done_once(killed_in_the_middle(tmp_path, url)[1])
 
 
-@pytest.mark.parametrize("url, words", [("sqlite:////no/such/folder/s.db", "Cannot use the storage"),
-                                        ("nosuch://x", "Cannot use the storage nosuch://x")])
+@pytest.mark.parametrize(
+    "url, words",
+    [
+        ("sqlite:////no/such/folder/s.db", "Cannot use the storage"),
+        ("nosuch://x", "Cannot use the storage nosuch://x"),
+    ],
+)
 def test_a_storage_that_cannot_be_used_is_named(zoo_command, tmp_path, url, words):
     answer = zoo_command("tune", "lenet5-digits", "--epochs", 1, "--run", "run", "--storage", url)
-    assert answer.returncode == 1 and words in answer.stderr and len(answer.stderr.splitlines()) == 1
+    assert (
+        answer.returncode == 1 and words in answer.stderr and len(answer.stderr.splitlines()) == 1
+    )

@@ -1,4 +1,5 @@
 """Searches that are killed, interrupted and gone on with."""
+
 import csv
 import dataclasses
 import json
@@ -22,22 +23,45 @@ from zoo.tuning.job import JOBS
 from zoo.tuning.plan import Plan
 from zoo.tuning.subprocess_worker import Worker
 
-# keras-tuner 1.4.8 calls threading.currentThread().getName() at every step of an oracle; nothing a caller can do.
-pytestmark = pytest.mark.filterwarnings(r"ignore:(currentThread|getName)\(\) is deprecated:DeprecationWarning")
+# keras-tuner 1.4.8 calls threading.currentThread().getName() at every step of an oracle; a caller
+# cannot prevent it.
+pytestmark = pytest.mark.filterwarnings(
+    r"ignore:(currentThread|getName)\(\) is deprecated:DeprecationWarning"
+)
 
 SPACE = """
 def space(hp, recipe):
-    return {"learning_rate": hp.Float("learning_rate", 1e-4, 1e-1, sampling="log"), "batch_size": hp.Choice("batch_size", [64, 128])}
+    return {"learning_rate": hp.Float("learning_rate", 1e-4, 1e-1, sampling="log"),
+            "batch_size": hp.Choice("batch_size", [64, 128])}
 """
 
 
 def start(folder, name, algorithm, *more):
     """Start a search of a linear network on the digits in a process group of its own."""
     (folder / "space.py").write_text(SPACE)
-    args = ["tune", "tests.mishaps:mishap", "--data", "digits", "--algorithm", algorithm, "--epochs", "3", "--space",
-            folder / "space.py", "--run", folder / name, *more]
-    return subprocess.Popen([sys.executable, "-m", "zoo", *map(str, args)], cwd=ROOT, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    args = [
+        "tune",
+        "tests.mishaps:mishap",
+        "--data",
+        "digits",
+        "--algorithm",
+        algorithm,
+        "--epochs",
+        "3",
+        "--space",
+        folder / "space.py",
+        "--run",
+        folder / name,
+        *more,
+    ]
+    return subprocess.Popen(
+        [sys.executable, "-m", "zoo", *map(str, args)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def wait_for(path, process, seconds=600):
@@ -57,26 +81,29 @@ class Cut(BaseException):
 
 
 class Here(Worker):
-    """Does the jobs in this process; at each of `moments` in turn it ends: before a job, an epoch into it, or after it."""
+    """Does the jobs in this process, which ends at each of `moments` in turn.
+
+    A moment is "before" a job, "between" its epochs or "after" it.
+    """
 
     def __init__(self, moments):
         super().__init__()
         self.moments = list(moments)
 
-    def check(self, folder):
-        return {"status": "completed", **JOBS["check"](folder, data_dir=None, log=False)}
+    def check(self, folder, **kwargs):
+        return {"status": "completed", **JOBS["check"](folder, data_dir=None, log=False, **kwargs)}
 
     def size(self, model, args):
         return {"status": "completed", **JOBS["size"](model, args)}
 
-    def run(self, job, folder, more=True, **told):
+    def run(self, job, folder, more=True, **kwargs):
         moment = self.moments.pop(0) if self.moments and job == "search" else None
         if moment == "before":
             raise Cut
         if moment == "between":
-            JOBS[job](folder, data_dir=None, log=False, **told | {"until": 1})
+            JOBS[job](folder, data_dir=None, log=False, **kwargs | {"until": 1})
             raise Cut
-        answer = {"status": "completed", **JOBS[job](folder, data_dir=None, log=False, **told)}
+        answer = {"status": "completed", **JOBS[job](folder, data_dir=None, log=False, **kwargs)}
         write(folder / "result.json", json.dumps(answer))
         if moment == "after":
             raise Cut
@@ -84,17 +111,33 @@ class Here(Worker):
 
 
 def linear(hp, recipe):
-    return {"learning_rate": hp.Float("learning_rate", 1e-4, 1e-1, sampling="log"), "batch_size": hp.Choice("batch_size", [64, 128])}
+    return {
+        "learning_rate": hp.Float("learning_rate", 1e-4, 1e-1, sampling="log"),
+        "batch_size": hp.Choice("batch_size", [64, 128]),
+    }
 
 
-@pytest.mark.parametrize("algorithm", [pytest.param("random", marks=pytest.mark.slow), "bayesian", "hyperband",
-                                       pytest.param("grid", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "algorithm",
+    [
+        pytest.param("random", marks=pytest.mark.slow),
+        "bayesian",
+        "hyperband",
+        pytest.param("grid", marks=pytest.mark.slow),
+    ],
+)
 def test_cut_off_anywhere_it_ends_in_the_same_ranking(tmp_path, monkeypatch, algorithm):
-    plan = Plan(Recipe("linear", "tests.mishaps:mishap", "digits", epochs=3), algorithm, space=linear, trials=5, keep=2)
-    monkeypatch.setattr(sequential, "Worker", lambda *told: Here(()))
+    plan = Plan(
+        Recipe("linear", "tests.mishaps:mishap", "digits", epochs=3),
+        algorithm,
+        space=linear,
+        trials=5,
+        keep=2,
+    )
+    monkeypatch.setattr(sequential, "Worker", lambda *output: Here(()))
     sequential.run_search(plan, tmp_path / "whole", log=False)
     cut, here = 0, Here(["before", "between", "after"])
-    monkeypatch.setattr(sequential, "Worker", lambda *told: here)
+    monkeypatch.setattr(sequential, "Worker", lambda *output: here)
     while True:
         try:
             sequential.run_search(plan, tmp_path / "cut", log=False)
@@ -117,30 +160,47 @@ def test_killed_three_times_it_ends_in_the_same_ranking(tmp_path, algorithm, tri
                 wait_for(tmp_path / f"killed/trials/{number:04}/trial.json", process)
                 time.sleep(moments.uniform(0, 1.5))
                 process.kill()
-        assert not (tmp_path / f"killed/trials/{trials - 1:04}/result.json").exists(), "it was killed too late"
-        finished = {path: path.stat().st_mtime_ns for path in tmp_path.glob("killed/trials/*/result.json")}
+        assert not (tmp_path / f"killed/trials/{trials - 1:04}/result.json").exists(), (
+            "it was killed too late"
+        )
+        finished = {
+            path: path.stat().st_mtime_ns for path in tmp_path.glob("killed/trials/*/result.json")
+        }
         with start(tmp_path, "killed", algorithm, "--trials", trials) as process:
-            told = process.communicate()[0]
-        assert process.returncode == 0, told
+            output = process.communicate()[0]
+        assert process.returncode == 0, output
         assert whole.wait() == 0
-    assert all(path.stat().st_mtime_ns == before for path, before in finished.items()), "a finished trial was repeated"
+    assert all(path.stat().st_mtime_ns == before for path, before in finished.items()), (
+        "a finished trial was repeated"
+    )
     assert table(tmp_path / "killed") == table(tmp_path / "whole")
     assert (tmp_path / "killed/best.json").read_text() == (tmp_path / "whole/best.json").read_text()
 
 
 def test_a_trial_imports_tensorflow_only_where_that_is_quick():
     program = "import sys, zoo.tuning.job; print('tensorflow' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True).stdout == "False\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
+        ).stdout
+        == "False\n"
+    )
 
 
 def test_a_search_does_not_go_on_with_other_data(tmp_path, monkeypatch):
     images, labels = np.arange(60 * 64).reshape(60, 8, 8) % 251, np.arange(60) % 2
     np.savez(tmp_path / "set.npz", images=images, labels=labels)
-    monkeypatch.setattr(sequential, "Worker", lambda *told: Here(()))
-    plan = Plan(Recipe("linear", "tests.mishaps:mishap", str(tmp_path / "set.npz"), epochs=1), space=linear, trials=1)
+    monkeypatch.setattr(sequential, "Worker", lambda *output: Here(()))
+    plan = Plan(
+        Recipe("linear", "tests.mishaps:mishap", str(tmp_path / "set.npz"), epochs=1),
+        space=linear,
+        trials=1,
+    )
     sequential.run_search(plan, tmp_path / "run", log=False)
     np.savez(tmp_path / "set.npz", images=images, labels=1 - labels)
-    with pytest.raises(UserError, match="set.npz has changed since the search in .* began. Choose another --run."):
+    with pytest.raises(
+        UserError, match="set.npz has changed since the search in .* began. Choose another --run."
+    ):
         sequential.run_search(dataclasses.replace(plan, trials=2), tmp_path / "run", log=False)
     assert not (tmp_path / "run/trials/0001").exists()
 
@@ -156,15 +216,18 @@ def test_a_trial_does_not_outlive_its_search(tmp_path):
 def test_an_interrupt_takes_one_line_and_the_search_goes_on(tmp_path):
     with start(tmp_path, "run", "random", "--trials", "2") as process:
         wait_for(tmp_path / "run/trials/0000/trial.json", process)
-        os.killpg(process.pid, signal.SIGINT)  # as the terminal does: the trial's process gets it too
-        told = process.communicate()[0]
-    assert process.returncode == 130 and told.splitlines()[-1].startswith("zoo: Interrupted."), told
+        os.killpg(
+            process.pid, signal.SIGINT
+        )  # as the terminal does: the trial's process gets it too
+        output = process.communicate()[0]
+    assert process.returncode == 130 and output.splitlines()[-1].startswith("zoo: Interrupted."), output
     result = tmp_path / "run/trials/0000/result.json"
     assert not result.exists() or json.loads(result.read_text())["status"] == "completed"
 
 
 def test_a_trial_that_ends_the_search_is_not_begun_for_ever(tmp_path):
     from zoo.tuning import trial
+
     folder = trial.folder_of(tmp_path, 0)
     folder.mkdir(parents=True)
     kept, starts = None, []

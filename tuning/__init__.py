@@ -1,6 +1,8 @@
 """Where to search for better recipes: `search` and `refit`, and `hypermodel` for keras-tuner.
 
-A search survives being killed: the same call resumes it."""
+A search survives being killed: the same call resumes it.
+"""
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,16 +15,10 @@ __all__ = ["hypermodel", "refit", "search"]
 
 def __getattr__(name: str) -> Any:
     """Import the public functions on first use: the process of a trial needs no keras-tuner."""
-    if name == "hypermodel":
-        from zoo.tuning.hypermodels import hypermodel as function
-    elif name == "refit":
-        from zoo.tuning.refitting import refit as function
-    elif name == "search":
-        from zoo.tuning.searching import search as function
-    else:
+    modules = {"hypermodel": "hypermodels", "refit": "refitting", "search": "searching"}
+    if name not in modules:
         raise AttributeError(f"module 'zoo.tuning' has no attribute {name!r}")
-    globals()[name] = function
-    return function
+    return getattr(importlib.import_module(f"zoo.tuning.{modules[name]}"), name)
 
 
 def __dir__() -> list[str]:

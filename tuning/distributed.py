@@ -62,7 +62,7 @@ def run_search(plan: Plan, run: Path, url: str, log: bool = True) -> list[dict]:
     """
     run.mkdir(parents=True, exist_ok=True)
     declared = spaces.declare(plan.space, plan.recipe, plan.fixed)
-    plan = dataclasses.replace(plan, trials=min(plan.trials, samplers.size(plan, declared)))
+    plan = dataclasses.replace(plan, trials=samplers.limit(plan, declared))
     with Worker(plan.data_dir, log) as worker, _quiet_optuna():
         with _lock(run):
             check_run(run, plan.recipe)
@@ -125,10 +125,9 @@ def _study(plan, url, declared):
                            plan.max_flops, declared.get_config()["space"]], default=str)
     digest = hashlib.sha256(settings.encode()).hexdigest()[:12]
     name = f"{plan.recipe.name}-{plan.algorithm}-{plan.seed}-{digest}"
+    pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
     if plan.algorithm == "hyperband":
         pruner = optuna.pruners.HyperbandPruner(1, plan.recipe.epochs, 3)
-    else:
-        pruner = optuna.pruners.NopPruner()
     retry = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=_TAKEOVERS)
     for attempts_left in (2, 1, 0):  # two machines may create the tables at once, and one fails
         try:

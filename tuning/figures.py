@@ -4,6 +4,7 @@ import math
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 _WIDE = 50  # ratio of a range's ends from which its axis is logarithmic
 _COLOURS = colormaps["viridis"]
@@ -26,7 +27,7 @@ def scores(rows: list[dict]) -> Figure:
         if row["status"] != "completed":
             axes.axvline(row["trial"], color="tab:red", alpha=0.3, linestyle=":")
     axes.set(xlabel="trial (dotted red: no score)", ylabel="validation accuracy")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()
     return figure

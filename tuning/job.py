@@ -7,10 +7,12 @@ that no trial outlives its search.
 """
 import json
 import os
+import pkgutil
 import queue
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ from zoo.training.recipe import read
 from zoo.training.run_dir import claim
 
 
-def check(folder: Path, data_dir: str | None, log: bool) -> dict[str, Any]:
+def check(folder: Path, data_dir: str | None, log: bool,
+          callbacks: str | None = None) -> dict[str, Any]:
     """Load the data of the recipe in `folder` and build its network.
 
     Returns:
@@ -33,12 +36,14 @@ def check(folder: Path, data_dir: str | None, log: bool) -> dict[str, Any]:
     from zoo.training.data.splits import fingerprint
     from zoo.training.engine import fit
     recipe = read(folder / "recipe.json")
+    _make_callbacks(callbacks, folder)
     dataset, build = fit.prepare(recipe, data_dir, cache_dir=folder)
     if dataset.validation is None:
         raise UserError("Tuning needs a validation split to select by. Set validation_split to a "
                         "share of the training split, such as 0.1.")
     with keras.StatelessScope(initialize_variables=False):  # shapes, no weights
         model = build()
+    args: dict[str, Any]
     if dataset.vocabulary:
         args = {"vocab_size": len(dataset.vocabulary)}
     else:
@@ -62,7 +67,8 @@ def size(model: str, args: dict[str, Any]) -> dict[str, int]:
     return counts
 
 
-def search(folder: Path, data_dir: str | None, log: bool, until: int) -> dict[str, Any]:
+def search(folder: Path, data_dir: str | None, log: bool, until: int,
+           callbacks: str | None = None) -> dict[str, Any]:
     """Train the recipe in `folder` up to the epoch `until`.
 
     Returns:
@@ -73,23 +79,37 @@ def search(folder: Path, data_dir: str | None, log: bool, until: int) -> dict[st
     recipe = read(folder / "recipe.json")
     with claim(folder, recipe):
         dataset, build = fit.prepare(recipe, data_dir, cache_dir=folder)
-        state = fit.train_until(recipe, folder, dataset, build, log, until)
+        state = fit.train_until(recipe, folder, dataset, build, log, until,
+                                _make_callbacks(callbacks, folder))
     # The losses in the history include label smoothing.
     scores = evaluation.score(state.best_model(build), dataset.validation, dataset.class_names)
     return {"score": scores["accuracy"], "val_loss": scores["loss"],
-            "best_epoch": state.best_epoch()["epoch"], "epochs": len(state.history),
-            "until": until, "seconds": round(state.seconds, 2)}
+            "best_epoch": state.best_epoch()["epoch"], "epochs": len(state.history), "until": until,
+            "seconds": round(state.seconds, 2)}
+
+
+def _make_callbacks(reference, folder):
+    """Return the callbacks that the function "module:function" makes for a trial."""
+    if reference is None:
+        return []
+    try:
+        function = pkgutil.resolve_name(reference)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError("callbacks must be the \"module:function\" of a function that another "
+                        f"process can import. Received: {reference!r} ({error}).") from None
+    return list(function(folder))
 
 
 def train(folder: Path, data_dir: str | None, log: bool) -> dict[str, Any]:
     """Train the recipe in `folder`, a run directory, and evaluate it on the test split."""
     from zoo.training.engine import fit
-    metrics = fit.train(read(folder / "recipe.json"), folder, data_dir, log=log)
+    metrics = fit.train(read(folder / "recipe.json"), folder, data_dir=data_dir, log=log) or {}
     return {key: metrics[key] for key in
             ("test_accuracy", "test_loss", "test_examples", "best_epoch", "seconds", "seed")}
 
 
-JOBS = {"check": check, "size": size, "search": search, "train": train}
+JOBS: dict[str, Callable[..., dict[str, Any]]] = {
+    "check": check, "size": size, "search": search, "train": train}
 
 
 def main() -> None:

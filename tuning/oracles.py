@@ -17,7 +17,7 @@ OBJECTIVE = "val_accuracy"
 _COLLISIONS = 300  # rejected candidates in a row before the space counts as exhausted
 
 
-class _Resumable:
+class _Resumable(kt.Oracle):
     """What the four have in common.
 
     Args:

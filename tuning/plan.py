@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is searched, and how. If any field but the last three changes, it is another search.
+    """What is searched, and how. If any field but the last four changes, it is another search.
 
     recipe: the recipe to improve; its epochs are those of a whole training.
     space: a function (hp, recipe) -> dict, see `zoo.tuning.spaces`; fixed: {name: value}.
     max_params, max_flops: limits of a network's size; None for no limit.
     trials: how many; keep: how many of them keep their weights on disk.
+    callbacks: "module:function" of a function of a trial's directory that returns callbacks.
 
     Raises:
         zoo.errors.UsageError: if a field has the wrong type or a value out of its range.
@@ -44,6 +45,7 @@ class Plan:
     trials: int = 20
     keep: int = 3
     data_dir: str | None = None
+    callbacks: str | None = None
 
     def __post_init__(self):
         if self.algorithm not in ALGORITHMS:
@@ -79,7 +81,7 @@ def open_search(plan: Plan, run: Path, declared: "HyperParameters", worker: "Wor
         _check_same(run, before, settings)
     with tempfile.TemporaryDirectory(prefix=".check-", dir=run) as folder:
         write(Path(folder) / "recipe.json", plan.recipe.to_json())
-        now = worker.check(Path(folder))
+        now = worker.check(Path(folder), callbacks=plan.callbacks)
     if now["status"] == "failed":
         raise UserError(now["error"])
     if before:

@@ -1,6 +1,5 @@
 """Optuna's counterparts of keras-tuner's algorithms, over the same spaces."""
 import itertools
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -42,10 +41,10 @@ def _active(hp, values):
     return all(condition.is_active(values) for condition in hp.conditions)
 
 
-def size(plan: "Plan", declared: kt.HyperParameters) -> float:
-    """Return the number of different trials, at most `plan.trials`; inf for a continuous space."""
+def limit(plan: "Plan", declared: kt.HyperParameters) -> int:
+    """Return `plan.trials`, or the number of combinations in the space if that is smaller."""
     if plan.algorithm != "grid" and any(map(_continuous, declared.space)):
-        return math.inf
+        return plan.trials
     return sum(1 for _ in itertools.islice(combinations(declared), plan.trials))
 
 

@@ -19,7 +19,8 @@ def search(recipe: str | Recipe, run: str | os.PathLike, *, data: str | os.PathL
            space: Callable[..., dict[str, Any]] | str | os.PathLike | None = None,
            fixed: Mapping[str, Any] | None = None, max_params: int | None = None,
            max_flops: int | None = None, keep: int = 3, storage: str | None = None,
-           data_dir: str | None = None, log: bool = True) -> list[dict[str, Any]]:
+           data_dir: str | None = None, callbacks: str | None = None,
+           log: bool = True) -> list[dict[str, Any]]:
     """Search hyperparameters that raise a recipe's accuracy on the validation split.
 
     Each trial trains in a process of its own, so nothing changes in the calling session: its
@@ -56,6 +57,9 @@ def search(recipe: str | Recipe, run: str | os.PathLike, *, data: str | os.PathL
             "sqlite:///search.db" or "postgresql+psycopg://USER@HOST/DATABASE". Optuna's
             algorithms run in keras-tuner's place.
         data_dir: where TensorFlow Datasets keeps its files; None for its default.
+        callbacks: Keras callbacks for each trial, as the text "module:function": a function that
+            other processes can import, from the current folder or an installed package, and that
+            returns a list of callbacks for the trial's directory, a `pathlib.Path`.
         log: whether to print progress.
 
     Returns:
@@ -80,7 +84,7 @@ def search(recipe: str | Recipe, run: str | os.PathLike, *, data: str | os.PathL
     if epochs is not None:
         recipe = dataclasses.replace(recipe, epochs=epochs)
     plan = Plan(recipe, algorithm, seed, spaces.as_function(space), dict(fixed or {}), max_params,
-                max_flops, trials, keep, data_dir)
+                max_flops, trials, keep, data_dir, callbacks)
     if storage is None:
         return sequential.run_search(plan, Path(run), log)
     from zoo.tuning import distributed  # needs Optuna, an extra

@@ -61,9 +61,9 @@ class Worker:
             return json.loads((folder / "result.json").read_text())
         return {"status": "failed", "error": _cause(code, folder)}
 
-    def check(self, folder: Path) -> dict[str, Any]:
+    def check(self, folder: Path, **kwargs: Any) -> dict[str, Any]:
         """Do the job "check" for the recipe in `folder`; see `run` for the result."""
-        return self._ask({"job": "check", "folder": str(folder), **self.options}, folder)
+        return self._ask({"job": "check", "folder": str(folder), **self.options, **kwargs}, folder)
 
     def size(self, model: str, args: dict[str, Any]) -> dict[str, Any]:
         """Do the job "size" for a network; see `run` for the result. It is kept for next time."""

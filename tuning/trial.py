@@ -139,7 +139,8 @@ def run_trial(plan: "Plan", run: Path, declared: "HyperParameters", args: dict[s
             result = _reason_not_to_run(size, starts)
             if result is None:
                 more = number + 1 < plan.trials
-                result = worker.run("search", folder, more=more, until=until)
+                result = worker.run("search", folder, more=more, until=until,
+                                    callbacks=plan.callbacks)
         except KeyboardInterrupt:  # the user's decision: it does not count against the trial
             trial |= {**starts, "starts": 0}
             write(folder / "trial.json", json.dumps(trial, indent=2) + "\n")

@@ -1,6 +1,7 @@
 """Searching better hyperparameters: `zoo tune`."""
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -66,7 +67,7 @@ def tune(name, data, settings, epochs, fix, run, refit, repeats, export, as_json
     rows = search(recipe, run, fixed=fixed, data_dir=data_dir, log=log, **options)
     if log:
         _print_leaderboard(rows)
-    result = {"run": str(run), "trials": rows}
+    result: dict[str, Any] = {"run": str(run), "trials": rows}
     if refit or export or repeats > 1:
         result["refit"] = tuning.refit(run, repeats=repeats, data_dir=data_dir, log=log)
     if export:
