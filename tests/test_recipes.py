@@ -127,14 +127,8 @@ def test_a_recipe_file_runs_on_other_data(tmp_path, monkeypatch, capfd):
         recipes.Recipe("small", "lenet5", "digits", epochs=1).to_json()
     )
     (tmp_path / "photos").mkdir()
-    for data, words in (
-        ("photos", f"{tmp_path}/photos holds no class folders"),
-        ("mnst", "Did you mean 'mnist'?"),
-    ):
-        assert (
-            main(["train", "--recipe", "recipe.json", "--data", data])
-            and words in capfd.readouterr().err
-        )
+    for data, words in (("photos", f"{tmp_path}/photos has no class folders"), ("mnst", "Did you mean 'mnist'?")):
+        assert main(["train", "--recipe", "recipe.json", "--data", data]) and words in capfd.readouterr().err
 
 
 def test_a_recipe_runs_on_other_data(tmp_path):
