@@ -5,6 +5,7 @@ process calls in turn its serving_default and a tf.function of the same network 
 probabilities. It compares the median call; and the bytes of all files with those of the weights and the vocabulary. Results
 go to benchmarks/export.json.
 """
+
 import json
 import sys
 import tempfile
@@ -23,26 +24,41 @@ def sides(run, folder):
 
     from zoo.training import trained
     from zoo.training.deployment import exporter
+
     whole = exporter.export(run, folder)["bytes"]
     source, loaded = trained.load(run), tf.saved_model.load(folder)
     if source.vocabulary:
         question, words = tf.constant(source.examples[:1]), source.vocabulary.lookup()
         from zoo.training.preprocessing.text import token_ids
+
         spec = tf.TensorSpec((None,), tf.string)
 
         def by_hand(text):
-            return tf.nn.softmax(source.model(token_ids(text, words, source.recipe.max_tokens), training=False))
+            return tf.nn.softmax(
+                source.model(token_ids(text, words, source.recipe.max_tokens), training=False)
+            )
     else:
         question = tf.constant(source.examples[:1], tf.float32)
         spec = tf.TensorSpec((None, *question.shape[1:]), tf.float32)
 
         def by_hand(image):
             return tf.nn.softmax(source.model(image, training=False))
-    signature, function = loaded.signatures["serving_default"], tf.function(by_hand, input_signature=[spec])
+
+    signature, function = (
+        loaded.signatures["serving_default"],
+        tf.function(by_hand, input_signature=[spec]),
+    )
     takes = next(iter(signature.structured_input_signature[1]))
     least = 4 * source.model.count_params() + len(str(source.vocabulary or "").encode())
-    return source.recipe.model, {"signature": lambda: signature(**{takes: question})["probabilities"].numpy(),
-                                 "by hand": lambda: function(question).numpy(), "loaded": lambda: loaded}, (whole, least)
+    return (
+        source.recipe.model,
+        {
+            "signature": lambda: signature(**{takes: question})["probabilities"].numpy(),
+            "by hand": lambda: function(question).numpy(),
+            "loaded": lambda: loaded,
+        },
+        (whole, least),
+    )
 
 
 def compare(run):
@@ -58,13 +74,22 @@ def compare(run):
                     if number:
                         times[side].append(1e3 * (time.perf_counter() - start))
     medians = {side: round(median(values), 3) for side, values in times.items()}
-    return name, {"median ms": medians, "ratio": round(medians["signature"] / medians["by hand"], 3), "calls": ROUNDS * CALLS,
-                  "bytes": {"directory": whole, "weights and vocabulary": least, "ratio": round(whole / least, 3)}}
+    return name, {
+        "median ms": medians,
+        "ratio": round(medians["signature"] / medians["by hand"], 3),
+        "calls": ROUNDS * CALLS,
+        "bytes": {
+            "directory": whole,
+            "weights and vocabulary": least,
+            "ratio": round(whole / least, 3),
+        },
+    }
 
 
 def main(runs):
     """Measure, print and keep the results."""
     from zoo.training.engine.manifest import machine
+
     report = {"machine": machine(), **dict(compare(run) for run in runs)}
     HERE.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))

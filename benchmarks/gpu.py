@@ -5,6 +5,7 @@ trains resnet20 and resnet50 by `fit` on random pixels that lie in the GPU's mem
 what JAX makes of it by default, which on recent GPUs is TensorFloat-32. An operation is a multiplication or an addition of
 a convolution or matrix product; the backward pass is counted as two forward ones. Results go to benchmarks/gpu.json.
 """
+
 import json
 import os
 import sys
@@ -22,9 +23,12 @@ ROUNDS = 7
 def gpu():
     """Return JAX's first GPU, or leave with a line."""
     if os.environ.setdefault("KERAS_BACKEND", "jax") != "jax":
-        sys.exit(f"This measures Keras on JAX. Received: KERAS_BACKEND={os.environ['KERAS_BACKEND']}.")
+        sys.exit(
+            f"This measures Keras on JAX. Received: KERAS_BACKEND={os.environ['KERAS_BACKEND']}."
+        )
     try:
         import jax
+
         return jax.devices("gpu")[0]
     except (ImportError, RuntimeError) as error:
         sys.exit(f"This needs JAX with a GPU: {str(error).splitlines()[0]}.")
@@ -38,10 +42,14 @@ def trainer(network, policy, batch, steps):
 
     import zoo
     from zoo.tables import total_multiply_adds
+
     keras.config.set_dtype_policy(policy)
     model, rng = zoo.build(network), np.random.default_rng(0)
     model.dtype_policy = keras.DTypePolicy(policy)  # what tells compile to scale the loss
-    model.compile(keras.optimizers.SGD(1e-4, momentum=0.9), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.compile(
+        keras.optimizers.SGD(1e-4, momentum=0.9),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
     images = jax.device_put(rng.integers(0, 256, (batch, *model.input.shape[1:]), "uint8"))
     labels = jax.device_put(rng.integers(0, model.output.shape[-1], batch, "int32"))
 
@@ -59,15 +67,22 @@ def trainer(network, policy, batch, steps):
     clock = Clock()
 
     def train():
-        model.fit(batches(), steps_per_epoch=steps, epochs=1, verbose=0, shuffle=False, callbacks=[clock])
+        model.fit(
+            batches(), steps_per_epoch=steps, epochs=1, verbose=0, shuffle=False, callbacks=[clock]
+        )
         return clock.seconds
+
     return train, 2 * 3 * total_multiply_adds(model)
 
 
 def spread(values):
     """The median and the quartiles, three digits each."""
     low, middle, high = quantiles(values, n=4, method="inclusive")
-    return {"median": float(f"{middle:.3g}"), "lower quartile": float(f"{low:.3g}"), "upper quartile": float(f"{high:.3g}")}
+    return {
+        "median": float(f"{middle:.3g}"),
+        "lower quartile": float(f"{low:.3g}"),
+        "upper quartile": float(f"{high:.3g}"),
+    }
 
 
 def main():
@@ -88,9 +103,14 @@ def main():
                 "ms a step": spread([1e3 * second for second in seconds]),
                 "images/s": spread([batch / second for second in seconds]),
                 "TFLOP/s": spread([batch * operations / second / 1e12 for second in seconds]),
-                "times float32's speed": spread([a / b for a, b in zip(times["float32"], seconds, strict=True)])}
+                "times float32's speed": spread(
+                    [a / b for a, b in zip(times["float32"], seconds, strict=True)]
+                ),
+            }
             print(network, policy, json.dumps(report[network][policy]), flush=True)
-    HERE.with_suffix(".json").write_text(json.dumps({"device": device.device_kind, "networks": report}, indent=2) + "\n")
+    HERE.with_suffix(".json").write_text(
+        json.dumps({"device": device.device_kind, "networks": report}, indent=2) + "\n"
+    )
 
 
 if __name__ == "__main__":

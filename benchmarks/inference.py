@@ -6,6 +6,7 @@ with weights as they are drawn, which cost as much as trained ones, and asks in 
 - ONNX Runtime and OpenVINO: the ONNX file; LiteRT: the LiteRT file, float32.
 The medians of one call at batch 1 and 32, and the SavedModel's time over each, go to benchmarks/inference.json.
 """
+
 import os
 import tempfile
 import time
@@ -16,7 +17,10 @@ import sides
 from sides import in_words, ratio, spread
 
 CALLS = {  # of each batch size in a round, and the rounds
-    "lenet5": ({1: 200, 32: 50}, 9), "resnet20": ({1: 50, 32: 8}, 9), "mobilenet_v1": ({1: 20, 32: 2}, 5)}
+    "lenet5": ({1: 200, 32: 50}, 9),
+    "resnet20": ({1: 50, 32: 8}, 9),
+    "mobilenet_v1": ({1: 20, 32: 2}, 5),
+}
 SIDES = ("SavedModel", "ONNX Runtime", "LiteRT", "OpenVINO")
 WARM_UP = 1
 current = {}  # of a side's process: the file and batch at hand, and the function that asks it
@@ -27,14 +31,25 @@ def export(network, folder):
     import zoo
     from zoo.training import recipes, trained
     from zoo.training.deployment import conversion, saved_model
+
     model = zoo.build(network)
     names = [f"class {number}" for number in range(model.output.shape[-1])]
-    whole = trained.Trained(folder, model, {"class_names": names}, recipes.Recipe(network, network, "none"), is_shipped=True)
+    whole = trained.Trained(
+        folder,
+        model,
+        {"class_names": names},
+        recipes.Recipe(network, network, "none"),
+        is_shipped=True,
+    )
     saved_model.write(whole, folder / "saved_model")
     conversion.write(whole, ("litert", "onnx"), folder, None)
     onnx = folder / conversion.FILES["onnx"]
-    paths = {"SavedModel": folder / "saved_model", "ONNX Runtime": onnx, "OpenVINO": onnx,
-             "LiteRT": folder / conversion.FILES["litert"]}
+    paths = {
+        "SavedModel": folder / "saved_model",
+        "ONNX Runtime": onnx,
+        "OpenVINO": onnx,
+        "LiteRT": folder / conversion.FILES["litert"],
+    }
     return {side: str(path) for side, path in paths.items()}
 
 
@@ -42,13 +57,18 @@ def open_with(side, path):
     """Return a function from float32 images to probabilities."""
     if side == "LiteRT":
         from ai_edge_litert.interpreter import Interpreter
+
         runner = Interpreter(path, num_threads=os.cpu_count()).get_signature_runner()
         return lambda images: runner(image=images)["probabilities"]
     if side == "OpenVINO":
         import openvino
-        compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})  # else bfloat16
+
+        compiled = openvino.Core().compile_model(
+            path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+        )  # else bfloat16
         return lambda images: compiled([images])[0]
     from zoo.training.deployment import runtimes  # opens a SavedModel and an ONNX file on all cores
+
     ask = runtimes.load(path)["serving_default"].run
     return lambda images: ask(images)["probabilities"]
 
@@ -75,15 +95,27 @@ def answer(side, path, shape, calls):
 
 def compare(started, paths, shape, calls, rounds):
     """Return the spreads of the milliseconds of a call and of the SavedModel's time over the others'."""
-    asked = {name: side.ask(path=paths[name], shape=shape, calls=1) for name, side in started.items()}
+    asked = {
+        name: side.ask(path=paths[name], shape=shape, calls=1) for name, side in started.items()
+    }
     said = [told["probability"] for told in asked.values() if "missing" not in told]
     assert max(said) - min(said) < 1e-3, f"the runtimes do not answer alike: {asked}"
     missing = {name: told["missing"] for name, told in asked.items() if "missing" in told}
     able = {name: side for name, side in started.items() if name not in missing}
-    times, _ = sides.take_turns(able, rounds, lambda name: {"path": paths[name], "shape": shape, "calls": calls})
-    return {"ms": {name: spread([1e3 * second for second in seconds]) for name, seconds in times.items()},
-            "SavedModel over": {name: ratio(times["SavedModel"], seconds) for name, seconds in times.items()
-                                if name != "SavedModel"}, **({"missing": missing} if missing else {})}
+    times, _ = sides.take_turns(
+        able, rounds, lambda name: {"path": paths[name], "shape": shape, "calls": calls}
+    )
+    return {
+        "ms": {
+            name: spread([1e3 * second for second in seconds]) for name, seconds in times.items()
+        },
+        "SavedModel over": {
+            name: ratio(times["SavedModel"], seconds)
+            for name, seconds in times.items()
+            if name != "SavedModel"
+        },
+        **({"missing": missing} if missing else {}),
+    }
 
 
 def main():
@@ -91,15 +123,27 @@ def main():
     report = {"precision": "float32", "networks": {}}
     with sides.sides(__file__, SIDES) as started, tempfile.TemporaryDirectory() as folder:
         import zoo
+
         for network, (sizes, rounds) in CALLS.items():
             paths = export(network, Path(folder) / network)
             shape = zoo.spec(network).defaults["input_shape"]
             report["networks"][network] = found = {
-                f"batch {size}": compare(started, paths, (size, *shape), calls, rounds) for size, calls in sizes.items()}
+                f"batch {size}": compare(started, paths, (size, *shape), calls, rounds)
+                for size, calls in sizes.items()
+            }
             for size, one in found.items():
-                print(f"{network}, {size}: SavedModel {in_words(one['ms']['SavedModel'], ' ms')}; over",
-                      "; ".join(f"{name} {in_words(value)}" for name, value in one["SavedModel over"].items()),
-                      *(f"; {name} is missing: {why}" for name, why in one.get("missing", {}).items()), flush=True)
+                print(
+                    f"{network}, {size}: SavedModel {in_words(one['ms']['SavedModel'], ' ms')}; over",
+                    "; ".join(
+                        f"{name} {in_words(value)}"
+                        for name, value in one["SavedModel over"].items()
+                    ),
+                    *(
+                        f"; {name} is missing: {why}"
+                        for name, why in one.get("missing", {}).items()
+                    ),
+                    flush=True,
+                )
     sides.keep(__file__, report)
 
 

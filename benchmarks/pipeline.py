@@ -5,6 +5,7 @@ training steps of resnet20 on the whole pipeline (shuffle, pick, augment, batch)
 one process, and compares the median step. Then it loads a tenth of the files and all of them, in a process each, and compares
 the peak memory. Results go to benchmarks/pipeline.json.
 """
+
 import json
 import os
 import re
@@ -42,21 +43,35 @@ def step_times(folder):
     model = build()
     fit.compile_model(model, recipe, 1000)
     whole = pipeline.training_batches(dataset.train, recipe, len(dataset.class_names))
-    sides = {"pipeline": whole, "one batch": tf.data.Dataset.from_tensors(next(iter(whole))).repeat()}
+    sides = {
+        "pipeline": whole,
+        "one batch": tf.data.Dataset.from_tensors(next(iter(whole))).repeat(),
+    }
     times = {side: [] for side in sides}
     for number in range(ROUNDS + 1):
         for side, batches in sides.items():
             clock = Clock()
-            model.fit(batches, steps_per_epoch=STEPS + SKIPPED, epochs=1, verbose=0, shuffle=False, callbacks=[clock])
+            model.fit(
+                batches,
+                steps_per_epoch=STEPS + SKIPPED,
+                epochs=1,
+                verbose=0,
+                shuffle=False,
+                callbacks=[clock],
+            )
             if number:  # the first round traces and warms up
-                times[side] += [b - a for a, b in zip(clock.ticks[SKIPPED:], clock.ticks[SKIPPED + 1:])]
+                times[side] += [
+                    b - a for a, b in zip(clock.ticks[SKIPPED:], clock.ticks[SKIPPED + 1 :])
+                ]
         print(f"round {number} of {ROUNDS}", flush=True)
     return times
 
 
 def peak_megabytes(folder):
     """Return the peak resident memory of a process that loads `folder` and goes through 100 training batches."""
-    done = subprocess.run([sys.executable, HERE, "--load", folder], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, HERE, "--load", folder], capture_output=True, text=True, check=True
+    )
     return float(done.stdout.splitlines()[-1])
 
 
@@ -64,17 +79,22 @@ def load(folder):
     from zoo.training import recipes
     from zoo.training.data import pipeline
     from zoo.training.engine import fit
+
     recipe = recipes.get_recipe("resnet20-cifar10", str(folder))
     dataset, _ = fit.prepare(recipe)
     for _ in pipeline.training_batches(dataset.train, recipe, len(dataset.class_names)).take(100):
         pass
-    status = Path("/proc/self/status").read_text()  # getrusage's maximum would be that of the parent process, if higher
+    status = Path(
+        "/proc/self/status"
+    ).read_text()  # getrusage's maximum would be that of the parent process, if higher
     print(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024)
 
 
 def tenth(folder, to):
     """Link every tenth file of `folder` into a folder of the same shape under `to`."""
-    for number, file in enumerate(sorted(path for path in Path(folder).rglob("*") if path.is_file())):
+    for number, file in enumerate(
+        sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    ):
         if number % 10 == 0:
             link = Path(to) / file.relative_to(folder)
             link.parent.mkdir(parents=True, exist_ok=True)
@@ -85,20 +105,36 @@ def tenth(folder, to):
 def main(folder):
     """Measure, print and keep the results."""
     from zoo.training.engine.manifest import machine
+
     times = step_times(folder)
     medians = {side: median(values) for side, values in times.items()}
-    report = {"machine": machine(), "network": "resnet20", "batch": 128, "steps": len(times["pipeline"])}
+    report = {
+        "machine": machine(),
+        "network": "resnet20",
+        "batch": 128,
+        "steps": len(times["pipeline"]),
+    }
     for side, values in times.items():
         low, _, high = quantiles(values, n=4)
-        report[f"{side} ms"] = {name: round(1e3 * value, 1) for name, value in
-                                (("lower quartile", low), ("median", medians[side]), ("upper quartile", high))}
+        report[f"{side} ms"] = {
+            name: round(1e3 * value, 1)
+            for name, value in (
+                ("lower quartile", low),
+                ("median", medians[side]),
+                ("upper quartile", high),
+            )
+        }
     report["ratio"] = round(medians["pipeline"] / medians["one batch"], 3)
     scratch = tempfile.mkdtemp()
     try:
         few, many = peak_megabytes(tenth(folder, scratch)), peak_megabytes(folder)
     finally:
         shutil.rmtree(scratch)
-    report["peak MB"] = {"a tenth of the files": round(few), "all files": round(many), "difference": round(many - few)}
+    report["peak MB"] = {
+        "a tenth of the files": round(few),
+        "all files": round(many),
+        "difference": round(many - few),
+    }
     HERE.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))
 

@@ -5,6 +5,7 @@ process for each case: 10,000 to 100,000 images of 10 classes, and 50,000 images
 seconds until the data set is loaded, the milliseconds of a batch from the pipeline alone, and of a training step on it, and
 the peak memory. Results, with the quartiles of the rounds, go to benchmarks/scaling.json.
 """
+
 import json
 import re
 import subprocess
@@ -16,17 +17,29 @@ from pathlib import Path
 import sides
 from sides import in_words, spread
 
-CASES = ((10_000, 10), (50_000, 10), (100_000, 10), (50_000, 100), (50_000, 1000))  # images, classes
+CASES = (
+    (10_000, 10),
+    (50_000, 10),
+    (100_000, 10),
+    (50_000, 100),
+    (50_000, 1000),
+)  # images, classes
 ROUNDS, STEPS = 3, 40
 
 
 def write(folder, images, classes):
     """Write the data set of a case; return its path."""
     import numpy as np
+
     rng, path = np.random.default_rng(0), Path(folder) / f"{images}-{classes}.npz"
     labels = np.arange(images) % classes
-    np.savez(path, x_train=rng.integers(0, 256, (images, 28, 28, 1), "uint8"), y_train=labels,
-             x_test=rng.integers(0, 256, (classes, 28, 28, 1), "uint8"), y_test=np.arange(classes))
+    np.savez(
+        path,
+        x_train=rng.integers(0, 256, (images, 28, 28, 1), "uint8"),
+        y_train=labels,
+        x_test=rng.integers(0, 256, (classes, 28, 28, 1), "uint8"),
+        y_test=np.arange(classes),
+    )
     return path
 
 
@@ -35,6 +48,7 @@ def measure(path):
     from zoo.training import recipes
     from zoo.training.data import pipeline
     from zoo.training.engine.prepare import compile_model, prepare
+
     recipe = recipes.Recipe("scaling", "simple_cnn", str(path), optimizer="sgd")
     began = time.perf_counter()
     dataset, build = prepare(recipe)
@@ -49,6 +63,7 @@ def measure(path):
     def draw():
         for _ in batches.take(STEPS):
             pass
+
     found = {"load s": loaded}
     for name, act in (("batch ms", draw), ("step ms", train)):
         act()  # traces
@@ -66,13 +81,18 @@ def main():
         paths = {case: write(folder, *case) for case in CASES}
         for _ in range(ROUNDS):
             for case, path in paths.items():
-                done = subprocess.run([sys.executable, __file__, path], capture_output=True, text=True, check=True)
+                done = subprocess.run(
+                    [sys.executable, __file__, path], capture_output=True, text=True, check=True
+                )
                 found[case].append(json.loads(done.stdout.splitlines()[-1]))
     report = {"rounds": ROUNDS, "network": "simple_cnn", "batch": 128, "cases": []}
     for (images, classes), costs in found.items():
         spreads = {name: spread([cost[name] for cost in costs]) for name in costs[0]}
         report["cases"].append({"images": images, "classes": classes, **spreads})
-        print(f"{images:,} images of {classes} classes:", "; ".join(f"{name} {in_words(s)}" for name, s in spreads.items()))
+        print(
+            f"{images:,} images of {classes} classes:",
+            "; ".join(f"{name} {in_words(s)}" for name, s in spreads.items()),
+        )
     sides.keep(__file__, report)
 
 

@@ -2,6 +2,7 @@
 
 What disturbs the machine then disturbs all sides alike, and no side sees another's threads or libraries.
 """
+
 import contextlib
 import json
 import os
@@ -19,8 +20,12 @@ class Side:
 
     def __init__(self, script, name, **environment):
         self.process = subprocess.Popen(
-            [sys.executable, script, "--side", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, **environment})
+            [sys.executable, script, "--side", name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ, **environment},
+        )
 
     def ask(self, **question):
         """Return the answer to `question`, a dict; a dict with the key "missing" where the side cannot answer, and why."""
@@ -75,7 +80,7 @@ def take_turns(started, rounds, question):
     """
     times, missing = {name: [] for name in started}, {}
     for number in range(rounds):
-        for name in list(times)[::-1 if number % 2 else 1]:
+        for name in list(times)[:: -1 if number % 2 else 1]:
             answered = started[name].ask(**question(name))
             if "missing" in answered:
                 missing[name] = answered["missing"]
@@ -88,8 +93,10 @@ def take_turns(started, rounds, question):
 def spread(values, digits=3):
     """Return the median of `values` and the quartiles that half of them lie between."""
     low, middle, high = quantiles(values, n=4, method="inclusive")
-    return {name: round(value, digits) for name, value in
-            (("median", middle), ("lower quartile", low), ("upper quartile", high))}
+    return {
+        name: round(value, digits)
+        for name, value in (("median", middle), ("lower quartile", low), ("upper quartile", high))
+    }
 
 
 def ratio(ours, theirs):
@@ -105,4 +112,7 @@ def in_words(found, unit=""):
 def keep(script, report):
     """Write `report` beside `script` as JSON, with the machine first."""
     from zoo.training.engine.manifest import machine
-    Path(script).with_suffix(".json").write_text(json.dumps({"machine": machine(), **report}, indent=2) + "\n")
+
+    Path(script).with_suffix(".json").write_text(
+        json.dumps({"machine": machine(), **report}, indent=2) + "\n"
+    )

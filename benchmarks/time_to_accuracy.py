@@ -6,6 +6,7 @@ runs while they train, from the first batch asked for, TensorFlow's tracing incl
 the test images are scored, by the zoo with the averages of the weights, which are what its recipe hands over. Results go to
 benchmarks/time_to_accuracy.json.
 """
+
 import json
 import subprocess
 import sys
@@ -13,7 +14,11 @@ import time
 from pathlib import Path
 from statistics import median
 
-TARGET, EVERY, LONGEST = 0.9846, 50, 30  # the course's score; batches between two scores; epochs before a side gives up
+TARGET, EVERY, LONGEST = (
+    0.9846,
+    50,
+    30,
+)  # the course's score; batches between two scores; epochs before a side gives up
 ROUNDS = 5
 HERE = Path(__file__)
 sys.path.insert(0, str(HERE.parents[1]))
@@ -45,7 +50,10 @@ def mnist(part):
     import tensorflow_datasets as tfds
     import torch
     from PIL import Image
-    images, labels = tfds.as_numpy(tfds.load("mnist", split=part, batch_size=-1, as_supervised=True, download=False))
+
+    images, labels = tfds.as_numpy(
+        tfds.load("mnist", split=part, batch_size=-1, as_supervised=True, download=False)
+    )
 
     class Mnist(torch.utils.data.Dataset):
         def __len__(self):
@@ -54,17 +62,29 @@ def mnist(part):
         def __getitem__(self, place):
             pixels = torch.from_numpy(np.array(Image.fromarray(images[place, ..., 0]), copy=True))
             return (pixels[None].float().div(255) - 0.1307).div(0.3081), int(labels[place])
+
     return Mnist()
 
 
 def course(seed):
     """Document 002's loop: batches of 64 from a DataLoader of single PIL images, SGD at 0.01 with momentum 0.5."""
     import torch
+
     torch.manual_seed(seed)
     net = torch.nn.Sequential(
-        torch.nn.Conv2d(1, 10, 5), torch.nn.MaxPool2d(2), torch.nn.ReLU(), torch.nn.Conv2d(10, 20, 5), torch.nn.MaxPool2d(2),
-        torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(320, 10))
-    optimizer, criterion = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.5), torch.nn.CrossEntropyLoss()
+        torch.nn.Conv2d(1, 10, 5),
+        torch.nn.MaxPool2d(2),
+        torch.nn.ReLU(),
+        torch.nn.Conv2d(10, 20, 5),
+        torch.nn.MaxPool2d(2),
+        torch.nn.ReLU(),
+        torch.nn.Flatten(),
+        torch.nn.Linear(320, 10),
+    )
+    optimizer, criterion = (
+        torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.5),
+        torch.nn.CrossEntropyLoss(),
+    )
     test = mnist("test")
     pixels, truth = next(iter(torch.utils.data.DataLoader(test, len(test))))
     clock = Clock(lambda: float((net(pixels).argmax(1) == truth).float().mean()))
@@ -82,6 +102,7 @@ def course(seed):
 def zoo_recipe(seed):
     """The recipe simple_cnn-mnist as it stands, in a process that starts as the command's does, until it has the score."""
     from zoo.startup import quiet_import
+
     with quiet_import():
         import keras
 
@@ -101,8 +122,14 @@ def zoo_recipe(seed):
 
     clock = Clock(lambda: averages_score(model, dataset.test))
     try:
-        model.fit(pipeline.training_batches(dataset.train, recipe, len(dataset.class_names)), epochs=recipe.epochs,
-                  steps_per_epoch=steps, shuffle=False, verbose=0, callbacks=[Stop()])
+        model.fit(
+            pipeline.training_batches(dataset.train, recipe, len(dataset.class_names)),
+            epochs=recipe.epochs,
+            steps_per_epoch=steps,
+            shuffle=False,
+            verbose=0,
+            callbacks=[Stop()],
+        )
     except Reached:
         return clock
     raise SystemExit(f"simple_cnn-mnist had {clock.accuracy} at its end")
@@ -114,10 +141,14 @@ def averages_score(model, test):
     keras.callbacks.SwapEMAWeights rounds them as it swaps them, which changes the training it is to measure.
     """
     import numpy as np
+
     weights, images = model.trainable_variables, test.examples
     before = [variable.numpy() for variable in weights]
     model.optimizer.finalize_variable_values(weights)
-    found = [np.argmax(model.predict_on_batch(images[first:first + 1000]), axis=1) for first in range(0, len(test), 1000)]
+    found = [
+        np.argmax(model.predict_on_batch(images[first : first + 1000]), axis=1)
+        for first in range(0, len(test), 1000)
+    ]
     for variable, value in zip(weights, before, strict=True):
         variable.assign(value)
     return float(np.mean(np.concatenate(found) == test.labels))
@@ -126,6 +157,7 @@ def averages_score(model, test):
 def main(rounds):
     """Measure, print and keep the results."""
     from zoo.training.engine.manifest import machine
+
     runs = {"course": [], "zoo": []}
     for seed in range(rounds):
         for side, done in runs.items():
@@ -134,8 +166,13 @@ def main(rounds):
             done.append(json.loads(said.splitlines()[-1]))
             print(side, done[-1], flush=True)
     seconds = {side: median(run["seconds"] for run in done) for side, done in runs.items()}
-    report = {"machine": machine(), "target": TARGET, "runs": runs, "median seconds": seconds,
-              "ratio": round(seconds["course"] / seconds["zoo"], 1)}
+    report = {
+        "machine": machine(),
+        "target": TARGET,
+        "runs": runs,
+        "median seconds": seconds,
+        "ratio": round(seconds["course"] / seconds["zoo"], 1),
+    }
     HERE.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))
 
@@ -143,7 +180,15 @@ def main(rounds):
 if __name__ == "__main__":
     if len(sys.argv) == 3:
         reached = {"course": course, "zoo": zoo_recipe}[sys.argv[1]](int(sys.argv[2]))
-        print(json.dumps({"seed": int(sys.argv[2]), "seconds": round(reached.seconds, 2), "batches": reached.batches,
-                          "accuracy": round(reached.accuracy, 4)}))
+        print(
+            json.dumps(
+                {
+                    "seed": int(sys.argv[2]),
+                    "seconds": round(reached.seconds, 2),
+                    "batches": reached.batches,
+                    "accuracy": round(reached.accuracy, 4),
+                }
+            )
+        )
     else:
         main(int(sys.argv[1]) if len(sys.argv) == 2 else ROUNDS)

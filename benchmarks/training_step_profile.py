@@ -6,6 +6,7 @@
   where the times of operations add up.
 Results go to benchmarks/training_step_profile.json, and as tables to benchmarks/training_step_profile.md.
 """
+
 import collections
 import re
 import tempfile
@@ -15,7 +16,12 @@ import sides
 import training_step
 from sides import in_words, ratio, spread
 
-NETWORKS = {"simple_cnn": 104, "lenet5": 56, "small_inception": 16, "resnet20": 8}  # and the steps in a round
+NETWORKS = {
+    "simple_cnn": 104,
+    "lenet5": 56,
+    "small_inception": 16,
+    "resnet20": 8,
+}  # and the steps in a round
 ROUNDS, TRACED, SHOWN = 7, 5, 12  # rounds of the settings; steps traced; kernels in a table
 ONE_THREAD = {"TF_NUM_INTRAOP_THREADS": "1", "TF_NUM_INTEROP_THREADS": "1", "OMP_NUM_THREADS": "1"}
 SETTINGS = {  # what is changed: variables of the environment, attributes of the compiled model
@@ -42,6 +48,7 @@ def build(side, network):
         else:
             if side == "Keras's batch normalisation":
                 from zoo.training.engine import prepare
+
                 prepare.fuse = lambda model: None
             train, _ = training_step.zoo_side(network, SETTINGS[side][1])
         train(8)
@@ -61,6 +68,7 @@ def kernels(train, steps):
     """{kind of operation: milliseconds in a step} by TensorFlow's profiler."""
     import tensorflow as tf
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
+
     with tempfile.TemporaryDirectory() as folder:
         tf.profiler.experimental.start(folder)
         train(steps)
@@ -72,7 +80,9 @@ def kernels(train, steps):
         for line in plane.lines:
             for event in line.events:
                 name = plane.event_metadata[event.metadata_id].name
-                if found := re.fullmatch(r"[^:]+:([A-Z_]\w*)", name):  # an operation's name and kind
+                if found := re.fullmatch(
+                    r"[^:]+:([A-Z_]\w*)", name
+                ):  # an operation's name and kind
                     took[found[1]] += event.duration_ps / 1e9 / steps
     return dict(took.most_common(SHOWN))
 
@@ -80,9 +90,12 @@ def kernels(train, steps):
 def torch_kernels(train, steps):
     """{kind of operation: milliseconds in a step} by PyTorch's profiler."""
     import torch
+
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         train(steps)
-    took = collections.Counter({event.key: event.self_cpu_time_total / 1e3 / steps for event in profile.key_averages()})
+    took = collections.Counter(
+        {event.key: event.self_cpu_time_total / 1e3 / steps for event in profile.key_averages()}
+    )
     return dict(took.most_common(SHOWN))
 
 
@@ -92,16 +105,37 @@ def measure():
     environments = {name: environment for name, (environment, _) in SETTINGS.items()}
     with sides.sides(__file__, SETTINGS, **environments) as started:
         for network, steps in NETWORKS.items():
-            times, _ = sides.take_turns(started, ROUNDS, lambda name: {"network": network, "steps": steps})
-            traces = {name: started[name].ask(network=network, steps=TRACED, traced=True)
-                      for name in ("one thread", "torch, one thread")}
+            times, _ = sides.take_turns(
+                started, ROUNDS, lambda name: {"network": network, "steps": steps}
+            )
+            traces = {
+                name: started[name].ask(network=network, steps=TRACED, traced=True)
+                for name in ("one thread", "torch, one thread")
+            }
             report[network] = {
                 "batch": training_step.NETWORKS[network][0][0],
-                "ms": {name: spread([1e3 * second for second in seconds]) for name, seconds in times.items()},
-                "over zoo": {name: ratio(seconds, times["zoo"]) for name, seconds in times.items() if name != "zoo"},
-                "kernels ms": {name: {kind: round(ms, 3) for kind, ms in trace.items()} for name, trace in traces.items()}}
-            print(f"{network}:", "; ".join(f"{name} {in_words(value)}" for name, value in report[network]["over zoo"].items()),
-                  flush=True)
+                "ms": {
+                    name: spread([1e3 * second for second in seconds])
+                    for name, seconds in times.items()
+                },
+                "over zoo": {
+                    name: ratio(seconds, times["zoo"])
+                    for name, seconds in times.items()
+                    if name != "zoo"
+                },
+                "kernels ms": {
+                    name: {kind: round(ms, 3) for kind, ms in trace.items()}
+                    for name, trace in traces.items()
+                },
+            }
+            print(
+                f"{network}:",
+                "; ".join(
+                    f"{name} {in_words(value)}"
+                    for name, value in report[network]["over zoo"].items()
+                ),
+                flush=True,
+            )
     return report
 
 
@@ -109,12 +143,18 @@ def tables(report):
     """The report as Markdown."""
     text = [f"# {Path(__file__).stem}, written by `python benchmarks/{Path(__file__).name}`\n"]
     for network, found in report.items():
-        text.append(f"## {network}, batch {found['batch']}\n\n| setting | ms a step | over the zoo's, with quartiles |\n"
-                    "| --- | ---: | ---: |")
-        text += [f"| {name} | {ms['median']:g} | {in_words(found['over zoo'][name]) if name != 'zoo' else 1} |"
-                 for name, ms in found["ms"].items()]
+        text.append(
+            f"## {network}, batch {found['batch']}\n\n| setting | ms a step | over the zoo's, with quartiles |\n"
+            "| --- | ---: | ---: |"
+        )
+        text += [
+            f"| {name} | {ms['median']:g} | {in_words(found['over zoo'][name]) if name != 'zoo' else 1} |"
+            for name, ms in found["ms"].items()
+        ]
         ours, theirs = (list(trace.items()) for trace in found["kernels ms"].values())
-        text.append("\n| TensorFlow, one thread | ms | PyTorch, one thread | ms |\n| --- | ---: | --- | ---: |")
+        text.append(
+            "\n| TensorFlow, one thread | ms | PyTorch, one thread | ms |\n| --- | ---: | --- | ---: |"
+        )
         text += [f"| {a} | {b:g} | {c} | {d:g} |" for (a, b), (c, d) in zip(ours, theirs)]
         text.append("")
     return "\n".join(text)

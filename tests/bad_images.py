@@ -1,4 +1,5 @@
 """Picture files, sound and with every defect that `zoo doctor` knows, made by Pillow."""
+
 import io
 
 import numpy as np
@@ -29,7 +30,9 @@ def put(path, content):
 
 def pixels(content):
     """The picture in the bytes of a file, upright, as Pillow sees it: int64 of shape (height, width, 3)."""
-    return np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB")).astype(int)
+    return np.asarray(
+        ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB")
+    ).astype(int)
 
 
 def turned(orientation):
@@ -58,9 +61,17 @@ def defects():
         "train/dog/rgba.png": ("transparent", "note", encoded(half_clear, "PNG")),
         "train/dog/palette.png": ("palette", "note", encoded(picture(mode="P"), "PNG")),
         "train/cat/print.jpg": ("CMYK", "note", encoded(picture(mode="CMYK"), "JPEG")),
-        "train/cat/deep.png": ("16-bit", "note", tf.io.encode_png(np.dstack([deep, deep // 2, deep // 3])).numpy()),
+        "train/cat/deep.png": (
+            "16-bit",
+            "note",
+            tf.io.encode_png(np.dstack([deep, deep // 2, deep // 3])).numpy(),
+        ),
         "test/cat/deep grey.png": ("16-bit", "note", encoded(Image.fromarray(deep), "PNG")),
         "test/cat/moving.gif": ("animated", "note", encoded(picture(), "GIF", **two)),
-        "train/Käse 🧀/auf der Seite.jpg": ("EXIF-rotated", "note", encoded(picture((16, 24)), "JPEG", exif=turned(6))),
+        "train/Käse 🧀/auf der Seite.jpg": (
+            "EXIF-rotated",
+            "note",
+            encoded(picture((16, 24)), "JPEG", exif=turned(6)),
+        ),
         "train/Käse 🧀/large.jpg": ("mixed sizes", "note", encoded(picture((48, 32)), "JPEG")),
     }

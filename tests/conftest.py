@@ -1,4 +1,5 @@
 """What the tests share: quiet TensorFlow, one small finished run, and MNIST where it lies on this machine."""
+
 import gc
 import os
 import shutil
@@ -43,6 +44,7 @@ def finished_run(tmp_path_factory):
     """The directory of a short but real training on the embedded digits."""
     from zoo.training import recipes
     from zoo.training.engine.fit import train
+
     run = tmp_path_factory.mktemp("digits") / "run"
     train(recipes.override(recipes.get_recipe("lenet5-digits"), ["epochs=3"]), run, log=False)
     return run
@@ -52,6 +54,7 @@ def finished_run(tmp_path_factory):
 def exported(finished_run, tmp_path_factory):
     """Where the SavedModel of `finished_run` is, and what `export` answered."""
     from zoo.training.deployment.exporter import export
+
     to = tmp_path_factory.mktemp("export") / "model"
     return to, export(finished_run, to)
 
@@ -60,6 +63,7 @@ def exported(finished_run, tmp_path_factory):
 def test_images():
     """50 digits of the test part, uint8 of shape (50, 32, 32, 1)."""
     from zoo.training.data.dataset import load_data
+
     return load_data("digits", (32, 32, 1)).test.examples[:50]
 
 
@@ -68,24 +72,37 @@ def mnist_dir():
     """The TFDS folder that holds the prepared MNIST; $TFDS_DATA_DIR names it."""
     folder = os.environ.get("TFDS_DATA_DIR", "")
     if not (Path(folder) / "mnist").is_dir() or not folder:
-        pytest.skip("MNIST is not here: set TFDS_DATA_DIR to a TensorFlow Datasets folder that holds it")
+        pytest.skip(
+            "MNIST is not here: set TFDS_DATA_DIR to a TensorFlow Datasets folder that holds it"
+        )
     return folder
 
 
 @pytest.fixture
 def zoo_command(tmp_path):
     """Run `zoo ARGS...` in an empty folder, as a shell would; returns the finished process with its text output."""
+
     def run(*args, cwd=tmp_path, **environment):
-        return subprocess.run([sys.executable, "-m", "zoo", *map(str, args)], cwd=cwd, capture_output=True, text=True,
-                              env={**os.environ, "PYTHONPATH": str(ROOT), **environment})
+        return subprocess.run(
+            [sys.executable, "-m", "zoo", *map(str, args)],
+            cwd=cwd,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        )
+
     return run
 
 
 @pytest.fixture
 def browser():
     """A headless Chromium of this machine."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="the page's test needs playwright")
-    chromium = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None)
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="the page's test needs playwright"
+    )
+    chromium = next(
+        filter(None, map(shutil.which, ("chromium", "google-chrome", "chromium-browser"))), None
+    )
     if not chromium:
         pytest.skip("no Chromium here: install chromium or google-chrome")
     with playwright.sync_playwright() as running:

@@ -1,4 +1,5 @@
 """What an explanation shows of a network, heat and n-grams, against the same computed by hand."""
+
 import keras
 import numpy as np
 import pytest
@@ -16,15 +17,21 @@ def test_grad_cam_is_what_a_network_made_by_hand_says():
     """One map is the image and speaks for class 0, one its negative and speaks for class 1."""
     image = keras.Input((8, 8, 1), name="image")
     maps = keras.layers.Conv2D(2, 1, name="stage1_conv")(image)
-    logits = keras.layers.Dense(2, use_bias=False, name="logits")(keras.layers.GlobalAveragePooling2D(name="pool")(maps))
+    logits = keras.layers.Dense(2, use_bias=False, name="logits")(
+        keras.layers.GlobalAveragePooling2D(name="pool")(maps)
+    )
     model = keras.Model(image, logits)
-    model.get_layer("stage1_conv").set_weights([np.array([[[[1.0, -1.0]]]]) / 255, np.array([0.0, 1.0])])
+    model.get_layer("stage1_conv").set_weights(
+        [np.array([[[[1.0, -1.0]]]]) / 255, np.array([0.0, 1.0])]
+    )
     model.get_layer("logits").set_weights([np.eye(2)])
     model.trainable = False
     corner = np.zeros((2, 8, 8, 1), "uint8")
     corner[:, 0, 0] = 255
     heat = grad_cam(model, corner, [0, 1])
-    np.testing.assert_allclose(heat, [corner[0, ..., 0] / 255, 1 - corner[0, ..., 0] / 255], atol=1e-6)
+    np.testing.assert_allclose(
+        heat, [corner[0, ..., 0] / 255, 1 - corner[0, ..., 0] / 255], atol=1e-6
+    )
     model.get_layer("logits").set_weights([-np.eye(2)])  # nothing speaks for a class
     assert not grad_cam(model, corner, [0, 0]).any()
 
@@ -39,13 +46,22 @@ def test_every_image_network_has_heat_or_no_maps():
             assert last_map(model) is None and not first_filters(model)
             continue
         heat = grad_cam(model, np.stack([image, image]), [0, 1])
-        assert heat.shape == (2, *image.shape[:2]) and np.isfinite(heat).all() and heat.min() >= 0 and heat.max() <= 1, name
+        assert (
+            heat.shape == (2, *image.shape[:2])
+            and np.isfinite(heat).all()
+            and heat.min() >= 0
+            and heat.max() <= 1
+        ), name
         assert first_filters(model)
 
 
 def by_hand(model, ids, row):
     """{(first word, width): filters' contributions (filters, classes)} of one sentence, window by window."""
-    tables = [layer.get_weights()[0] for layer in model.layers if isinstance(layer, keras.layers.Embedding)]
+    tables = [
+        layer.get_weights()[0]
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Embedding)
+    ]
     sentence = sum(table[ids[row][ids[row] > 0]] for table in tables)
     output, first, found = model.get_layer("logits").get_weights()[0], 0, {}
     for width in model.windows:
@@ -54,7 +70,12 @@ def by_hand(model, ids, row):
         before = len(spare) if model.full else 0
         padded = np.concatenate([spare[:before], sentence, spare])
         last = len(sentence) + width - 1 if model.full else max(len(sentence) - width + 1, 1)
-        values = np.array([np.maximum(np.einsum("wi,wif->f", padded[i:i + width], kernel) + bias, 0) for i in range(last)])
+        values = np.array(
+            [
+                np.maximum(np.einsum("wi,wif->f", padded[i : i + width], kernel) + bias, 0)
+                for i in range(last)
+            ]
+        )
         for column in range(kernel.shape[-1]):
             place = values[:, column].argmax() - before, width
             found.setdefault(place, []).append(values[:, column].max() * output[first + column])
@@ -75,15 +96,33 @@ def test_ngrams_are_those_of_a_search_by_hand(name):
     for row, ngrams in enumerate(explain_text.of_sentences(found, words, chosen, most=1000)):
         sums = {}
         for (start, width), added in by_hand(model, ids, row).items():
-            span = max(start, 0), min(start + width, len(words[row]))  # windows that differ in padding alone are one
+            span = (
+                max(start, 0),
+                min(start + width, len(words[row])),
+            )  # windows that differ in padding alone are one
             sums[span] = sums.get(span, 0) + sum(added)[chosen[row]]
-        expected = sorted(((value, " ".join(words[row][slice(*span)])) for span, value in sums.items() if value > 0),
-                          reverse=True)
-        np.testing.assert_allclose([ngram.added for ngram in ngrams], [value for value, _ in expected], rtol=1e-4)
+        expected = sorted(
+            (
+                (value, " ".join(words[row][slice(*span)]))
+                for span, value in sums.items()
+                if value > 0
+            ),
+            reverse=True,
+        )
+        np.testing.assert_allclose(
+            [ngram.added for ngram in ngrams], [value for value, _ in expected], rtol=1e-4
+        )
         assert sorted(ngram.words for ngram in ngrams) == sorted(phrase for _, phrase in expected)
     everything = [by_hand(model, ids, row) for row in range(6)]
     for class_id, ngrams in enumerate(explain_text.of_classes(found, lambda row: words[row])):
         # the largest of a filter is that of the sentence where its maximum, which all classes share, is largest
-        assert ngrams and [ngram.added for ngram in ngrams] == sorted((ngram.added for ngram in ngrams), reverse=True)
-        parts = [value[class_id] for places in everything for values in places.values() for value in values]
+        assert ngrams and [ngram.added for ngram in ngrams] == sorted(
+            (ngram.added for ngram in ngrams), reverse=True
+        )
+        parts = [
+            value[class_id]
+            for places in everything
+            for values in places.values()
+            for value in values
+        ]
         assert ngrams[0].added == pytest.approx(max(parts), rel=1e-4)

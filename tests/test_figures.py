@@ -1,4 +1,5 @@
 """The pictures of a run."""
+
 import numpy as np
 import pytest
 
@@ -7,11 +8,16 @@ from zoo.training import figures
 
 @pytest.mark.parametrize("first, told", [(2.0, []), (14.0, ["14↑"])])
 def test_a_steep_first_validation_is_told_and_flattens_nothing(first, told):
-    history = [{"epoch": 1, "loss": 1.6, "val_loss": first, "accuracy": 0.5, "val_accuracy": 0.1},
-               {"epoch": 2, "loss": 0.8, "val_loss": 0.9, "accuracy": 0.7, "val_accuracy": 0.6}]
+    history = [
+        {"epoch": 1, "loss": 1.6, "val_loss": first, "accuracy": 0.5, "val_accuracy": 0.1},
+        {"epoch": 2, "loss": 0.8, "val_loss": 0.9, "accuracy": 0.7, "val_accuracy": 0.6},
+    ]
     loss, accuracy = figures.curves(history).axes
     assert [text.get_text() for text in loss.texts] == told and not accuracy.texts
-    drawn = [[value for value in line.get_ydata() if np.isfinite(value)] for line in (*loss.lines, *accuracy.lines)]
+    drawn = [
+        [value for value in line.get_ydata() if np.isfinite(value)]
+        for line in (*loss.lines, *accuracy.lines)
+    ]
     assert drawn == [[1.6, 0.8], [0.9] if told else [first, 0.9], [0.5, 0.7], [0.1, 0.6]]
     assert loss.get_ylim()[1] < 2.2
 
@@ -27,4 +33,6 @@ def test_a_confusion_matrix_shows_the_numbers_and_names_that_fit(classes, number
 
 
 def test_a_figure_becomes_a_png_file():
-    assert figures.png(figures.confusion(np.eye(2, dtype=int), ["a", "b"]), dpi=40).startswith(b"\x89PNG")
+    assert figures.png(figures.confusion(np.eye(2, dtype=int), ["a", "b"]), dpi=40).startswith(
+        b"\x89PNG"
+    )

@@ -1,4 +1,5 @@
 """The rules of the source tree: who may import whom, and what the wheel holds."""
+
 import ast
 import configparser
 import os
@@ -12,17 +13,39 @@ import pytest
 
 from tests.conftest import ROOT
 
-HOMES = {"zoo": ROOT / "zoo", "zoo.training": ROOT / "training", "zoo.tuning": ROOT / "tuning",
-         "zoo.saved_models": ROOT / "saved_models"}
-VERBS = {"build", "layer_table", "train", "evaluate", "predict", "export", "explain", "serve",
-         "search", "hypermodel", "refit", "load_data", "examine"}
+HOMES = {
+    "zoo": ROOT / "zoo",
+    "zoo.training": ROOT / "training",
+    "zoo.tuning": ROOT / "tuning",
+    "zoo.saved_models": ROOT / "saved_models",
+}
+VERBS = {
+    "build",
+    "layer_table",
+    "train",
+    "evaluate",
+    "predict",
+    "export",
+    "explain",
+    "serve",
+    "search",
+    "hypermodel",
+    "refit",
+    "load_data",
+    "examine",
+}
 
 
 def modules():
     """Return {module name: file} of the whole package."""
-    return {".".join([name, *file.relative_to(home).with_suffix("").parts]).removesuffix(".__init__"): file
-            for name, home in HOMES.items() for file in home.rglob("*.py")
-            if name != "zoo.saved_models" or file.parent == home}
+    return {
+        ".".join([name, *file.relative_to(home).with_suffix("").parts]).removesuffix(
+            ".__init__"
+        ): file
+        for name, home in HOMES.items()
+        for file in home.rglob("*.py")
+        if name != "zoo.saved_models" or file.parent == home
+    }
 
 
 MODULES = modules()
@@ -31,9 +54,13 @@ MODULES = modules()
 def imported(file, everywhere=True):
     """Return the names of the modules that `file` imports; those for type checkers do not count."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
-    skipped = {id(inner) for node in ast.walk(tree) if isinstance(node, ast.If)
-               and ast.unparse(node.test).endswith("TYPE_CHECKING")
-               for statement in node.body for inner in ast.walk(statement)}
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
     names = set()
     for node in ast.walk(tree) if everywhere else tree.body:
         if id(node) in skipped:
@@ -48,8 +75,11 @@ def imported(file, everywhere=True):
     return names
 
 
-GRAPH = {name: imported(file) & MODULES.keys() for name, file in MODULES.items()
-         if file.name != "__init__.py"}  # a package's __init__ is its door: what it offers lies below it
+GRAPH = {
+    name: imported(file) & MODULES.keys()
+    for name, file in MODULES.items()
+    if file.name != "__init__.py"
+}  # a package's __init__ is its door: what it offers lies below it
 
 
 def is_below(module, *packages):
@@ -60,13 +90,14 @@ def test_no_module_imports_itself_through_others():
     finished, path = set(), []
 
     def visit(module):
-        assert module not in path, " -> ".join([*path[path.index(module):], module])
+        assert module not in path, " -> ".join([*path[path.index(module) :], module])
         if module not in finished:
             path.append(module)
             for target in sorted(GRAPH.get(module, ())):
                 visit(target)
             path.pop()
             finished.add(module)
+
     for module in GRAPH:
         visit(module)
 
@@ -74,15 +105,24 @@ def test_no_module_imports_itself_through_others():
 def test_nothing_imports_our_folders_under_their_bare_names():
     """In a checkout that would load a module twice."""
     for file in [*MODULES.values(), *ROOT.glob("tests/*.py"), *ROOT.glob("benchmarks/*.py")]:
-        bare = [name for name in imported(file)
-                if name.partition(".")[0] in ("training", "tuning", "saved_models")]
+        bare = [
+            name
+            for name in imported(file)
+            if name.partition(".")[0] in ("training", "tuning", "saved_models")
+        ]
         assert not bare, (file, bare)
 
 
 RULES = [  # the modules below the first may not import any below the others
     ("zoo.training.preprocessing", ["zoo.training", "zoo.tuning"], ["zoo.training.preprocessing"]),
-    ("zoo.training.data", [f"zoo.training.{room}" for room in (
-        "engine", "deployment", "serving", "explanation", "results", "doctor")], []),
+    (
+        "zoo.training.data",
+        [
+            f"zoo.training.{room}"
+            for room in ("engine", "deployment", "serving", "explanation", "results", "doctor")
+        ],
+        [],
+    ),
     ("zoo.training.serving", ["zoo.training.engine"], []),
     ("zoo.training", ["zoo.tuning", "zoo.cli"], []),
     ("zoo.tuning", ["zoo.cli"], []),
@@ -92,16 +132,22 @@ RULES = [  # the modules below the first may not import any below the others
 @pytest.mark.parametrize(("package", "forbidden", "allowed"), RULES)
 def test_rooms_import_downwards_only(package, forbidden, allowed):
     for module in (name for name in MODULES if is_below(name, package)):
-        wrong = [name for name in imported(MODULES[module])
-                 if is_below(name, *forbidden) and not is_below(name, *allowed)]
+        wrong = [
+            name
+            for name in imported(MODULES[module])
+            if is_below(name, *forbidden) and not is_below(name, *allowed)
+        ]
         assert not wrong, (module, wrong)
 
 
 def test_of_the_networks_package_only_the_command_imports_training_and_tuning():
     for module, file in MODULES.items():
         if is_below(module, "zoo") and not is_below(
-                module, "zoo.cli", "zoo.training", "zoo.tuning", "zoo.saved_models"):
-            assert not [name for name in imported(file) if is_below(name, "zoo.training", "zoo.tuning")], module
+            module, "zoo.cli", "zoo.training", "zoo.tuning", "zoo.saved_models"
+        ):
+            assert not [
+                name for name in imported(file) if is_below(name, "zoo.training", "zoo.tuning")
+            ], module
 
 
 def test_what_opens_exports_needs_no_tensorflow_and_nothing_of_ours():
@@ -111,8 +157,11 @@ def test_what_opens_exports_needs_no_tensorflow_and_nothing_of_ours():
 
 def test_no_module_bears_the_name_of_a_public_function():
     """Once it is imported, Python would put it in the function's place."""
-    assert not [name for name in MODULES
-                if name.rpartition(".")[2] in VERBS and not is_below(name, "zoo.cli")]
+    assert not [
+        name
+        for name in MODULES
+        if name.rpartition(".")[2] in VERBS and not is_below(name, "zoo.cli")
+    ]
 
 
 def test_the_training_folder_can_be_taken_in_at_a_glance():
@@ -135,8 +184,11 @@ def wheel(tmp_path_factory):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("saved_models/__init__.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source / name)
-    subprocess.run([sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", source, source],
-                   check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", source, source],
+        check=True,
+        capture_output=True,
+    )
     return next(source.glob("*.whl"))
 
 
@@ -144,8 +196,11 @@ def wheel(tmp_path_factory):
 def installed(wheel, tmp_path_factory):
     """The folder that the wheel is installed in, for PYTHONPATH."""
     folder = tmp_path_factory.mktemp("installed")
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, wheel],
-                   check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, wheel],
+        check=True,
+        capture_output=True,
+    )
     return folder
 
 
@@ -159,8 +214,13 @@ def crowded(tmp_path):
 
 
 def zoo(installed, folder, *args):
-    done = subprocess.run([sys.executable, *args], cwd=folder, capture_output=True, text=True,
-                          env={**os.environ, "PYTHONPATH": str(installed)})
+    done = subprocess.run(
+        [sys.executable, *args],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -172,16 +232,23 @@ def test_the_wheel_has_one_top_level_package(wheel):
 
 def test_the_wheel_holds_what_the_checkout_does(wheel):
     held = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("zoo/")}
-    ours = {str(Path("zoo", *file.relative_to(home).parts)) if name == "zoo" else
-            str(Path("zoo", home.name, file.relative_to(home)))
-            for name, home in HOMES.items() for file in home.rglob("*")
-            if file.is_file() and file.suffix in (".py", ".json", ".html", ".npz", ".txt", ".typed")
-            and (name != "zoo.saved_models" or "shipped" in file.parts or file.parent == home)}
+    ours = {
+        str(Path("zoo", *file.relative_to(home).parts))
+        if name == "zoo"
+        else str(Path("zoo", home.name, file.relative_to(home)))
+        for name, home in HOMES.items()
+        for file in home.rglob("*")
+        if file.is_file()
+        and file.suffix in (".py", ".json", ".html", ".npz", ".txt", ".typed")
+        and (name != "zoo.saved_models" or "shipped" in file.parts or file.parent == home)
+    }
     assert held == ours
 
 
 def test_the_wheel_works_beside_files_of_the_same_names(installed, crowded):
-    where = zoo(installed, crowded, "-c", "import zoo.training, zoo.tuning; print(zoo.training.__file__)")
+    where = zoo(
+        installed, crowded, "-c", "import zoo.training, zoo.tuning; print(zoo.training.__file__)"
+    )
     assert where.startswith(str(installed))
     zoo(installed, crowded, "-m", "zoo", "train", "lenet5-digits", "--epochs", "1", "--run", "run")
     assert (crowded / "run/metrics.json").exists()
@@ -191,6 +258,18 @@ def test_the_wheel_works_beside_files_of_the_same_names(installed, crowded):
 def test_the_wheel_exports_and_tunes_beside_files_of_the_same_names(installed, crowded):
     zoo(installed, crowded, "-m", "zoo", "train", "lenet5-digits", "--epochs", "1", "--run", "run")
     zoo(installed, crowded, "-m", "zoo", "export", "run", "--to", "export")
-    zoo(installed, crowded, "-m", "zoo", "tune", "lenet5-digits", "--trials", "1", "--epochs", "1",
-        "--run", "search")
+    zoo(
+        installed,
+        crowded,
+        "-m",
+        "zoo",
+        "tune",
+        "lenet5-digits",
+        "--trials",
+        "1",
+        "--epochs",
+        "1",
+        "--run",
+        "search",
+    )
     assert (crowded / "export/saved_model.pb").exists() and (crowded / "search/best.json").exists()

@@ -1,4 +1,5 @@
 """The README and the pages in docs/ run as they stand: each page in order, from an empty folder."""
+
 import contextlib
 import os
 import re
@@ -18,10 +19,18 @@ from tests.conftest import ROOT
 from zoo import catalog, weights
 from zoo.training.results import record
 
-PAGES = {"README.md": (ROOT / "README.md").read_text(encoding="utf-8"),
-         **{file.name: file.read_text(encoding="utf-8") for file in sorted((ROOT / "docs").glob("*.md"))}}
+PAGES = {
+    "README.md": (ROOT / "README.md").read_text(encoding="utf-8"),
+    **{
+        file.name: file.read_text(encoding="utf-8") for file in sorted((ROOT / "docs").glob("*.md"))
+    },
+}
 SLOW = ("README.md", "ten-minutes.md")
-RUN = [page for page in PAGES if re.search(r"```(sh|python)\n", PAGES[page]) and page != "add-a-network.md"]
+RUN = [
+    page
+    for page in PAGES
+    if re.search(r"```(sh|python)\n", PAGES[page]) and page != "add-a-network.md"
+]
 # Several commands in one process: TensorFlow's start is paid once.
 TOGETHER = """
 import shlex, sys
@@ -31,8 +40,11 @@ for line in sys.argv[1:]:
         sys.exit(line)
 """
 # A search takes a process per trial; every training without --epochs gets one epoch.
-SHORTER = {"--trials 4 --epochs 5": "--trials 1 --epochs 1", "--trials 3 --epochs 2": "--trials 1 --epochs 1",
-           "--trials 2": "--trials 1"}
+SHORTER = {
+    "--trials 4 --epochs 5": "--trials 1 --epochs 1",
+    "--trials 3 --epochs 2": "--trials 1 --epochs 1",
+    "--trials 2": "--trials 1",
+}
 FILE = r"# ([\w/]+\.py)\n"
 PRINTED = r"^print\(.*\)  +# (.*)$"  # the comment is what the line prints
 
@@ -40,7 +52,9 @@ PRINTED = r"^print\(.*\)  +# (.*)$"  # the comment is what the line prints
 def blocks(text):
     """Return [("sh", line) or ("python", code)] in the order of the page."""
     for kind, block in re.findall(r"```(sh|python)\n(.*?)```", text, re.S):
-        yield from ((kind, line) for line in block.splitlines()) if kind == "sh" else [(kind, block)]
+        yield from (
+            ((kind, line) for line in block.splitlines()) if kind == "sh" else [(kind, block)]
+        )
 
 
 def steps(text, port):
@@ -56,7 +70,11 @@ def steps(text, port):
             code += " --epochs 1"
         if kind == "python" and re.match(FILE, code):
             kind = "file"
-        elif kind == "sh" and code.startswith("zoo ") and not code.startswith(("zoo tune", "zoo serve")):
+        elif (
+            kind == "sh"
+            and code.startswith("zoo ")
+            and not code.startswith(("zoo tune", "zoo serve"))
+        ):
             kind = "zoo"
         if kind != shared and together:
             yield shared, together
@@ -74,8 +92,14 @@ def run(command, folder, **environment):
     """Run a shell line, or a list of arguments, as a user would; return what it prints."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     outside = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-    done = subprocess.run(command, shell=isinstance(command, str), cwd=folder, capture_output=True, text=True,
-                          env={**outside, "PATH": path, **environment})
+    done = subprocess.run(
+        command,
+        shell=isinstance(command, str),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env={**outside, "PATH": path, **environment},
+    )
     assert done.returncode == 0, f"{command}\n{done.stderr}"
     return done.stdout
 
@@ -84,8 +108,14 @@ def run(command, folder, **environment):
 def in_the_background(line, folder):
     """Run a server until the page ends; yields once it serves."""
     path = f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"
-    with subprocess.Popen(shlex.split(line), cwd=folder, env={**os.environ, "PATH": path}, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:
+    with subprocess.Popen(
+        shlex.split(line),
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as server:
         try:
             assert server.stdout.readline().startswith("Serving "), server.stderr.read()
             yield
@@ -115,10 +145,18 @@ def run_page(text, folder, skip=()):
 
 
 # Those of the README that need MNIST, an installation, or make have tests of their own below.
-ELSEWHERE = ("zoo train lenet5-mnist", "zoo train lenet_keras", "zoo train --recipe runs/lenet5-mnist", "pip ", "make ")
+ELSEWHERE = (
+    "zoo train lenet5-mnist",
+    "zoo train lenet_keras",
+    "zoo train --recipe runs/lenet5-mnist",
+    "pip ",
+    "make ",
+)
 
 
-@pytest.mark.parametrize("page", [pytest.param(page, marks=[pytest.mark.slow] * (page in SLOW)) for page in RUN])
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.slow] * (page in SLOW)) for page in RUN]
+)
 def test_a_page_runs_as_it_stands(page, tmp_path):
     Image.fromarray((load_digits().images[0] * 15).astype("uint8")).save(tmp_path / "digit.png")
     run_page(PAGES[page], tmp_path, ELSEWHERE if page == "README.md" else ())
@@ -127,6 +165,7 @@ def test_a_page_runs_as_it_stands(page, tmp_path):
 def test_the_python_of_the_readme_parses_and_its_commands_exist():
     """The slow test runs them all; this one finds a typing error in the fast suite."""
     from zoo.__main__ import cli
+
     for kind, code in blocks(PAGES["README.md"]):
         if kind == "python":
             compile(code, "README.md", "exec")
@@ -142,7 +181,9 @@ def test_the_mnist_commands_run(mnist_dir, tmp_path):
     assert len(lines) == 3
     short = " --epochs 1 --set max_train_examples=2000"
     lines = [line.replace("~/tensorflow_datasets", mnist_dir) for line in lines]
-    lines = [line if "--recipe" in line else line.replace("--epochs 5", "") + short for line in lines]
+    lines = [
+        line if "--recipe" in line else line.replace("--epochs 5", "") + short for line in lines
+    ]
     run([sys.executable, "-c", TOGETHER, *lines], tmp_path, TFDS_DATA_DIR=mnist_dir)
 
 
@@ -156,8 +197,12 @@ def test_make_train_ends_with_the_accuracy_and_the_next_command(tmp_path):
 
 
 def test_make_has_the_targets_of_the_pages():
-    lines = {code for text in PAGES.values() for kind, code in blocks(text) if code.startswith("make ")}
-    lines |= {f"make {target}" for text in PAGES.values() for target in re.findall(r"`make (\w+)", text)}
+    lines = {
+        code for text in PAGES.values() for kind, code in blocks(text) if code.startswith("make ")
+    }
+    lines |= {
+        f"make {target}" for text in PAGES.values() for target in re.findall(r"`make (\w+)", text)
+    }
     assert {"make train", "make test", "make models", "make results"} <= lines
     for line in lines:
         run(f"{line} --dry-run", ROOT)
@@ -166,9 +211,17 @@ def test_make_has_the_targets_of_the_pages():
 def test_the_install_line_is_one_that_works():
     """From the checkout, as the package is on no registry; tests/test_layout.py installs the wheel."""
     lines = [code for _, code in blocks(PAGES["README.md"]) if code.startswith("pip ")]
-    lines += [f"pip install {what}" for what in re.findall(r"`pip install (\S+)`", PAGES["README.md"])]
-    extras = {extra for line in lines for extra in re.search(r'"\.\[([\w,]+)\]"', line)[1].split(",")}
-    declared = set(re.findall(r"^(\w+) =", (ROOT / "setup.cfg").read_text().split("[options.extras_require]")[1], re.M))
+    lines += [
+        f"pip install {what}" for what in re.findall(r"`pip install (\S+)`", PAGES["README.md"])
+    ]
+    extras = {
+        extra for line in lines for extra in re.search(r'"\.\[([\w,]+)\]"', line)[1].split(",")
+    }
+    declared = set(
+        re.findall(
+            r"^(\w+) =", (ROOT / "setup.cfg").read_text().split("[options.extras_require]")[1], re.M
+        )
+    )
     assert lines and extras <= declared
 
 
@@ -187,7 +240,13 @@ def test_adding_a_network_works_to_the_letter(tmp_path):
     """docs/add-a-network.md in a copy of the project: a package of the user's own, then a network of the zoo."""
     for name in ("zoo", "training", "tuning", "tests", "saved_models/shipped", "docs"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "Makefile", "saved_models/__init__.py"):
+    for name in (
+        "setup.cfg",
+        "pyproject.toml",
+        "README.md",
+        "Makefile",
+        "saved_models/__init__.py",
+    ):
         shutil.copy(ROOT / name, tmp_path / name)
     outside, inside = PAGES["add-a-network.md"].split("## Into the zoo itself")
     user = tmp_path / "user"
@@ -195,7 +254,8 @@ def test_adding_a_network_works_to_the_letter(tmp_path):
     run_page(outside, user)
     # In the copy, zoo.training and zoo.tuning are the copy's own folders.
     (tmp_path / "zoo/__init__.py").write_text(
-        (tmp_path / "zoo/__init__.py").read_text() + f"\n__path__.append({str(tmp_path)!r})\n")
+        (tmp_path / "zoo/__init__.py").read_text() + f"\n__path__.append({str(tmp_path)!r})\n"
+    )
     for kind, code in blocks(inside):
         if kind == "python":
             target, body = re.match(r"# ([\w/]+\.py)[^\n]*\n(.*)", code, re.S).groups()
@@ -219,7 +279,9 @@ def test_links_lead_somewhere(page):
     for link in re.findall(r"\]\(([^)#]+)", PAGES[page]):
         assert link.startswith("http") or (here / link).exists(), link
     for path in re.findall(r"`((?:zoo|training|tuning|tests|saved_models)/[\w./]+)`", PAGES[page]):
-        assert path.startswith("saved_models/") or path == "zoo/two_conv.py" or (ROOT / path).exists(), path
+        assert (
+            path.startswith("saved_models/") or path == "zoo/two_conv.py" or (ROOT / path).exists()
+        ), path
 
 
 def test_the_readme_leads_to_every_page():
@@ -255,12 +317,15 @@ def test_the_migration_table_is_complete_and_true():
     text = PAGES["from-keras-applications.md"]
     rows = re.findall(r"\| `(\w+)\(.*?\)` \| `zoo\.build\(\"(\w+)\"", text)
     assert {ours: theirs for theirs, ours in rows} == {
-        ours: theirs for ours, (theirs, _) in weights.KERAS_APPLICATIONS.items()}
+        ours: theirs for ours, (theirs, _) in weights.KERAS_APPLICATIONS.items()
+    }
     absent = re.search(r"without `_keras`.*?says so\. (.*?) are not here", text, re.S)[1]
     named = "".join(row[0] for row in rows) + absent.replace("-", "")
     for network in (name for name in dir(keras.applications) if name[0].isupper()):
         family = re.match(
-            r"Xception|InceptionResNet|ResNet\d+(?=V2)|NASNet|EfficientNet|ConvNeXt|MobileNetV3|\w+", network)[0]
+            r"Xception|InceptionResNet|ResNet\d+(?=V2)|NASNet|EfficientNet|ConvNeXt|MobileNetV3|\w+",
+            network,
+        )[0]
         if network.startswith("ResNet") and network.endswith("V2"):
             family = "ResNetV2"
         assert family in named, network

@@ -1,4 +1,5 @@
 """Recipes: what can be set, and what is refused."""
+
 import dataclasses
 import json
 
@@ -39,21 +40,24 @@ def test_settings_replace_fields_and_arguments_of_the_network():
     assert changed.model_args == {"input_shape": (32, 32, 1), "padding": "same", "dropout": 0.5}
 
 
-@pytest.mark.parametrize("setting, words", [
-    ("epochs=abc", "epochs must be a whole number. Received: 'abc'"),
-    ("epochs=2.5", "epochs must be a whole number. Received: '2.5'"),
-    ("epochs=0", "epochs must be at least 1. Received: 0"),
-    ("validation_split=0.9", "validation_split must be 0 to 0.5. Received: 0.9"),
-    ("learning_rate=fast", "learning_rate must be a number"),
-    ("learning_rate=nan", "learning_rate must be a number"),
-    ("normalize=perhaps", "normalize must be true or false"),
-    ("augment=3", "augment must be a dictionary"),
-    ("dropout=no", "dropout must be a number"),
-    ("resize=squash", "Unknown resize 'squash'"),
-    ("balance=wieghts", "Did you mean 'weights'?"),
-    ("epchs=3", "Unknown setting of lenet5 'epchs'. Did you mean 'epochs'?"),
-    ("epochs", "--set takes name=value"),
-])
+@pytest.mark.parametrize(
+    "setting, words",
+    [
+        ("epochs=abc", "epochs must be a whole number. Received: 'abc'"),
+        ("epochs=2.5", "epochs must be a whole number. Received: '2.5'"),
+        ("epochs=0", "epochs must be at least 1. Received: 0"),
+        ("validation_split=0.9", "validation_split must be 0 to 0.5. Received: 0.9"),
+        ("learning_rate=fast", "learning_rate must be a number"),
+        ("learning_rate=nan", "learning_rate must be a number"),
+        ("normalize=perhaps", "normalize must be true or false"),
+        ("augment=3", "augment must be a dictionary"),
+        ("dropout=no", "dropout must be a number"),
+        ("resize=squash", "Unknown resize 'squash'"),
+        ("balance=wieghts", "Did you mean 'weights'?"),
+        ("epchs=3", "Unknown setting of lenet5 'epchs'. Did you mean 'epochs'?"),
+        ("epochs", "--set takes name=value"),
+    ],
+)
 def test_a_wrong_setting_is_explained(setting, words):
     with pytest.raises(UsageError, match=words.replace("?", r"\?")):
         recipes.override(LENET, [setting])
@@ -127,8 +131,14 @@ def test_a_recipe_file_runs_on_other_data(tmp_path, monkeypatch, capfd):
         recipes.Recipe("small", "lenet5", "digits", epochs=1).to_json()
     )
     (tmp_path / "photos").mkdir()
-    for data, words in (("photos", f"{tmp_path}/photos has no class folders"), ("mnst", "Did you mean 'mnist'?")):
-        assert main(["train", "--recipe", "recipe.json", "--data", data]) and words in capfd.readouterr().err
+    for data, words in (
+        ("photos", f"{tmp_path}/photos has no class folders"),
+        ("mnst", "Did you mean 'mnist'?"),
+    ):
+        assert (
+            main(["train", "--recipe", "recipe.json", "--data", data])
+            and words in capfd.readouterr().err
+        )
 
 
 def test_a_recipe_runs_on_other_data(tmp_path):

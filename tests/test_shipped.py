@@ -1,4 +1,5 @@
 """Shipped networks: their cards are true, their files execute nothing, and a wheel holds them."""
+
 import hashlib
 import io
 import json
@@ -123,7 +124,9 @@ def test_every_folder_is_a_model_and_listed():
     assert {file.name for file in shipped.FOLDER.iterdir()} == set(shipped.names())
     assert "lenet5-digits" in shipped.names()
     for page in (file.read_text() for file in ship.PAGES):
-        assert ship.update_table(page) == page and all(f"`{name}`" in page for name in shipped.names())
+        assert ship.update_table(page) == page and all(
+            f"`{name}`" in page for name in shipped.names()
+        )
 
 
 def test_a_shipped_run_answers_as_the_run_does(folder, finished_run):
@@ -142,7 +145,9 @@ def test_the_best_seed_ships_and_the_card_tells_of_all(folder, finished_run):
         card["seeds"]["test_accuracy"] == [0.5, accuracy]
         and card["seeds"]["mean"] == (0.5 + accuracy) / 2
     )
-    assert "lenet5-digits" in ship.update_table("", folder) and "CC BY 4.0" in card["data"]["licence"]
+    assert (
+        "lenet5-digits" in ship.update_table("", folder) and "CC BY 4.0" in card["data"]["licence"]
+    )
 
 
 def test_what_is_untrue_or_does_not_belong_together_is_not_shipped(
@@ -233,7 +238,7 @@ def test_weights_of_another_network_are_refused(folder):
 def test_the_commands_take_a_name(digit, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     assert main(["predict", "lenet5-digits", str(digit), "--json"]) == 0
-    answer, = json.loads(capfd.readouterr().out)
+    (answer,) = json.loads(capfd.readouterr().out)
     assert answer["label"] == "0" and answer == prediction.predict("lenet5-digits", [digit])[0]
     assert main(["evaluate", "lenet5-digits", "--json"]) == 0
     accuracy = json.loads(capfd.readouterr().out)["accuracy"]
@@ -310,7 +315,7 @@ def test_a_wheel_holds_them(tmp_path, digit):
         check=True,
         capture_output=True,
     )
-    wheel, = tmp_path.glob("*.whl")
+    (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as packed:
         packed.extractall(site)  # what installing a wheel without extensions does
     kept = {path.parent.name for path in site.glob("zoo/saved_models/shipped/*/weights.npz")}

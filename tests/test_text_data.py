@@ -1,4 +1,5 @@
 """Sentences all the way: from a table to a SavedModel that takes raw sentences."""
+
 import dataclasses
 import json
 import subprocess
@@ -132,7 +133,9 @@ def test_one_class_is_too_few(tmp_path):
         "text,label\n" + "".join(f"{n} films,good\n" for n in range(20))
     )
     with pytest.raises(UserError, match="t.csv: expected at least 2 classes, received 1"):
-        fit.train(recipes.get_recipe("textcnn", str(tmp_path / "t.csv")), tmp_path / "run", log=False)
+        fit.train(
+            recipes.get_recipe("textcnn", str(tmp_path / "t.csv")), tmp_path / "run", log=False
+        )
 
 
 def test_a_test_part_alone_is_for_scoring(recipe, tmp_path):
@@ -189,7 +192,11 @@ def test_stages_are_the_maps_of_each_window_and_their_maxima(loaded):
         stage: values.numpy() for stage, values in loaded.signatures["stages"](text=text).items()
     }
     assert {stage: values.shape for stage, values in maps.items()} == {
-        "embedding": (1, 3, 16), "window2": (1, 3 + 1, 8), "window3": (1, 3 + 2, 8), "max": (1, 16)}
+        "embedding": (1, 3, 16),
+        "window2": (1, 3 + 1, 8),
+        "window3": (1, 3 + 2, 8),
+        "max": (1, 16),
+    }
     best = [maps[stage][0].max(axis=0) for stage in ("window2", "window3")]
     np.testing.assert_allclose(maps["max"][0], np.concatenate(best), atol=1e-6)
     np.testing.assert_allclose(
@@ -202,6 +209,7 @@ def test_the_same_sentence_alone_or_in_a_long_batch_gets_the_same_answer(loaded)
         return loaded.signatures["serving_default"](text=tf.constant(texts))[
             "probabilities"
         ].numpy()[0]
+
     np.testing.assert_allclose(ask("a fine film"), ask("a fine film", "word " * 300), atol=1e-6)
 
 
@@ -263,12 +271,19 @@ def vector_file(tmp_path):
 
 @pytest.mark.parametrize("model, trained", [("textcnn_static", False), ("textcnn_nonstatic", True)])
 def test_word_vectors_come_from_a_file(recipe, vector_file, tmp_path, capsys, model, trained):
-    recipe = dataclasses.replace(recipe, model=model, vectors=str(vector_file), epochs=1,
-                                 model_args={"windows": [2], "filters": 4})
+    recipe = dataclasses.replace(
+        recipe,
+        model=model,
+        vectors=str(vector_file),
+        epochs=1,
+        model_args={"windows": [2], "filters": 4},
+    )
     assert fit.train(recipe, tmp_path / "run")["test_examples"] == 48
     words = trained_networks.load(tmp_path / "run").vocabulary.words
     assert f"vectors of 8 numbers for 2 of the {len(words) - 2:,} words" in capsys.readouterr().out
-    (table,) = [v for v in trained_networks.load(tmp_path / "run").model.variables if "embeddings" in v.path]
+    (table,) = [
+        v for v in trained_networks.load(tmp_path / "run").model.variables if "embeddings" in v.path
+    ]
     assert np.array_equal(table.numpy()[words.index("film")], np.arange(8)) != trained
 
 

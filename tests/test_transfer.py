@@ -1,4 +1,5 @@
 """Networks that start from trained ones: the same logits, better from few examples, errors."""
+
 import shutil
 
 import keras
@@ -171,11 +172,15 @@ def test_weights_bring_the_mean_and_deviation_they_were_trained_with():
 def test_frozen_stages_without_weights_are_reported():
     lines = []
     settings = ["frozen=c1,s2"]
-    prepare.prepare(recipes.override(recipes.get_recipe("lenet5-digits"), settings), say=lines.append)
+    prepare.prepare(
+        recipes.override(recipes.get_recipe("lenet5-digits"), settings), say=lines.append
+    )
     assert any("random weights: --set weights=RUN" in line for line in lines)
     lines.clear()
     settings += ["weights=lenet5-digits"]
-    prepare.prepare(recipes.override(recipes.get_recipe("lenet5-digits"), settings), say=lines.append)
+    prepare.prepare(
+        recipes.override(recipes.get_recipe("lenet5-digits"), settings), say=lines.append
+    )
     assert not any("random" in line for line in lines)
 
 
@@ -191,7 +196,9 @@ def test_a_training_outlives_what_it_started_from(finished_run, tmp_path):
 
 def test_a_run_does_not_go_on_from_other_weights(finished_run, tmp_path):
     source = shutil.copytree(finished_run, tmp_path / "source")
-    recipe = recipes.override(recipes.get_recipe("lenet5-digits"), [f"weights={source}", "epochs=1"])
+    recipe = recipes.override(
+        recipes.get_recipe("lenet5-digits"), [f"weights={source}", "epochs=1"]
+    )
     begun = train(recipe, tmp_path / "run", log=False)["weights_fingerprint"]
     (tmp_path / "run/metrics.json").unlink()
     assert train(recipe, tmp_path / "run", log=False)["weights_fingerprint"] == begun

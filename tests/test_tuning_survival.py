@@ -220,7 +220,9 @@ def test_an_interrupt_takes_one_line_and_the_search_goes_on(tmp_path):
             process.pid, signal.SIGINT
         )  # as the terminal does: the trial's process gets it too
         output = process.communicate()[0]
-    assert process.returncode == 130 and output.splitlines()[-1].startswith("zoo: Interrupted."), output
+    assert process.returncode == 130 and output.splitlines()[-1].startswith("zoo: Interrupted."), (
+        output
+    )
     result = tmp_path / "run/trials/0000/result.json"
     assert not result.exists() or json.loads(result.read_text())["status"] == "completed"
 
