@@ -1,43 +1,106 @@
-"""The public names of `zoo`: what they are, whatever is imported, and how fast `import zoo` is."""
+"""What an importer types: `zoo`, `zoo.training` and `zoo.tuning`, lazily, typed and documented."""
+
 import importlib
 import inspect
 import pkgutil
 import subprocess
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
 import zoo
+import zoo.training
+import zoo.tuning
 from tests.conftest import ROOT
 from zoo.errors import UsageError
 
-NAMES = {"Spec", "UsageError", "UserError", "build", "card", "features", "layer_table", "load",
-         "names", "register", "spec", "stages"}
+PACKAGES = {
+    "zoo": [
+        "Spec",
+        "UsageError",
+        "UserError",
+        "build",
+        "card",
+        "features",
+        "layer_table",
+        "load",
+        "names",
+        "register",
+        "spec",
+        "stages",
+    ],
+    "zoo.training": [
+        "Recipe",
+        "evaluate",
+        "examine",
+        "explain",
+        "export",
+        "get_recipe",
+        "list_recipes",
+        "load_data",
+        "predict",
+        "train",
+    ],
+    "zoo.tuning": ["hypermodel", "refit", "search"],
+}
+FUNCTIONS = [(package, name) for package, names in PACKAGES.items() for name in names]
 
 
-def test_public_names_stay_functions_after_every_module_is_imported():
-    for module in pkgutil.walk_packages(zoo.__path__, "zoo."):
-        importlib.import_module(module.name)
-    assert set(zoo.__all__) == NAMES <= set(dir(zoo))
-    for name in zoo.__all__:
-        public = getattr(zoo, name)
-        assert callable(public) and not inspect.ismodule(public), name
-        assert public.__name__ == name and public.__module__.startswith("zoo."), name
-        assert inspect.getdoc(public), name
-    with pytest.raises(AttributeError, match="module 'zoo' has no attribute 'bild'"):
-        zoo.bild  # noqa: B018
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_public_names_are_all_and_in_dir(package):
+    module = importlib.import_module(package)
+    assert sorted(module.__all__) == PACKAGES[package]
+    assert set(module.__all__) <= set(dir(module))
 
 
-def test_public_functions_are_annotated():
-    assert (Path(zoo.__file__).parent / "py.typed").exists()
-    for name in NAMES - {"Spec", "UsageError", "UserError"}:
-        signature = inspect.signature(getattr(zoo, name))
-        for parameter in signature.parameters.values():
-            assert parameter.annotation is not parameter.empty, (name, parameter)
-        assert signature.return_annotation is not signature.empty, name
+def test_public_names_stay_functions_whatever_is_imported():
+    """A module of a function's name would take its place once it is imported."""
+    for package in PACKAGES:
+        for module in pkgutil.walk_packages(
+            importlib.import_module(package).__path__, f"{package}."
+        ):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+    for package, name in FUNCTIONS:
+        value = getattr(importlib.import_module(package), name)
+        assert callable(value) and not inspect.ismodule(value), f"{package}.{name}"
+
+
+@pytest.mark.parametrize(("package", "name"), FUNCTIONS)
+def test_public_functions_are_typed_and_documented(package, name):
+    value = getattr(importlib.import_module(package), name)
+    doc = inspect.getdoc(value)
+    assert doc and doc[0].isupper()
+    if inspect.isclass(value):
+        return
+    signature = inspect.signature(value)
+    assert signature.return_annotation is not inspect.Signature.empty
+    for parameter in signature.parameters.values():
+        assert parameter.annotation is not inspect.Parameter.empty, parameter.name
+        assert parameter.name in doc or parameter.name in ("args", "kwargs"), parameter.name
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_an_unknown_name_is_an_attribute_error(package):
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'biuld'"):
+        importlib.import_module(package).biuld  # noqa: B018
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_importing_a_package_imports_neither_tensorflow_nor_keras(package):
+    program = (
+        f"import sys, {package}; print([m for m in ('tensorflow', 'keras') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+
+
+def test_the_package_is_marked_as_typed():
+    assert (ROOT / "zoo/py.typed").exists()
 
 
 def test_import_zoo_imports_neither_keras_nor_numpy_and_names_no_training():
