@@ -1,9 +1,10 @@
 """What does an export cost: its signature at batch 1 over a function written by hand, its bytes over the weights'?
 
-`python benchmarks/export.py RUN|NAME...` exports each finished run or shipped network, loads the SavedModel, and in the same
-process calls in turn its serving_default and a tf.function of the same network with a softmax, the least that answers
-probabilities. It compares the median call; and the bytes of all files with those of the weights and the vocabulary. Results
-go to benchmarks/export.json.
+`python benchmarks/export.py RUN|NAME...` exports each finished run or shipped network, loads the
+SavedModel, and in the same process calls in turn its serving_default and a tf.function of the same
+network with a softmax, the least that answers probabilities. It compares the median call; and the
+bytes of all files with those of the weights and the vocabulary. Results go to
+benchmarks/export.json.
 """
 
 import json

@@ -1,9 +1,10 @@
 """Images and floating-point operations a second on a GPU, in float32 and in mixed precision, by Keras on JAX.
 
-`KERAS_BACKEND=jax python benchmarks/gpu.py` needs a GPU, JAX for it, Keras, NumPy and the package zoo, no TensorFlow. It
-trains resnet20 and resnet50 by `fit` on random pixels that lie in the GPU's memory; the precisions take turns. float32 is
-what JAX makes of it by default, which on recent GPUs is TensorFloat-32. An operation is a multiplication or an addition of
-a convolution or matrix product; the backward pass is counted as two forward ones. Results go to benchmarks/gpu.json.
+`KERAS_BACKEND=jax python benchmarks/gpu.py` needs a GPU, JAX for it, Keras, NumPy and the package
+zoo, no TensorFlow. It trains resnet20 and resnet50 by `fit` on random pixels that lie in the GPU's
+memory; the precisions take turns. float32 is what JAX makes of it by default, which on recent GPUs
+is TensorFloat-32. An operation is a multiplication or an addition of a convolution or matrix
+product; the backward pass is counted as two forward ones. Results go to benchmarks/gpu.json.
 """
 
 import json

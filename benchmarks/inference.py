@@ -1,10 +1,12 @@
 """How fast is an exported network, in each of the runtimes that it can be handed to?
 
-`python benchmarks/inference.py` needs OpenVINO beside the packages that export. It exports lenet5, resnet20 and mobilenet_v1
-with weights as they are drawn, which cost as much as trained ones, and asks in turn, a process each, all on every core:
+`python benchmarks/inference.py` needs OpenVINO beside the packages that export. It exports lenet5,
+resnet20 and mobilenet_v1 with weights as they are drawn, which cost as much as trained ones, and
+asks in turn, a process each, all on every core:
 - SavedModel: the signature serving_default, which also answers labels and the best five;
 - ONNX Runtime and OpenVINO: the ONNX file; LiteRT: the LiteRT file, float32.
-The medians of one call at batch 1 and 32, and the SavedModel's time over each, go to benchmarks/inference.json.
+The medians of one call at batch 1 and 32, and the SavedModel's time over each, go to
+benchmarks/inference.json.
 """
 
 import os

@@ -1,9 +1,10 @@
 """Does the input pipeline hold up training? And does memory stay flat as a folder grows?
 
-`python benchmarks/pipeline.py FOLDER` takes a folder of class folders, such as CIFAR-10 as JPEG files. It alternates rounds of
-training steps of resnet20 on the whole pipeline (shuffle, pick, augment, batch) with rounds on one batch kept in memory, in
-one process, and compares the median step. Then it loads a tenth of the files and all of them, in a process each, and compares
-the peak memory. Results go to benchmarks/pipeline.json.
+`python benchmarks/pipeline.py FOLDER` takes a folder of class folders, such as CIFAR-10 as JPEG
+files. It alternates rounds of training steps of resnet20 on the whole pipeline (shuffle, pick,
+augment, batch) with rounds on one batch kept in memory, in one process, and compares the median
+step. Then it loads a tenth of the files and all of them, in a process each, and compares the peak
+memory. Results go to benchmarks/pipeline.json.
 """
 
 import json

@@ -1,9 +1,10 @@
 """What more images cost, and what more classes cost.
 
-`python benchmarks/scaling.py` loads synthetic 28x28 images from a .npz file and trains simple_cnn on some batches of 128, in a
-process for each case: 10,000 to 100,000 images of 10 classes, and 50,000 images of 10 to 1,000 classes. It measures the
-seconds until the data set is loaded, the milliseconds of a batch from the pipeline alone, and of a training step on it, and
-the peak memory. Results, with the quartiles of the rounds, go to benchmarks/scaling.json.
+`python benchmarks/scaling.py` loads synthetic 28x28 images from a .npz file and trains simple_cnn
+on some batches of 128, in a process for each case: 10,000 to 100,000 images of 10 classes, and
+50,000 images of 10 to 1,000 classes. It measures the seconds until the data set is loaded, the
+milliseconds of a batch from the pipeline alone, and of a training step on it, and the peak memory.
+Results, with the quartiles of the rounds, go to benchmarks/scaling.json.
 """
 
 import json

@@ -1,9 +1,9 @@
 """Does micro-batching pay, and does the server hold? `python benchmarks/serve.py SAVED_MODEL`, of an image network such as
 saved_models/lenet5-digits.
 
-Two servers, one with micro-batching and one with --no-batching, take rounds of requests in turn: 20,000 each in all, at 32
-connections that stay open, each with one image as JSON numbers. The load comes from a process of its own on the same machine.
-Results go to benchmarks/serve.json.
+Two servers, one with micro-batching and one with --no-batching, take rounds of requests in turn:
+20,000 each in all, at 32 connections that stay open, each with one image as JSON numbers. The load
+comes from a process of its own on the same machine. Results go to benchmarks/serve.json.
 """
 
 import asyncio

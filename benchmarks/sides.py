@@ -1,6 +1,7 @@
 """Processes that take turns: each side of a comparison computes alone, on all cores, while the others wait for their question.
 
-What disturbs the machine then disturbs all sides alike, and no side sees another's threads or libraries.
+What disturbs the machine then disturbs all sides alike, and no side sees another's threads or
+libraries.
 """
 
 import contextlib

@@ -1,7 +1,8 @@
 """How long until the command answers?
 
-`python benchmarks/startup.py` runs in turn `zoo --help`, `zoo list` and `zoo info lenet5`, and for comparison Python alone
-and Python with an import of Keras. Medians of the seconds, and the share over Python alone, go to benchmarks/startup.json.
+`python benchmarks/startup.py` runs in turn `zoo --help`, `zoo list` and `zoo info lenet5`, and for
+comparison Python alone and Python with an import of Keras. Medians of the seconds, and the share
+over Python alone, go to benchmarks/startup.json.
 """
 
 import os

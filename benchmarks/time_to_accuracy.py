@@ -1,9 +1,10 @@
 """How much sooner the zoo's recipe for the simple CNN reaches the course's score than the course's own loop does.
 
-`python benchmarks/time_to_accuracy.py [ROUNDS]` needs PyTorch, and MNIST in $TFDS_DATA_DIR. Both sides train the same
-network on the same images, of which the zoo's holds a tenth out as its recipe says, in processes that take turns. The clock
-runs while they train, from the first batch asked for, TensorFlow's tracing included; every 50 batches it stands still while
-the test images are scored, by the zoo with the averages of the weights, which are what its recipe hands over. Results go to
+`python benchmarks/time_to_accuracy.py [ROUNDS]` needs PyTorch, and MNIST in $TFDS_DATA_DIR. Both
+sides train the same network on the same images, of which the zoo's holds a tenth out as its recipe
+says, in processes that take turns. The clock runs while they train, from the first batch asked for,
+TensorFlow's tracing included; every 50 batches it stands still while the test images are scored, by
+the zoo with the averages of the weights, which are what its recipe hands over. Results go to
 benchmarks/time_to_accuracy.json.
 """
 

@@ -1,12 +1,13 @@
 """How long a training step takes, beside PyTorch's and beside plain Keras.
 
-`python benchmarks/training_step.py` needs PyTorch. The same network, batch and optimiser (SGD with momentum) on the same
-random pixels, which lie in memory, in float32:
+`python benchmarks/training_step.py` needs PyTorch. The same network, batch and optimiser (SGD with
+momentum) on the same random pixels, which lie in memory, in float32:
 - zoo: `model.fit` as `zoo train` compiles and calls it, with its checkpoint and its progress;
 - keras: the same network by `compile` and `fit` on NumPy arrays, as courses write it;
-- torch, torch channels_last, torch.compile: the same network in PyTorch, eager, eager with the other layout, and compiled.
-Each is a process of its own; they take turns. A side's first steps are not counted. Results, with the quartiles of the
-rounds, go to benchmarks/training_step.json.
+- torch, torch channels_last, torch.compile: the same network in PyTorch, eager, eager with the
+  other layout, and compiled.
+Each is a process of its own; they take turns. A side's first steps are not counted. Results, with
+the quartiles of the rounds, go to benchmarks/training_step.json.
 """
 
 import gc

@@ -1,10 +1,13 @@
 """Where a training step's time goes, and which settings of TensorFlow change it.
 
-`python benchmarks/training_step_profile.py` needs PyTorch. Two parts, both on the networks of training_step.py but vgg16:
-- settings: the zoo's step with one thing changed at a time, against the zoo as it is, processes taking turns;
-- kernels: the milliseconds of a step by kind of operation, from TensorFlow's profiler and from PyTorch's, each on one thread,
-  where the times of operations add up.
-Results go to benchmarks/training_step_profile.json, and as tables to benchmarks/training_step_profile.md.
+`python benchmarks/training_step_profile.py` needs PyTorch. Two parts, both on the networks of
+training_step.py but vgg16:
+- settings: the zoo's step with one thing changed at a time, against the zoo as it is, processes
+  taking turns;
+- kernels: the milliseconds of a step by kind of operation, from TensorFlow's profiler and from
+  PyTorch's, each on one thread, where the times of operations add up.
+Results go to benchmarks/training_step_profile.json, and as tables to
+benchmarks/training_step_profile.md.
 """
 
 import collections
