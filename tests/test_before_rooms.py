@@ -163,7 +163,7 @@ def test_a_finished_run_evaluates_alike(zoo, tmp_path, kind, source):
 ])
 def test_runs_and_exports_predict_alike(zoo, kind, model, package):
     if package:
-        pytest.importorskip(package, reason="pip install 'classic-zoo[litert,onnx]'")
+        pytest.importorskip(package, reason="pip install '.[litert,onnx]'")
     files = sorted((DATA / "inputs").glob({"image": "*.png", "text": "lines.txt"}[kind]))
     expected = EXPECTED["predict"][kind]
     top = max(row["rank"] for row in expected)

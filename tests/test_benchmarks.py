@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 def torch_networks():
     """benchmarks/torch_networks.py, which no package holds."""
     pytest.importorskip(
-        "torch", reason="PyTorch is not installed: pip install 'classic-zoo[bench]'"
+        "torch", reason="PyTorch is not installed: pip install '.[bench]'"
     )
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:

@@ -68,7 +68,7 @@ def exports(finished_run, tmp_path_factory):
         if name not in cache:
             for package in ("ai_edge_litert", "onnxruntime", "tf2onnx"):
                 pytest.importorskip(package, reason=f"{package} is missing: "
-                                                    "pip install 'classic-zoo[litert,onnx]'")
+                                                    "pip install '.[litert,onnx]'")
             run = small(name)
             result = exporter.export(run, folder / name, formats=["all"])
             cache[name] = run, folder / name, result

@@ -81,7 +81,7 @@ def test_an_answer_file_that_cannot_be_written_is_told_before_the_work(zoo_comma
 )
 def test_other_formats_label_files_too(finished_run, test_images, tmp_path, file, package):
     pytest.importorskip(
-        package, reason=f"{package} is not here: pip install 'classic-zoo[litert,onnx]'"
+        package, reason=f"{package} is not here: pip install '.[litert,onnx]'"
     )
     (tmp_path / "digit.png").write_bytes(tf.io.encode_png(test_images[0]).numpy())
     exporter.export(

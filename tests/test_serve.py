@@ -22,7 +22,7 @@ from zoo.__main__ import main
 from zoo.errors import UserError
 
 pytest.importorskip("fastapi", reason="the server needs its extra: "
-                                      "pip install 'classic-zoo[serve]'")
+                                      "pip install '.[serve]'")
 BODY_LIMIT = 2_000_000  # as in the messages of tests.bad_requests
 
 

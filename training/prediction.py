@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from zoo.errors import UserError
+from zoo.errors import UserError, missing_packages
 from zoo.training import trained
 from zoo.training.data import sentences
 from zoo.training.data.checks.image_files import SUFFIXES
@@ -209,7 +209,7 @@ def _runtime(path):
         return runtimes.load(path)
     except ImportError as error:
         extra = path.suffix[1:].replace("tflite", "litert")
-        raise UserError(f"{path} needs {error.name}: pip install 'classic-zoo[{extra}]'.") from None
+        raise missing_packages(str(path), str(error.name), extra) from None
     except Exception as error:  # each runtime has errors of its own
         reason = " ".join(str(error).split())
         raise UserError(f"Cannot open {path}, is it damaged? {reason}") from None

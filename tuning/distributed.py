@@ -13,7 +13,7 @@ import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
-from zoo.errors import UserError
+from zoo.errors import UserError, missing_packages
 from zoo.training.files import locked
 from zoo.training.run_dir import check_run
 from zoo.tuning import report, spaces
@@ -35,8 +35,7 @@ try:
 
     from zoo.tuning import samplers
 except ImportError:
-    raise UserError("--storage needs Optuna and SQLAlchemy: "
-                    "pip install 'classic-zoo[distributed]'") from None
+    raise missing_packages("--storage", "Optuna and SQLAlchemy", "distributed") from None
 
 _HEARTBEAT = 20    # seconds; a process that is silent for three times as long has died
 _TAKEOVERS = 5     # of one trial, before it fails because it kills its processes

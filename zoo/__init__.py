@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from zoo.stage import features, stages
     from zoo.tables import layer_table
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Spec", "UsageError", "UserError", "build", "card", "features", "layer_table", "load",
            "names", "register", "spec", "stages"]
 _MODULES = {"build": "factory", "card": "shipped", "features": "stage", "layer_table": "tables",

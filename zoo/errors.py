@@ -21,6 +21,12 @@ class UsageError(UserError):
     exit_code = 2
 
 
+def missing_packages(feature: str, packages: str, extra: str) -> UserError:
+    """Return the UserError for a `feature` whose `packages`, those of an `extra`, are missing."""
+    return UserError(f"{feature} needs {packages}: run `pip install \".[{extra}]\"` in the checkout "
+                     "of classic-zoo.")
+
+
 def unknown(kind: str, name: object, choices: Iterable[str]) -> UsageError:
     """Return the UsageError for a `name` that is not one of `choices`.
 

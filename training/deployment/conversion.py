@@ -14,7 +14,7 @@ import numpy as np
 import psutil
 import tensorflow as tf
 
-from zoo.errors import UserError
+from zoo.errors import UserError, missing_packages
 from zoo.startup import quiet
 from zoo.training.trained import Trained
 
@@ -34,8 +34,7 @@ def check_packages(formats: Sequence[str]) -> None:
         missing = [name for name in packages if importlib.util.find_spec(name) is None]
         needing = [name for name in formats if name.startswith(extra)]
         if needing and missing:
-            raise UserError(f"The format {needing[0]} needs {', '.join(missing)}: pip install "
-                            f"'classic-zoo[{extra}]'.")
+            raise missing_packages(f"The format {needing[0]}", ", ".join(missing), extra)
 
 
 def check_memory(model: keras.Model, formats: Sequence[str], memory: float | None = None) -> None:

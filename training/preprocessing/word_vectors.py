@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from zoo.errors import UserError
+from zoo.errors import UserError, missing_packages
 from zoo.training.preprocessing.text import Vocabulary
 
 
@@ -42,8 +42,7 @@ def _read(path):
         from gensim import utils
         from gensim.models import KeyedVectors
     except ImportError:
-        raise UserError("Reading word vectors needs gensim: pip install 'classic-zoo[text]'."
-                        ) from None
+        raise missing_packages("Reading word vectors", "gensim", "text") from None
     try:
         with utils.open(str(path), "rb") as file:
             head, first = file.readline().split(), file.readline().split()

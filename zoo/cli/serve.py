@@ -2,7 +2,7 @@
 import click
 
 from zoo.cli.console import example
-from zoo.errors import UserError
+from zoo.errors import missing_packages
 from zoo.startup import quiet_import
 
 
@@ -31,6 +31,6 @@ def serve(folder, port, host, no_batching, **limits):
         with quiet_import():
             from zoo.training.serving import serve as run
     except ModuleNotFoundError as error:
-        raise UserError(f"zoo serve needs {error.name}: pip install 'classic-zoo[serve]'") from None
+        raise missing_packages("zoo serve", str(error.name), "serve") from None
     with bound:
         run(models, bound, log=click.echo, merge=not no_batching, **limits)
