@@ -1,4 +1,4 @@
-"""What does an export cost: its signature at batch 1 over a function written by hand, its bytes over the weights'?
+"""What does an export cost: its signature at batch 1 over a function written by hand, its bytes?
 
 `python benchmarks/export.py RUN|NAME...` exports each finished run or shipped network, loads the
 SavedModel, and in the same process calls in turn its serving_default and a tf.function of the same
@@ -20,7 +20,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 
 def sides(run, folder):
-    """Return the network's name, {side: a function without arguments that answers one example}, and (bytes, the least)."""
+    """Return the network's name, {side: function of no arguments that runs one example}, (bytes, least)."""
     import tensorflow as tf
 
     from zoo.training import trained
@@ -63,7 +63,7 @@ def sides(run, folder):
 
 
 def compare(run):
-    """Return the network's name, the median milliseconds of each side and their ratio, and the bytes."""
+    """Return the network's name, each side's median milliseconds, their ratio, and the bytes."""
     with tempfile.TemporaryDirectory() as folder:
         name, asked, (whole, least) = sides(run, Path(folder) / "model")
         times = {side: [] for side in ("signature", "by hand")}

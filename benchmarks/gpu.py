@@ -1,4 +1,4 @@
-"""Images and floating-point operations a second on a GPU, in float32 and in mixed precision, by Keras on JAX.
+"""Images and operations a second on a GPU, in float32 and in mixed precision, by Keras on JAX.
 
 `KERAS_BACKEND=jax python benchmarks/gpu.py` needs a GPU, JAX for it, Keras, NumPy and the package
 zoo, no TensorFlow. It trains resnet20 and resnet50 by `fit` on random pixels that lie in the GPU's
@@ -36,7 +36,7 @@ def gpu():
 
 
 def trainer(network, policy, batch, steps):
-    """Return a function that trains for a round and returns the seconds of a step; and the operations of one image."""
+    """Return a function that trains for a round and returns a step's seconds; an image's operations."""
     import jax
     import keras
     import numpy as np

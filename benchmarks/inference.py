@@ -96,7 +96,7 @@ def answer(side, path, shape, calls):
 
 
 def compare(started, paths, shape, calls, rounds):
-    """Return the spreads of the milliseconds of a call and of the SavedModel's time over the others'."""
+    """Return the spreads of a call's milliseconds and of the SavedModel's time over the others'."""
     asked = {
         name: side.ask(path=paths[name], shape=shape, calls=1) for name, side in started.items()
     }
@@ -135,7 +135,8 @@ def main():
             }
             for size, one in found.items():
                 print(
-                    f"{network}, {size}: SavedModel {in_words(one['ms']['SavedModel'], ' ms')}; over",
+                    f"{network}, {size}: SavedModel {in_words(one['ms']['SavedModel'], ' ms')};",
+                    "over",
                     "; ".join(
                         f"{name} {in_words(value)}"
                         for name, value in one["SavedModel over"].items()

@@ -69,7 +69,7 @@ def step_times(folder):
 
 
 def peak_megabytes(folder):
-    """Return the peak resident memory of a process that loads `folder` and goes through 100 training batches."""
+    """Return the peak memory of a process that loads `folder` and reads 100 training batches."""
     done = subprocess.run(
         [sys.executable, HERE, "--load", folder], capture_output=True, text=True, check=True
     )

@@ -1,6 +1,6 @@
-"""Does micro-batching pay, and does the server hold? `python benchmarks/serve.py SAVED_MODEL`, of an image network such as
-saved_models/lenet5-digits.
+"""Does micro-batching pay, and does the server hold?
 
+`python benchmarks/serve.py SAVED_MODEL` needs an image network such as saved_models/lenet5-digits.
 Two servers, one with micro-batching and one with --no-batching, take rounds of requests in turn:
 20,000 each in all, at 32 connections that stay open, each with one image as JSON numbers. The load
 comes from a process of its own on the same machine. Results go to benchmarks/serve.json.
@@ -37,7 +37,10 @@ def server(saved_model, port, *options):
 
 
 async def load(url, body, requests):
-    """Send `requests` of `body` to `url` over CONNECTIONS connections; return seconds of each, errors, and seconds of all."""
+    """Send `requests` of `body` to `url` over CONNECTIONS connections.
+
+    Return the seconds of each, the errors, and the seconds of all.
+    """
     import aiohttp
 
     seconds, errors = [], 0
@@ -75,7 +78,7 @@ def ask(name, port, body, requests):
 
 
 def question():
-    """The JSON of a predict request with one image of the digits that scikit-learn embeds, at LeNet-5's size."""
+    """Return the JSON of a predict request with one of scikit-learn's digits, at LeNet-5's size."""
     from zoo.training.data.dataset import load_data
 
     return json.dumps({"instances": load_data("digits", (32, 32, 1)).test.examples[:1].tolist()})
@@ -109,16 +112,14 @@ def main(saved_model):
         server(saved_model, PORTS["no batching"], "--no-batching") as b,
     ):
         processes = dict(zip(PORTS, map(psutil.Process, (a.pid, b.pid)), strict=True))
-        for side, port in PORTS.items():
+        for port in PORTS.values():
             ask(name, port, body, WARM)
         before = {side: process.memory_info().rss for side, process in processes.items()}
         for number in range(ROUNDS):
             for side, port in PORTS.items():
                 rounds[side].append(ask(name, port, body, REQUESTS // ROUNDS))
-                print(
-                    f"round {number + 1}, {side}: {REQUESTS / ROUNDS / rounds[side][-1]['whole']:.0f} a second",
-                    flush=True,
-                )
+                rate = REQUESTS / ROUNDS / rounds[side][-1]["whole"]
+                print(f"round {number + 1}, {side}: {rate:.0f} a second", flush=True)
         after = {side: process.memory_info().rss for side, process in processes.items()}
     report = {
         "machine": machine(),

@@ -1,4 +1,4 @@
-"""Processes that take turns: each side of a comparison computes alone, on all cores, while the others wait for their question.
+"""Processes that take turns: each side of a comparison computes alone, while the others wait.
 
 What disturbs the machine then disturbs all sides alike, and no side sees another's threads or
 libraries.
@@ -29,7 +29,7 @@ class Side:
         )
 
     def ask(self, **question):
-        """Return the answer to `question`, a dict; a dict with the key "missing" where the side cannot answer, and why."""
+        """Return the answer to `question`, a dict; {"missing": why} if the side cannot answer."""
         self.process.stdin.write(json.dumps(question) + "\n")
         self.process.stdin.flush()
         said = self.process.stdout.readline()
@@ -65,7 +65,7 @@ def answer(function):
 
 
 def run(function, main):
-    """Be the side that the command line names, which answers with `function`; without one, do what `main` does."""
+    """Be the side that the command line names, which answers with `function`; else run `main`."""
     if "--side" in sys.argv:
         side = sys.argv[-1]
         answer(lambda **question: function(side, **question))
@@ -74,10 +74,13 @@ def run(function, main):
 
 
 def take_turns(started, rounds, question):
-    """Ask all sides `rounds` times in turn, every second time in the opposite order; `question(name)` is a dict for each.
+    """Ask all sides `rounds` times in turn, every second time in the opposite order.
+
+    `question(name)` is a dict for each.
 
     Returns:
-        {name: the median of the list of seconds answered in each round}, and {name: why} of the sides that cannot answer.
+        {name: the median of the list of seconds answered in each round}, and {name: why} of the
+        sides that cannot answer.
     """
     times, missing = {name: [] for name in started}, {}
     for number in range(rounds):

@@ -1,4 +1,4 @@
-"""How much sooner the zoo's recipe for the simple CNN reaches the course's score than the course's own loop does.
+"""How much sooner the zoo's recipe for the simple CNN reaches the score than the course's loop.
 
 `python benchmarks/time_to_accuracy.py [ROUNDS]` needs PyTorch, and MNIST in $TFDS_DATA_DIR. Both
 sides train the same network on the same images, of which the zoo's holds a tenth out as its recipe
@@ -68,7 +68,7 @@ def mnist(part):
 
 
 def course(seed):
-    """Document 002's loop: batches of 64 from a DataLoader of single PIL images, SGD at 0.01 with momentum 0.5."""
+    """Document 002's loop: batches of 64 single PIL images, SGD at 0.01 with momentum 0.5."""
     import torch
 
     torch.manual_seed(seed)
@@ -101,7 +101,7 @@ def course(seed):
 
 
 def zoo_recipe(seed):
-    """The recipe simple_cnn-mnist as it stands, in a process that starts as the command's does, until it has the score."""
+    """The recipe simple_cnn-mnist, in a process that starts as the command's, until the score."""
     from zoo.startup import quiet_import
 
     with quiet_import():
@@ -139,7 +139,8 @@ def zoo_recipe(seed):
 def averages_score(model, test):
     """The accuracy of a model with the averages of its weights, which stay, to the bit.
 
-    keras.callbacks.SwapEMAWeights rounds them as it swaps them, which changes the training it is to measure.
+    keras.callbacks.SwapEMAWeights rounds them as it swaps them, which changes the training it is to
+    measure.
     """
     import numpy as np
 

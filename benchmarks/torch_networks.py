@@ -1,4 +1,4 @@
-"""Five of the zoo's networks as one writes them in PyTorch: channels first, from pixels in [0, 255] to logits.
+"""Five of the zoo's networks in PyTorch: channels first, from pixels in [0, 255] to logits.
 
 The layers stand in the order of the zoo's builders and have the same sizes, so that weights can be
 copied from one to the other (tests/test_benchmarks.py does, and compares what comes out).

@@ -19,7 +19,8 @@ import numpy as np
 import sides
 from sides import in_words, ratio, spread
 
-NETWORKS = {  # batch, input and classes; then the steps in a round, those of them that are not counted, and the rounds
+# Batch, input and classes; then the steps in a round, those of them not counted, and the rounds
+NETWORKS = {
     "simple_cnn": ((64, 28, 28, 1), 10, 110, 10, 7),
     "lenet5": ((128, 32, 32, 1), 10, 60, 10, 7),
     "small_inception": ((128, 28, 28, 1), 10, 14, 2, 7),
@@ -29,7 +30,8 @@ NETWORKS = {  # batch, input and classes; then the steps in a round, those of th
 SIDES = ("zoo", "keras", "torch", "torch channels_last", "torch compile")
 WARM_UP = 1  # steps that trace, compile and allocate, before the first one that is asked for
 RATE, MOMENTUM = 1e-4, 0.9
-current = {}  # of a side's process: the network at hand and the function that trains it for a number of steps
+# Of a side's process: the network at hand and the function that trains it for a number of steps
+current = {}
 
 
 def batch(network):
@@ -61,7 +63,7 @@ def clock():
 
 
 def zoo_side(network, settings=()):
-    """As zoo.training.engine.fit does it; `settings` are attributes of the compiled model that are to be otherwise."""
+    """As zoo.training.engine.fit does it; `settings` are attributes to set on the compiled model."""
     import tensorflow as tf
 
     import zoo
@@ -170,7 +172,7 @@ def torch_side(network, channels_last=False, compiled=False):
 
 
 def answer(side, network, steps, skipped):
-    """Train for `steps` steps; a network that is asked for the first time is built and warmed up."""
+    """Train for `steps` steps; a network is built and warmed up when it is first asked for."""
     if current.get("network") != network:
         current.clear()
         gc.collect()
@@ -182,9 +184,7 @@ def answer(side, network, steps, skipped):
             else:
                 train, count = (zoo_side if side == "zoo" else keras_side)(network)
             train(WARM_UP)
-        except (
-            Exception
-        ) as error:  # no compiler, or none that PyTorch can use: the other columns stand
+        except Exception as error:  # no compiler that PyTorch can use: the other columns stand
             if not side.endswith("compile"):
                 raise
             return {"missing": f"{type(error).__name__}: {str(error).splitlines()[0]}"}
@@ -205,11 +205,8 @@ def main():
             assert len(counts) == 1, (
                 f"{network} is not the same network on all sides: {counts} weights"
             )
-            times, missing = sides.take_turns(
-                started,
-                rounds,
-                lambda name: {"network": network, "steps": steps, "skipped": skipped},
-            )
+            question = {"network": network, "steps": steps, "skipped": skipped}
+            times, missing = sides.take_turns(started, rounds, lambda name, asked=question: asked)
             found = {
                 "batch": shape[0],
                 "weights": counts.pop(),

@@ -60,7 +60,10 @@ def build(side, network):
 
 
 def answer(side, network, steps, traced=False):
-    """Train for `steps` steps; return the seconds of each, or with `traced` the milliseconds of each kind of operation."""
+    """Train for `steps` steps; return the seconds of each.
+
+    With `traced`, return the milliseconds of each kind of operation.
+    """
     train = build(side, network)
     if traced:
         return (torch_kernels if side.startswith("torch") else kernels)(train, steps)
@@ -108,9 +111,8 @@ def measure():
     environments = {name: environment for name, (environment, _) in SETTINGS.items()}
     with sides.sides(__file__, SETTINGS, **environments) as started:
         for network, steps in NETWORKS.items():
-            times, _ = sides.take_turns(
-                started, ROUNDS, lambda name: {"network": network, "steps": steps}
-            )
+            question = {"network": network, "steps": steps}
+            times, _ = sides.take_turns(started, ROUNDS, lambda name, asked=question: asked)
             traces = {
                 name: started[name].ask(network=network, steps=TRACED, traced=True)
                 for name in ("one thread", "torch, one thread")
@@ -147,16 +149,18 @@ def tables(report):
     text = [f"# {Path(__file__).stem}, written by `python benchmarks/{Path(__file__).name}`\n"]
     for network, found in report.items():
         text.append(
-            f"## {network}, batch {found['batch']}\n\n| setting | ms a step | over the zoo's, with quartiles |\n"
+            f"## {network}, batch {found['batch']}\n\n"
+            "| setting | ms a step | over the zoo's, with quartiles |\n"
             "| --- | ---: | ---: |"
         )
+        ratios = {"zoo": 1} | {name: in_words(one) for name, one in found["over zoo"].items()}
         text += [
-            f"| {name} | {ms['median']:g} | {in_words(found['over zoo'][name]) if name != 'zoo' else 1} |"
-            for name, ms in found["ms"].items()
+            f"| {name} | {ms['median']:g} | {ratios[name]} |" for name, ms in found["ms"].items()
         ]
         ours, theirs = (list(trace.items()) for trace in found["kernels ms"].values())
         text.append(
-            "\n| TensorFlow, one thread | ms | PyTorch, one thread | ms |\n| --- | ---: | --- | ---: |"
+            "\n| TensorFlow, one thread | ms | PyTorch, one thread | ms |\n"
+            "| --- | ---: | --- | ---: |"
         )
         text += [f"| {a} | {b:g} | {c} | {d:g} |" for (a, b), (c, d) in zip(ours, theirs)]
         text.append("")

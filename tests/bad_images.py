@@ -29,7 +29,7 @@ def put(path, content):
 
 
 def pixels(content):
-    """The picture in the bytes of a file, upright, as Pillow sees it: int64 of shape (height, width, 3)."""
+    """The picture in a file's bytes, upright, as Pillow sees it: int64 (height, width, 3)."""
     return np.asarray(
         ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB")
     ).astype(int)

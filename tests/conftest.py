@@ -1,4 +1,4 @@
-"""What the tests share: quiet TensorFlow, one small finished run, and MNIST where it lies on this machine."""
+"""What the tests share: quiet TensorFlow, one small finished run, and MNIST if it is prepared."""
 
 import gc
 import os
@@ -18,7 +18,8 @@ import pytest  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 
-# A shell has its background jobs ignore interrupts, and processes pass that on: those that tests interrupt would not notice.
+# A shell has its background jobs ignore interrupts, and processes pass that on: those that tests
+# interrupt would not notice.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -80,7 +81,7 @@ def mnist_dir():
 
 @pytest.fixture
 def zoo_command(tmp_path):
-    """Run `zoo ARGS...` in an empty folder, as a shell would; returns the finished process with its text output."""
+    """Run `zoo ARGS...` in an empty folder, as a shell would; returns the finished process."""
 
     def run(*args, cwd=tmp_path, **environment):
         return subprocess.run(

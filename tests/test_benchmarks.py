@@ -1,4 +1,4 @@
-"""The PyTorch networks of benchmarks/ are the zoo's networks: as many weights, and the same answers with the same weights."""
+"""The PyTorch networks of benchmarks/ are the zoo's: the same parameters and the same outputs."""
 
 import sys
 
@@ -26,7 +26,7 @@ def torch_networks():
 
 
 def copy_weights(model, net):
-    """Copy the Keras model's weights into the PyTorch network, layer by layer in the order of the builder's lines."""
+    """Copy the Keras model's weights into the PyTorch network, layer by layer in the builder's order."""
     import torch
 
     layers = sorted(model.layers, key=lambda layer: (not layer.name.startswith("stem"), layer.name))
@@ -75,7 +75,7 @@ def test_twin_has_as_many_weights(torch_networks, network):
 
 @pytest.mark.parametrize("network", ["simple_cnn", "lenet5", "small_inception", "resnet20"])
 def test_twin_answers_alike(torch_networks, network):
-    """Statistics of batch normalisation and biases are drawn at random, so that each has an effect."""
+    """Statistics of batch normalisation and biases are random, so that each has an effect."""
     import torch
 
     model, net, rng = (

@@ -215,7 +215,7 @@ def test_an_unknown_format_and_a_missing_package_are_errors(finished_run, tmp_pa
     with pytest.raises(UserError, match=words):
         exporter.export(finished_run, tmp_path / "model", formats=["litert-int4"])
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    words = r"The format onnx needs onnxruntime: pip install 'classic-zoo\[onnx\]'"
+    words = r"The format onnx needs onnxruntime: run `pip install \".\[onnx\]\"`"
     with pytest.raises(UserError, match=words):
         exporter.export(finished_run, tmp_path / "model", formats=["saved_model", "onnx"])
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""The page of a finished run, its scores against ones computed otherwise, and the page in a browser."""
+"""The page of a finished run, its scores checked another way, and the page in a browser."""
 
 import dataclasses
 import html.parser
@@ -26,7 +26,7 @@ HOSTILE = "<b>bad</b> & $worse$"
 
 @pytest.fixture(scope="module")
 def text_run(tmp_path_factory):
-    """The directory of a short training of a small TextCNN on sentences whose last word decides, with a hostile class name."""
+    """The run of a small TextCNN on sentences whose last word decides, with a hostile class name."""
     folder = tmp_path_factory.mktemp("text")
     rows = [
         f"<i>film {n % 7}</i> was {('poor', 'fine')[n % 2]},{(HOSTILE, 'good')[n % 2]}"

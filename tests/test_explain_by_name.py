@@ -1,4 +1,4 @@
-"""`zoo explain` of networks that come without their data: what they make of one image or sentence."""
+"""`zoo explain` of networks that come without their data, for one image or sentence."""
 
 import numpy as np
 import pytest

@@ -38,7 +38,7 @@ def test_grad_cam_is_what_a_network_made_by_hand_says():
 
 def test_every_image_network_has_heat_or_no_maps():
     builders = {spec(name).builder: name for name in TINY if "text" not in name}
-    for builder, name in builders.items():
+    for name in builders.values():
         model = zoo.build(name, **TINY[name])
         image = np.random.default_rng(0).integers(0, 256, model.input.shape[1:]).astype("uint8")
         assert set(stage_maps(model, image)) == set(zoo.stages(model))
@@ -56,7 +56,7 @@ def test_every_image_network_has_heat_or_no_maps():
 
 
 def by_hand(model, ids, row):
-    """{(first word, width): filters' contributions (filters, classes)} of one sentence, window by window."""
+    """{(first word, width): contributions (filters, classes)} of one sentence, window by window."""
     tables = [
         layer.get_weights()[0]
         for layer in model.layers
@@ -115,7 +115,8 @@ def test_ngrams_are_those_of_a_search_by_hand(name):
         assert sorted(ngram.words for ngram in ngrams) == sorted(phrase for _, phrase in expected)
     everything = [by_hand(model, ids, row) for row in range(6)]
     for class_id, ngrams in enumerate(explain_text.of_classes(found, lambda row: words[row])):
-        # the largest of a filter is that of the sentence where its maximum, which all classes share, is largest
+        # the largest of a filter is that of the sentence where its maximum, which all classes
+        # share, is largest
         assert ngrams and [ngram.added for ngram in ngrams] == sorted(
             (ngram.added for ngram in ngrams), reverse=True
         )

@@ -206,7 +206,7 @@ def installed(wheel, tmp_path_factory):
 
 @pytest.fixture
 def crowded(tmp_path):
-    """A folder in which the user has files and folders of our names; each fails when it is imported."""
+    """A folder in which the user has files and folders of our names; importing one fails."""
     for name in ("training.py", "tuning/__init__.py", "saved_models/__init__.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("raise ImportError('the file of the user was imported')")

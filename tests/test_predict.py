@@ -1,4 +1,4 @@
-"""Labels for files: from runs and exports of every format, into tables, and what goes wrong with them."""
+"""Labels for files: from runs and exports of every format, into tables, and what goes wrong."""
 
 import csv
 import os

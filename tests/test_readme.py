@@ -209,7 +209,7 @@ def test_make_has_the_targets_of_the_pages():
 
 
 def test_the_install_line_is_one_that_works():
-    """From the checkout, as the package is on no registry; tests/test_layout.py installs the wheel."""
+    """From the checkout, as the package is on no registry; test_layout.py installs the wheel."""
     lines = [code for _, code in blocks(PAGES["README.md"]) if code.startswith("pip ")]
     lines += [
         f"pip install {what}" for what in re.findall(r"`pip install (\S+)`", PAGES["README.md"])
@@ -237,7 +237,7 @@ def test_a_builder_is_imported_beside_files_of_our_names(tmp_path):
 
 @pytest.mark.slow
 def test_adding_a_network_works_to_the_letter(tmp_path):
-    """docs/add-a-network.md in a copy of the project: a package of the user's own, then a network of the zoo."""
+    """docs/add-a-network.md in a copy of the project: a package of one's own, then a network here."""
     for name in ("zoo", "training", "tuning", "tests", "saved_models/shipped", "docs"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in (

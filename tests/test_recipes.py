@@ -218,4 +218,4 @@ def test_an_old_field_name_reads_the_new_field(capfd):
     assert LENET.batch == LENET.batch_size and LENET.validation == LENET.validation_split
     assert "Recipe: batch is now batch_size" in capfd.readouterr().err
     with pytest.raises(AttributeError, match="'Recipe' object has no attribute 'batchsize'"):
-        LENET.batchsize
+        _ = LENET.batchsize

@@ -280,5 +280,5 @@ def test_a_file_without_vectors_is_refused(tmp_path, content):
 
 def test_gensim_is_asked_for_when_it_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "gensim", None)
-    with pytest.raises(UserError, match=r"needs gensim: pip install 'classic-zoo\[text\]'"):
+    with pytest.raises(UserError, match=r"needs gensim: run `pip install \".\[text\]\"`"):
         read_word_vectors(tmp_path / "any", Vocabulary((PADDING, UNKNOWN)))
