@@ -20,7 +20,7 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 
 def sides(run, folder):
-    """Return the network's name, {side: function of no arguments that runs one example}, (bytes, least)."""
+    """Return the network's name, {side: a function that runs one example}, (bytes, least)."""
     import tensorflow as tf
 
     from zoo.training import trained

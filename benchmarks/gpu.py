@@ -36,7 +36,7 @@ def gpu():
 
 
 def trainer(network, policy, batch, steps):
-    """Return a function that trains for a round and returns a step's seconds; an image's operations."""
+    """Return a function that trains a round and returns a step's seconds; an image's operations."""
     import jax
     import keras
     import numpy as np

@@ -63,7 +63,7 @@ def clock():
 
 
 def zoo_side(network, settings=()):
-    """As zoo.training.engine.fit does it; `settings` are attributes to set on the compiled model."""
+    """As zoo.training.engine.fit does it; `settings` are attributes of the compiled model."""
     import tensorflow as tf
 
     import zoo

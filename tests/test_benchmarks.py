@@ -26,7 +26,7 @@ def torch_networks():
 
 
 def copy_weights(model, net):
-    """Copy the Keras model's weights into the PyTorch network, layer by layer in the builder's order."""
+    """Copy the Keras model's weights into the PyTorch network, in the builder's order."""
     import torch
 
     layers = sorted(model.layers, key=lambda layer: (not layer.name.startswith("stem"), layer.name))

@@ -26,7 +26,7 @@ HOSTILE = "<b>bad</b> & $worse$"
 
 @pytest.fixture(scope="module")
 def text_run(tmp_path_factory):
-    """The run of a small TextCNN on sentences whose last word decides, with a hostile class name."""
+    """The run of a small TextCNN on sentences whose last word decides; a class name is hostile."""
     folder = tmp_path_factory.mktemp("text")
     rows = [
         f"<i>film {n % 7}</i> was {('poor', 'fine')[n % 2]},{(HOSTILE, 'good')[n % 2]}"

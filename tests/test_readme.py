@@ -237,7 +237,7 @@ def test_a_builder_is_imported_beside_files_of_our_names(tmp_path):
 
 @pytest.mark.slow
 def test_adding_a_network_works_to_the_letter(tmp_path):
-    """docs/add-a-network.md in a copy of the project: a package of one's own, then a network here."""
+    """docs/add-a-network.md in a copy of the project: a package of one's own, then a network."""
     for name in ("zoo", "training", "tuning", "tests", "saved_models/shipped", "docs"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in (
