@@ -4,6 +4,7 @@ The checks are in `zoo.training.data.checks`. Nothing is changed, except by `mov
 """
 import dataclasses
 import itertools
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,8 @@ from zoo.training.data.dataset import open_source
 HEAD = ("severity", "what", "examples", "in words")
 
 
-def examine(dataset: str, data_dir=None, progress: Callable | None = None) -> list[Finding]:
+def examine(dataset: str, data_dir: str | os.PathLike | None = None,
+            progress: Callable | None = None) -> list[Finding]:
     """Examine a data set: its files or arrays, labels, splits and duplicates.
 
     Args:

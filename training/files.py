@@ -55,7 +55,7 @@ def csv_text(header: Iterable, rows: Iterable[Iterable]) -> str:
     return text.getvalue()
 
 
-def read_json(file: Path):
+def read_json(file: Path) -> Any:
     """Return the content of a JSON file of a run directory.
 
     Raises:

@@ -139,7 +139,8 @@ def _bytes(file):
 
 def _lines(file):
     """[({file, line}, sentence)] of the lines of a text file that are not blank."""
-    text = io.StringIO(sentences.read_utf8(file), newline=None)  # str.splitlines splits at U+2028 too
+    # str.splitlines would split at U+2028 too.
+    text = io.StringIO(sentences.read_utf8(file), newline=None)
     return [({"file": str(file), "line": number}, line.rstrip("\n"))
             for number, line in enumerate(text, start=1) if line.strip()]
 

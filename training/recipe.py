@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -154,7 +155,7 @@ def read(path: str | os.PathLike) -> Recipe:
         raise UsageError(f"{path} is not a recipe: {error}.") from None
 
 
-def override(recipe: Recipe, settings: list[str]) -> Recipe:
+def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
     """Return `recipe` with fields replaced.
 
     Args:

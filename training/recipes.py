@@ -7,6 +7,7 @@ import dataclasses
 import fnmatch
 import os
 from pathlib import Path
+from typing import Any
 
 from zoo.errors import unknown
 from zoo.registry import spec
@@ -28,16 +29,16 @@ _CIFAR_MLPS = ("mlp_cifar", "mlp_cifar_2", "mlp_cifar_3")
 
 def _text(name, data, **fields):
     """Return a recipe for sentences: a small table of word vectors, dropout and few epochs."""
-    return Recipe(name, "textcnn", data, _TEXTCNN, **{
-        "batch_size": 50, "learning_rate": 3e-3, "warmup": 0.0, "min_count": 2, "max_tokens": 64
-    } | fields)
+    defaults: dict[str, Any] = {"batch_size": 50, "learning_rate": 3e-3, "warmup": 0.0,
+                                "min_count": 2, "max_tokens": 64}
+    return Recipe(name, "textcnn", data, _TEXTCNN, **defaults | fields)
 
 
 def _muon(model, data, **fields):
     """Return a recipe for images: Muon needs fewer epochs here than Adam or SGD with momentum."""
-    return Recipe(f"{model}-{data}", model, data, **{
-        "normalize": True, "optimizer": "muon", "learning_rate": 0.02, "weight_decay": 0.05
-    } | fields)
+    defaults: dict[str, Any] = {"normalize": True, "optimizer": "muon", "learning_rate": 0.02,
+                                "weight_decay": 0.05}
+    return Recipe(f"{model}-{data}", model, data, **defaults | fields)
 
 
 def _perceptron(model, data, **fields):
@@ -45,9 +46,9 @@ def _perceptron(model, data, **fields):
 
     Muon's updates all have one size; with them, three layers without normalization hardly train.
     """
-    return Recipe(f"{model}-{data}", model, data, **{
-        "normalize": True, "epochs": 30, "optimizer": "adamw", "learning_rate": 1e-3,
-        "weight_decay": 0.05} | fields)
+    defaults: dict[str, Any] = {"normalize": True, "epochs": 30, "optimizer": "adamw",
+                                "learning_rate": 1e-3, "weight_decay": 0.05}
+    return Recipe(f"{model}-{data}", model, data, **defaults | fields)
 
 
 def _cifar(model, **fields):
@@ -65,8 +66,8 @@ def _seed(model, data, **fields):
 
     A constant learning rate, all training images, and the weights of the last epoch.
     """
-    return Recipe(f"{model}-{data}-seed", model, data, **{
-        "validation_split": 0.0, "schedule": "constant", "warmup": 0.0} | fields)
+    defaults: dict[str, Any] = {"validation_split": 0.0, "schedule": "constant", "warmup": 0.0}
+    return Recipe(f"{model}-{data}-seed", model, data, **defaults | fields)
 
 
 def _seed_adam(model, data, rate, args=None, **fields):

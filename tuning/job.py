@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from zoo.errors import UserError
 from zoo.startup import add_current_folder, quiet_import
@@ -22,6 +22,8 @@ from zoo.training.files import write
 from zoo.training.recipe import read
 from zoo.training.run_dir import claim
 
+if TYPE_CHECKING:
+    from zoo.training.data.splits import Split
 
 def check(folder: Path, data_dir: str | None, log: bool,
           callbacks: str | None = None) -> dict[str, Any]:
@@ -82,7 +84,8 @@ def search(folder: Path, data_dir: str | None, log: bool, until: int,
         state = fit.train_until(recipe, folder, dataset, build, log, until,
                                 _make_callbacks(callbacks, folder))
     # The losses in the history include label smoothing.
-    scores = evaluation.score(state.best_model(build), dataset.validation, dataset.class_names)
+    validation = cast("Split", dataset.validation)  # see `check`
+    scores = evaluation.score(state.best_model(build), validation, dataset.class_names)
     return {"score": scores["accuracy"], "val_loss": scores["loss"],
             "best_epoch": state.best_epoch()["epoch"], "epochs": len(state.history), "until": until,
             "seconds": round(state.seconds, 2)}

@@ -8,7 +8,8 @@ from typing import Any
 
 from keras_tuner import HyperParameters
 
-Space = Callable[[HyperParameters, dict[str, Any]], dict[str, Any]]
+Args = dict[str, Any]  # the arguments of a builder
+Space = Callable[[HyperParameters, Args], Args]
 
 _SPACES: dict[tuple[bool, str], Space] = {}  # by whether the builder is the zoo's, and its name
 
@@ -46,19 +47,19 @@ def rate(hp: HyperParameters, name: str, default: float, high: float = 0.6) -> f
 
 
 @architecture("lenet5")
-def lenet5(hp, args):
+def lenet5(hp: HyperParameters, args: Args) -> Args:
     return {"activation": choice(hp, "activation", ("tanh", "relu"), args["activation"]),
             "dropout": rate(hp, "dropout", args["dropout"])}
 
 
 @architecture("lenet")
-def lenet(hp, args):
+def lenet(hp: HyperParameters, args: Args) -> Args:
     return {"pool": choice(hp, "pool", ("avg", "max"), args["pool"]),
             "dropout": rate(hp, "dropout", args["dropout"])}
 
 
 @architecture("mlp", "text_mlp")
-def mlp(hp, args):
+def mlp(hp: HyperParameters, args: Args) -> Args:
     default = tuple(args["hidden"])
     first = default[0] if default else 128
     depth = choice(hp, "depth", (1, 2, 3), len(default))
@@ -73,12 +74,12 @@ def mlp(hp, args):
 
 
 @architecture("simple_cnn")
-def simple_cnn(hp, args):
+def simple_cnn(hp: HyperParameters, args: Args) -> Args:
     return {"filters": _scale(hp, args["filters"]), "dropout": rate(hp, "dropout", args["dropout"])}
 
 
 @architecture("conv_only")
-def conv_only(hp, args):
+def conv_only(hp: HyperParameters, args: Args) -> Args:
     return {"filters": _scale(hp, args["filters"]),
             "kernel": choice(hp, "kernel", (3, 5, 7), args["kernel"]),
             "units": choice(hp, "units", (0, 64, 128, 256), args["units"]),
@@ -92,27 +93,27 @@ def _scale(hp, filters):
 
 
 @architecture("fashion_cnn")
-def fashion_cnn(hp, args):
+def fashion_cnn(hp: HyperParameters, args: Args) -> Args:
     return {"filters": choice(hp, "filters", (8, 16, 32, 64), args["filters"]),
             "units": choice(hp, "units", (64, 128, 256), args["units"]),
             "dropout": rate(hp, "dropout", args["dropout"])}
 
 
 @architecture("vgg")
-def vgg(hp, args):
+def vgg(hp: HyperParameters, args: Args) -> Args:
     return {"filters": _scale(hp, args["filters"]),
             "units": choice(hp, "units", (256, 1024, 4096), args["units"]),
             "dropout": rate(hp, "dropout", args["dropout"])}
 
 
 @architecture("alexnet", "googlenet", "inception_v3", "inception_v4")
-def wide(hp, args):
+def wide(hp: HyperParameters, args: Args) -> Args:
     return {"width": choice(hp, "width", (0.25, 0.5, 0.75, 1.0), args["width"]),
             "dropout": rate(hp, "dropout", args["dropout"])}
 
 
 @architecture("resnet", "resnet_cifar")
-def resnet(hp, args):
+def resnet(hp: HyperParameters, args: Args) -> Args:
     width = args["width"]
     chosen = {"width": choice(hp, "width", (width // 2, width * 2), width),
               "dropout": rate(hp, "dropout", args["dropout"])}
@@ -122,25 +123,25 @@ def resnet(hp, args):
 
 
 @architecture("densenet")
-def densenet(hp, args):
+def densenet(hp: HyperParameters, args: Args) -> Args:
     return {"growth_rate": choice(hp, "growth_rate", (12, 24, 32), args["growth_rate"]),
             "compression": choice(hp, "compression", (0.5, 0.75, 1.0), args["compression"]),
             "dropout": rate(hp, "dropout", args["dropout"])}
 
 
 @architecture("mobilenet_v1", "mobilenet_v2")
-def mobilenet(hp, args):
+def mobilenet(hp: HyperParameters, args: Args) -> Args:
     return {"alpha": choice(hp, "alpha", (0.25, 0.5, 0.75, 1.0), args["alpha"]),
             "dropout": rate(hp, "dropout", args["dropout"])}
 
 
 @architecture("small_inception")
-def dropout_only(hp, args):
+def dropout_only(hp: HyperParameters, args: Args) -> Args:
     return {"dropout": rate(hp, "dropout", args["dropout"])}
 
 
 @architecture("textcnn")
-def textcnn(hp, args):
+def textcnn(hp: HyperParameters, args: Args) -> Args:
     default = tuple(args["windows"])
     first = choice(hp, "first_window", (1, 2, 3, 4), default[0])
     count = choice(hp, "windows_count", (1, 2, 3), len(default))

@@ -58,7 +58,7 @@ class Random(_Resumable, kt.oracles.RandomSearchOracle):
 class Hyperband(_Resumable, kt.oracles.HyperbandOracle):
     """Many short trainings; the best of them continue."""
 
-    def unfinished(self):
+    def unfinished(self) -> set[str]:
         """Return the ids of the trials that may continue."""
         return {info["id"] for bracket in self._brackets for level in bracket["rounds"]
                 for info in level}
@@ -84,7 +84,7 @@ class Grid(_Resumable, kt.oracles.GridSearchOracle):
 class Bayesian(_Resumable, kt.oracles.BayesianOptimizationOracle):
     """A Gaussian process, after one random trial more than there are hyperparameters."""
 
-    def populate_space(self, trial_id):
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
         self.num_initial_points = len(self._nonfixed_space()) + 1
         finished = sum(trial.status == "COMPLETED" for trial in self.trials.values())
         initial = finished < self.num_initial_points

@@ -30,7 +30,8 @@ def hyperparameters(rows: Iterable[dict]) -> list[str]:
 def write_trials(run: Path, rows: list[dict]) -> None:
     """Write trials.csv, a row per trial in their order."""
     names = hyperparameters(rows)
-    cells = ([*map(row.get, HEAD), *map(row["values"].get, names), row.get("error")] for row in rows)
+    cells = ([*map(row.get, HEAD), *map(row["values"].get, names), row.get("error")]
+             for row in rows)
     write(run / "trials.csv", csv_text([*HEAD, *names, "error"], cells))
 
 

@@ -18,8 +18,9 @@ from zoo.startup import INTERRUPTED, add_current_folder, record_interrupts
              epilog=example("zoo train lenet5-digits --run runs/digits",
                             "zoo export runs/digits"))
 @click.version_option(__version__, prog_name="zoo")
-def cli():
-    """The classic networks: exact to their papers, trained on real data, exported with one command."""
+def cli() -> None:
+    """The classic networks: exact to their papers, trained on real data, exported with one command.
+    """
 
 
 for _command in (list.list_models, list.info, list.recipes, train.train, train.doctor,
@@ -59,7 +60,7 @@ def _explain(error, interrupts, args):
         return 130, INTERRUPTED if args[:1] in (["train"], ["tune"]) else "Interrupted."
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EPIPE):
         # Otherwise Python fails once more when it flushes stdout at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), (sys.__stdout__ or sys.stdout).fileno())
         return 1, f"Cannot write the output: {error.strerror}."
     return None
 

@@ -11,6 +11,7 @@ Differs from the paper:
 - the paper gives no momentum for batch normalisation; it is 0.9 (`zoo.blocks.BN_MOMENTUM`).
 """
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import KerasTensor, layers
@@ -31,7 +32,7 @@ from zoo.resnet import BN_EPSILON, INITIALIZER, imagenet_stem
 PAPER = "Huang et al. 2017"
 BOTTLENECK = 4  # filters of the 1x1 convolution for each of the growth rate's; section 3
 PLAIN_STEM = 16  # filters of the first convolution, in DenseNet-BC 2k; section 3
-CIFAR = {"input_shape": (32, 32, 3), "classes": 10, "stem": "small"}
+CIFAR: dict[str, Any] = {"input_shape": (32, 32, 3), "classes": 10, "stem": "small"}
 
 
 def bn_relu(x: KerasTensor, *, name: str) -> KerasTensor:

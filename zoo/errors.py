@@ -23,8 +23,8 @@ class UsageError(UserError):
 
 def missing_packages(feature: str, packages: str, extra: str) -> UserError:
     """Return the UserError for a `feature` whose `packages`, those of an `extra`, are missing."""
-    return UserError(f"{feature} needs {packages}: run `pip install \".[{extra}]\"` in the checkout "
-                     "of classic-zoo.")
+    return UserError(f"{feature} needs {packages}: run `pip install \".[{extra}]\"` in the "
+                     "checkout of classic-zoo.")
 
 
 def unknown(kind: str, name: object, choices: Iterable[str]) -> UsageError:

@@ -52,7 +52,8 @@ def split_setting(setting: str, option: str = "--set") -> tuple[str, str]:
     """
     name, equals, value = setting.partition("=")
     if not equals:
-        raise UsageError(f"{option} takes name=value, such as batch_size=64. Received: {setting!r}.")
+        raise UsageError(f"{option} takes name=value, such as batch_size=64. "
+                         f"Received: {setting!r}.")
     return name.strip(), value.strip()
 
 

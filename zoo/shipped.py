@@ -58,8 +58,8 @@ def card(name: str, folder: str | os.PathLike[str] | None = None) -> dict[str, A
     Returns:
         A dict: "class_names" in the order of the logits, "architecture", "arguments", "metrics",
         "seeds", "recipe", "data", "input", "output", "files", "licence", "versions" and more, as
-        `zoo.training.results.publish` wrote them. For ImageNet weights "metrics" is empty: this project did not
-        measure their accuracy.
+        `zoo.training.results.publish` wrote them. For ImageNet weights "metrics" is empty: this
+        project did not measure their accuracy.
 
     Raises:
         zoo.errors.UsageError: if there is no such network; the message names the nearest.

@@ -1,9 +1,11 @@
 """Sources that remember what the network takes: decoded and resized images, or token ids."""
 import math
+import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import psutil
@@ -28,17 +30,17 @@ class ImageArrays(Source):
     kind = "image"
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, name: str = "arrays",
-                 class_names: list[str] = (), splits: dict | None = None):
+                 class_names: Iterable[str] = (), splits: dict[str, np.ndarray] | None = None):
         self.images, self.labels, self.name = images, labels, name
-        self.class_names, self.splits = class_names, splits or {}
+        self.class_names, self.splits = list(class_names), splits or {}
         self.native_shape = images.shape[1:]
         self.spec = tf.TensorSpec((None, *self.native_shape), tf.uint8)  # of what `read` returns
 
-    def read(self, indices):
+    def read(self, indices: np.ndarray) -> np.ndarray:
         return self.images[indices]
 
-    def examine(self, progress=None) -> list[Finding]:
-        splits = self.splits or {None: np.arange(len(self))}
+    def examine(self, progress: Callable | None = None) -> list[Finding]:
+        splits: dict[Any, np.ndarray] = {**self.splits} or {None: np.arange(len(self))}
         # Slices, not copies: the images may be on disk because memory is short.
         return examine_arrays({split: (self.images[indices[0]:indices[-1] + 1],
                                        self.labels[indices[0]:indices[-1] + 1])
@@ -62,7 +64,8 @@ class ImageCache(ImageArrays):
     """
 
     def __init__(self, source: Source, shape: tuple, resize: str = "stretch",
-                 skip_bad: bool = False, cache_dir=None, say: Callable | None = None):
+                 skip_bad: bool = False, cache_dir: str | os.PathLike | None = None,
+                 say: Callable | None = None):
         count, say = len(source), say or (lambda line: None)
         images, decoded = _allocate(count, tuple(shape), cache_dir, say), np.zeros(count, bool)
         reported = time.monotonic()
@@ -156,10 +159,10 @@ class TokenCache(Source):
         self.texts, self.labels, self.splits = texts, labels, {}
         self.tokens = vocabulary.encode(texts, max_tokens)
 
-    def read(self, indices):
+    def read(self, indices: np.ndarray) -> np.ndarray:
         """Return the token ids at `indices`; as many columns as the longest of them has tokens."""
         tokens = self.tokens[indices]
         return tokens[:, :max(1, np.count_nonzero(tokens.any(axis=0)))]
 
-    def raw(self, indices):
+    def raw(self, indices: np.ndarray) -> list[bytes]:
         return [self.texts[index].encode() for index in indices]

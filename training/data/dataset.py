@@ -4,8 +4,10 @@ Examples are decoded or numbered once, into memory or a file on disk. Training t
 batches by index, so that every step is a function of (seed, step).
 """
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -44,7 +46,8 @@ class Dataset:
     @property
     def statistics(self) -> tuple[list[float], list[float]]:
         """(means, standard deviations) of the training images, per channel, scaled to 0 to 1."""
-        counts = np.zeros((self.train.source.native_shape[-1], 256), "int64")
+        channels = cast(int, self.train.source.native_shape[-1])
+        counts = np.zeros((channels, 256), "int64")
         for first in range(0, len(self.train), _BATCH):
             images = self.train.take(np.arange(first, min(first + _BATCH, len(self.train))))
             counts += [np.bincount(channel.ravel(), minlength=256)
@@ -55,7 +58,7 @@ class Dataset:
                        for mean, count in zip(means, counts, strict=True)]
 
 
-def open_source(argument: str, data_dir=None) -> Source:
+def open_source(argument: str, data_dir: str | os.PathLike | None = None) -> Source:
     """Open the data set that `argument` names. This is the only place that tells kinds apart.
 
     Args:
@@ -84,8 +87,9 @@ def open_source(argument: str, data_dir=None) -> Source:
 
 
 def load_dataset(recipe: Recipe, shape: tuple | None = None, vocabulary: Vocabulary | None = None,
-                 *, data_dir=None, source: Source | None = None, cache_dir=None,
-                 validation: bool = True, say: Callable | None = None) -> Dataset:
+                 *, data_dir: str | os.PathLike | None = None, source: Source | None = None,
+                 cache_dir: str | os.PathLike | None = None, validation: bool = True,
+                 say: Callable | None = None) -> Dataset:
     """Load the data set of a recipe.
 
     Given splits are kept and missing ones drawn, see `zoo.training.data.splits`. With
@@ -119,10 +123,10 @@ def load_dataset(recipe: Recipe, shape: tuple | None = None, vocabulary: Vocabul
     if source.kind == "text":
         if vocabulary is None:
             check_train_split(splits["train"], recipe.data)
-            vocabulary = Vocabulary.build(source.read(splits["train"].indices), recipe.vocabulary,
-                                          recipe.min_count)
-        tokens = TokenCache(source.read(np.arange(len(source))), source.labels, vocabulary,
-                            recipe.max_tokens)
+            texts = cast(list[str], source.read(splits["train"].indices))
+            vocabulary = Vocabulary.build(texts, recipe.vocabulary, recipe.min_count)
+        texts = cast(list[str], source.read(np.arange(len(source))))
+        tokens = TokenCache(texts, source.labels, vocabulary, recipe.max_tokens)
         splits = {name: Split(tokens, split.indices) for name, split in splits.items()}
     return Dataset(splits["train"], splits.get("validation"), splits["test"], source.class_names,
                    vocabulary)
@@ -130,8 +134,10 @@ def load_dataset(recipe: Recipe, shape: tuple | None = None, vocabulary: Vocabul
 
 def load_data(name: str, shape: tuple | None = None, *, validation_split: float = VALIDATION_SHARE,
               seed: int = 0, resize: str = "stretch", skip_bad: bool = False,
-              vocabulary: int = 20_000, min_count: int = 1, max_tokens: int = 400, data_dir=None,
-              cache_dir=None, say: Callable | None = None) -> Dataset:
+              vocabulary: int = 20_000, min_count: int = 1, max_tokens: int = 400,
+              data_dir: str | os.PathLike | None = None,
+              cache_dir: str | os.PathLike | None = None,
+              say: Callable | None = None) -> Dataset:
     """Load a data set by name, without a recipe.
 
     The arrays of its splits are `dataset.train.examples` and `dataset.train.labels`.

@@ -1,5 +1,6 @@
 """Image files in class folders."""
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from zoo.errors import UserError
 from zoo.training.data.checks.image_files import PROBLEMS, examine_files
+from zoo.training.data.checks.labels import Finding
 from zoo.training.data.source import SPLITS, Source
 
 _THREADS = 16  # that read files at a time
@@ -27,20 +29,20 @@ class ImageFolder(Source):
         self.splits = {str(split): np.flatnonzero(given == split)
                        for split in np.unique(given) if split}
 
-    def read(self, indices):
+    def read(self, indices: np.ndarray) -> list[bytes]:
         with ThreadPoolExecutor(_THREADS) as pool:
             return list(pool.map(_read_bytes, [self.files[index][0] for index in indices]))
 
-    def example_name(self, index):
+    def example_name(self, index: int) -> str:
         return str(self.files[index][0])
 
-    def check(self, skip_bad=False):
+    def check(self, skip_bad: bool = False) -> None:
         for finding in examine_files(self.files, quick=True, classes=self.class_names):
             if finding.severity == "error" and not (skip_bad and finding.kind in PROBLEMS):
                 raise UserError(f"{self.name}: {finding.message}. `zoo doctor {self.name}` says "
                                 "more.")
 
-    def examine(self, progress=None):
+    def examine(self, progress: Callable | None = None) -> list[Finding]:
         return examine_files(self.files, progress=progress, classes=self.class_names)
 
 

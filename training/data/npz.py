@@ -2,12 +2,14 @@
 import functools
 import zipfile
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 
 from zoo.errors import UserError
 from zoo.training.data.checks.arrays import MOST_CLASSES, examine_arrays
-from zoo.training.data.source import Source, consecutive
+from zoo.training.data.checks.labels import Finding
+from zoo.training.data.source import Shape, Source, consecutive
 
 _NAMES = {"train": (("x_train", "y_train"), ("images", "labels"), ("x", "y")),
           "validation": (("x_val", "y_val"), ("x_valid", "y_valid"),
@@ -58,20 +60,20 @@ class Npz(Source):
         return [image for x, _ in self._checked.values() for image in x]
 
     @functools.cached_property
-    def labels(self):
+    def labels(self) -> np.ndarray:
         return np.concatenate([y for _, y in self._checked.values()])
 
     @functools.cached_property
-    def splits(self):
+    def splits(self) -> dict[str, np.ndarray]:
         return consecutive({split: len(y) for split, (_, y) in self._checked.items()})
 
     @functools.cached_property
-    def native_shape(self):
+    def native_shape(self) -> Shape:
         shapes = [x.shape[1:] for x, _ in self._checked.values()]
         return shapes[0] if len(set(shapes)) == 1 else (None, None, shapes[0][-1])
 
     @functools.cached_property
-    def class_names(self):
+    def class_names(self) -> list[str]:
         """The array class_names, or the numbers of the classes."""
         count = 1 + int(self.labels.max())
         if self._class_names is None:
@@ -82,11 +84,11 @@ class Npz(Source):
                             f"Received: {', '.join(names)}.")
         return names
 
-    def read(self, indices):
+    def read(self, indices: np.ndarray) -> np.ndarray | list[np.ndarray]:
         images = [self._views[index] for index in indices]
         return images if None in self.native_shape else np.stack(images)
 
-    def examine(self, progress=None):
+    def examine(self, progress: Callable | None = None) -> list[Finding]:
         return examine_arrays(self._arrays)
 
 

@@ -4,12 +4,14 @@ import csv
 import functools
 import io
 import unicodedata
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from zoo.errors import UserError
 from zoo.training.data.checks.image_files import SUFFIXES
+from zoo.training.data.checks.labels import Finding
 from zoo.training.data.checks.sentences import examine_rows
 from zoo.training.data.image_folder import list_class_folders
 from zoo.training.data.source import SPLITS, Source, consecutive
@@ -18,14 +20,12 @@ TEXT_COLUMNS = ("text", "sentence", "review", "content", "comment")
 LABEL_COLUMNS = ("label", "class", "sentiment", "category", "target", "polarity")
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 
+Row = tuple[int | str, str, str]  # (line number or name, text, label)
+Rows = Mapping[str | None, Sequence[Row]]  # by split; the only one is None where it is undivided
+
 
 class Sentences(Source):
-    """Sentences in memory, read when first needed; a subclass gives `rows`.
-
-    Attributes:
-        rows: {split: [(line number or name, text, label), ...]}; the only split is None where the
-            data set comes undivided.
-    """
+    """Sentences in memory, read when first needed; a subclass gives `rows`."""
 
     kind = "text"
 
@@ -33,28 +33,33 @@ class Sentences(Source):
         self.name = name
 
     @functools.cached_property
+    def rows(self) -> Rows:
+        """All sentences."""
+        raise NotImplementedError
+
+    @functools.cached_property
     def _flat(self):
         return [row for rows in self.rows.values() for row in rows]
 
     @functools.cached_property
-    def class_names(self):
+    def class_names(self) -> list[str]:
         return sorted({label for _, _, label in self._flat})
 
     @functools.cached_property
-    def labels(self):
+    def labels(self) -> np.ndarray:
         numbers = {name: number for number, name in enumerate(self.class_names)}
         return np.array([numbers[label] for _, _, label in self._flat], "int32")
 
     @functools.cached_property
-    def splits(self):
+    def splits(self) -> dict[str, np.ndarray]:
         if None in self.rows:
             return {}
-        return consecutive({split: len(rows) for split, rows in self.rows.items()})
+        return consecutive({split: len(rows) for split, rows in self.rows.items() if split})
 
-    def read(self, indices):
+    def read(self, indices: np.ndarray) -> list[str]:
         return [self._flat[index][1] for index in indices]
 
-    def examine(self, progress=None):
+    def examine(self, progress: Callable | None = None) -> list[Finding]:
         return examine_rows((where, text, label, split) for split, rows in self.rows.items()
                             for where, text, label in rows)
 
@@ -63,7 +68,7 @@ class SentenceTable(Sentences):
     """A CSV or TSV file, or a folder of such files named train, validation and test."""
 
     @functools.cached_property
-    def rows(self):
+    def rows(self) -> Rows:
         return {split: read_table(file) for split, file in list_tables(Path(self.name)).items()}
 
 
@@ -71,7 +76,7 @@ class TextFolder(Sentences):
     """A folder of class folders of UTF-8 .txt files, with train, validation and test or without."""
 
     @functools.cached_property
-    def rows(self):
+    def rows(self) -> Rows:
         splits = collections.defaultdict(list)
         for file, label, split in list_class_folders(self.name):
             if file.suffix.lower() != ".txt":
@@ -97,7 +102,8 @@ def list_tables(path: Path) -> dict[str | None, Path]:
     if path.suffix.lower() in _DELIMITERS:
         return {None: path}
     tables = sorted(file for file in path.glob("*") if file.suffix.lower() in _DELIMITERS)
-    given = {SPLITS[file.stem.lower()]: file for file in tables if file.stem.lower() in SPLITS}
+    given: dict[str | None, Path] = {SPLITS[file.stem.lower()]: file for file in tables
+                                     if file.stem.lower() in SPLITS}
     if given and len(given) < len(tables):
         other = min(set(tables) - set(given.values()))
         raise UserError(f"{other} belongs to no split; expected tables named train, validation and "
@@ -142,8 +148,10 @@ def _columns(path, head):
     names = [name.strip().lower() for name in head]
     text, label = (next((names.index(name) for name in choices if name in names), None)
                    for choices in (TEXT_COLUMNS, LABEL_COLUMNS))
-    if len(names) == 2 and (text, label) != (None, None):
-        text, label = (1 - label if text is None else text), (1 - text if label is None else label)
+    if len(names) == 2 and text is None and label is not None:
+        text = 1 - label
+    elif len(names) == 2 and label is None and text is not None:
+        label = 1 - text
     if text is None or label is None:
         raise UserError(f"{path}, line 1: expected the names of the columns, a text "
                         f"({', '.join(TEXT_COLUMNS)}) and a label ({', '.join(LABEL_COLUMNS)}). "

@@ -1,10 +1,13 @@
 """A source of labelled examples: opened once, read by index."""
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 TEST_SHARE = 0.2        # of the examples, where a data set comes without a test split
 VALIDATION_SHARE = 0.1  # of the training examples, the default of Recipe.validation_split
+Shape = tuple[int | None, ...]  # (height, width, channels); empty of sentences
 SPLITS = {"train": "train", "training": "train", "validation": "validation",
           "valid": "validation", "val": "validation", "dev": "validation", "test": "test"}
 
@@ -18,27 +21,44 @@ class Source:
     Attributes:
         name: the data set, as the user names it.
         kind: "image" or "text".
-        class_names: the names of the classes, in label order.
-        native_shape: (height, width, channels) of the images; height and width are None where they
-            vary. Of sentences, an empty tuple.
-        labels: int32 of shape (n,); -1 where an example has no label.
-        splits: the splits that the data set comes with, {"train", "validation" or "test": int64
-            indices}; empty if it comes undivided.
         encoded: whether `read` returns the bytes of image files.
     """
 
     name: str
     kind: str
-    class_names: list[str]
-    native_shape: tuple = ()
-    labels: np.ndarray
-    splits: dict[str, np.ndarray]
     encoded = False
 
-    def __len__(self):
+    # A subclass sets these, or computes them when they are first needed.
+    @functools.cached_property
+    def class_names(self) -> list[str]:
+        """The names of the classes, in label order."""
+        raise NotImplementedError
+
+    @functools.cached_property
+    def native_shape(self) -> Shape:
+        """(height, width, channels) of the images; height and width are None where they vary.
+
+        Of sentences, an empty tuple.
+        """
+        return ()
+
+    @functools.cached_property
+    def labels(self) -> np.ndarray:
+        """int32 of shape (n,); -1 where an example has no label."""
+        raise NotImplementedError
+
+    @functools.cached_property
+    def splits(self) -> dict[str, np.ndarray]:
+        """The splits that the data set comes with, {"train", "validation" or "test": indices}.
+
+        The indices are int64; the dict is empty if the data set comes undivided.
+        """
+        raise NotImplementedError
+
+    def __len__(self) -> int:
         return len(self.labels)
 
-    def read(self, indices: np.ndarray) -> np.ndarray | list:
+    def read(self, indices: np.ndarray) -> np.ndarray | list[Any]:
         """Return the examples at `indices`, which may come in any order.
 
         Returns:
@@ -47,7 +67,7 @@ class Source:
         """
         raise NotImplementedError
 
-    def raw(self, indices: np.ndarray) -> np.ndarray | list[bytes]:
+    def raw(self, indices: np.ndarray) -> np.ndarray | list[Any]:
         """Return the examples at `indices` as clients send them: uint8 images, or UTF-8 texts."""
         return self.read(indices)
 

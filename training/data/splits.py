@@ -1,6 +1,7 @@
 """The training, validation and test split of a data set, as arrays of indices."""
 import dataclasses
 import hashlib
+from typing import Any, cast
 
 import numpy as np
 from sklearn.model_selection import StratifiedKFold, train_test_split
@@ -40,9 +41,9 @@ class Split:
         Returns:
             uint8 images (n, height, width, channels), or int32 token ids (n, longest sentence).
         """
-        return self.source.read(self.indices[indices])
+        return cast(np.ndarray, self.source.read(self.indices[indices]))  # a cache's
 
-    def raw(self, indices: np.ndarray) -> np.ndarray | list[bytes]:
+    def raw(self, indices: np.ndarray) -> np.ndarray | list[Any]:
         """Return some examples as a client sends them: uint8 images, or UTF-8 texts as bytes."""
         return self.source.raw(self.indices[indices])
 

@@ -1,6 +1,8 @@
 """Images and sentences of TensorFlow Datasets."""
 import functools
 import logging
+import os
+from collections.abc import Callable
 
 import numpy as np
 import requests
@@ -8,7 +10,8 @@ import tensorflow as tf
 
 from zoo.errors import UsageError, UserError, unknown
 from zoo.training.data.cache import ImageCache
-from zoo.training.data.sentences import Sentences
+from zoo.training.data.checks.labels import Finding
+from zoo.training.data.sentences import Rows, Sentences
 from zoo.training.data.source import Source, consecutive
 
 _SPLITS = ("train", "validation", "test")
@@ -37,22 +40,22 @@ class TfdsImages(Source):
         return {split: splits[split].num_examples for split in _SPLITS if split in splits}
 
     @functools.cached_property
-    def splits(self):
+    def splits(self) -> dict[str, np.ndarray]:
         return consecutive(self._counts) if set(self._counts) != {"train"} else {}
 
     @functools.cached_property
     def _labels(self):
         return np.full(len(self), -1, "int32")
 
-    @property
-    def labels(self):
+    @functools.cached_property
+    def labels(self) -> np.ndarray:
         """Remembered by `read`; what is not read yet is read now, without decoding the images."""
         if self._labels.min(initial=0) < 0:
             skip = {"image": _tfds().decode.SkipDecoding()}
             self._labels[:] = [label for _, label in self._iterate(skip)]
         return self._labels
 
-    def read(self, indices):
+    def read(self, indices: np.ndarray) -> np.ndarray | list[np.ndarray]:
         """Return images; ascending indices cost one pass over the records, others start a new one.
 
         TensorFlow Datasets stores records one after another. `tfds.data_source` reads them in any
@@ -81,7 +84,7 @@ class TfdsImages(Source):
             for images, labels in pairs.batch(batch).prefetch(2).as_numpy_iterator():
                 yield from zip(images, labels, strict=True)
 
-    def examine(self, progress=None):
+    def examine(self, progress: Callable | None = None) -> list[Finding]:
         return ImageCache(self, tuple(side or _THUMBNAIL for side in self.native_shape)).examine()
 
 
@@ -93,7 +96,7 @@ class TfdsSentences(Sentences):
         self._builder, self.class_names = builder, list(builder.info.features["label"].names)
 
     @functools.cached_property
-    def rows(self):
+    def rows(self) -> Rows:
         _prepare(self._builder)
         return {split: [(number, record["text"].decode(), self.class_names[record["label"]])
                         for number, record in enumerate(self._builder.as_dataset(
@@ -101,7 +104,7 @@ class TfdsSentences(Sentences):
                 for split in _SPLITS if split in self._builder.info.splits}
 
 
-def open_tfds(name: str, data_dir=None) -> Source:
+def open_tfds(name: str, data_dir: str | os.PathLike | None = None) -> Source:
     """Open the TensorFlow Datasets data set `name`, of images or texts with a label each.
 
     Raises:

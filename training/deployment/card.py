@@ -11,6 +11,7 @@ import zoo
 from zoo.registry import spec
 from zoo.tables import total_multiply_adds
 from zoo.training.deployment.saved_model import TOP_K
+from zoo.training.preprocessing.text import Vocabulary
 from zoo.training.recipes import Recipe
 from zoo.training.trained import Trained
 
@@ -70,7 +71,8 @@ def describe(trained: Trained, files: Mapping[str, str], name: str) -> dict[str,
         "recipe": recipe if scores(metrics) else None,  # keras.applications has none
         "metrics": scores(metrics),
         "class_names": trained.class_names,
-        "input": _text_input(trained) if trained.vocabulary else _image_input(trained),
+        "input": (_text_input(trained, trained.vocabulary) if trained.vocabulary
+                  else _image_input(trained)),
         "outputs": {"probabilities": f"float32 (batch, {classes})", "class_id": "int64 (batch,)",
                     "label": "string (batch,)", "top_k": f"string (batch, {best})",
                     "top_k_probabilities": f"float32 (batch, {best})"},
@@ -96,9 +98,9 @@ def _image_input(trained: Trained) -> dict[str, Any]:
             "stages": "image_bytes: as from_bytes; the maps of each stage, and an error"}
 
 
-def _text_input(trained: Trained) -> dict[str, Any]:
+def _text_input(trained: Trained, vocabulary: Vocabulary) -> dict[str, Any]:
     return {"kind": "text", "max_tokens": trained.recipe.max_tokens,
-            "words": len(trained.vocabulary),
+            "words": len(vocabulary),
             "serving_default": "text: string (batch,), UTF-8 sentences, raw",
             "features": "text: as serving_default",
             "stages": "text: as serving_default; the maps of each stage",

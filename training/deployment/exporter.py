@@ -121,7 +121,8 @@ def _verify(source: trained.Trained,
             written: Mapping[str, tuple[str, Mapping[str, np.ndarray]]], new: Path,
             scratch: Path) -> dict[str, Any]:
     """Run every format in a separate process, and compare it with the network."""
-    inputs, formats = source.inputs(source.examples), {}
+    inputs = source.inputs(source.examples)
+    formats: dict[str, dict[str, Any]] = {}
     features = keras.Model(source.model.input, source.features)
     expected = {"probabilities": source.probabilities(inputs),
                 "features": features.predict(inputs, verbose=0)}

@@ -18,7 +18,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 import zoo
 from zoo.errors import UserError
 from zoo.training.preprocessing.images import decode, fit_to
-from zoo.training.preprocessing.text import token_ids
+from zoo.training.preprocessing.text import Vocabulary, token_ids
 from zoo.training.trained import Trained
 
 TOP_K = 5
@@ -68,7 +68,10 @@ def write(trained: Trained, path: Path) -> dict[str, np.ndarray]:
     model, weights = _model(trained)
     with tf.Graph().as_default() as graph, tf.compat.v1.Session() as session:
         run = _shared_function(model, weights, trained.class_names)
-        signatures = (_text if trained.vocabulary else _images)(trained, run)
+        if trained.vocabulary:
+            signatures = _text(trained, trained.vocabulary, run)
+        else:
+            signatures = _images(trained, run)
         builder = tf.compat.v1.saved_model.Builder(str(path))
         builder.add_meta_graph_and_variables(
             session, [tf.saved_model.SERVING],
@@ -106,9 +109,9 @@ def _images(trained: Trained, run: Callable) -> Signatures:
     return signatures
 
 
-def _text(trained: Trained, run: Callable) -> Signatures:
+def _text(trained: Trained, vocabulary: Vocabulary, run: Callable) -> Signatures:
     text = tf.compat.v1.placeholder(tf.string, (None,), "text")
-    lookup = trained.vocabulary.lookup(trained.run / "vocab.txt")
+    lookup = vocabulary.lookup(trained.run / "vocab.txt")
     outputs, features, maps = run(token_ids(text, lookup, trained.recipe.max_tokens))
     return {"serving_default": ({"text": text}, outputs),
             "features": ({"text": text}, {"features": features}),

@@ -48,7 +48,7 @@ def run_export(export: Path, inputs: Arrays, scratch: Path, name: str,
     folder.mkdir()
     for signature, array in inputs.items():
         np.save(folder / f"{signature}.npy", array)
-    command = [sys.executable, "-I", runtimes.__file__, export, folder]
+    command: list[str | Path] = [sys.executable, "-I", runtimes.__file__, export, folder]
     if measured:
         command.append("--measure")
     start = time.time()

@@ -10,7 +10,8 @@ import tensorflow as tf
 class Fused(keras.layers.BatchNormalization):
     """Keras's layer, computed by `FusedBatchNormV3` where possible; the numbers are the same."""
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: tf.Tensor, training: bool | None = None,
+             mask: tf.Tensor | None = None) -> tf.Tensor:
         images = len(inputs.shape) == 4 and self.axis in (-1, 3)
         plain = self.scale and self.center and not (self.renorm or self.synchronized)
         if not (images and plain and training and self.trainable) or mask is not None:

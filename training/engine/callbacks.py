@@ -2,12 +2,15 @@
 import math
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import keras
 import numpy as np
 
 from zoo.errors import UserError
 from zoo.training.engine.checkpoint import TrainingState, inner_optimizer
+
+Logs = dict[str, Any] | None  # Keras's scores up to now
 
 _SECONDS = 30  # between two checkpoints inside an epoch: the most work that a kill costs
 _SLOW = 3      # seconds; if a write takes longer, the interval grows to ten times that
@@ -28,15 +31,15 @@ class _StateCallback(keras.callbacks.Callback):
 class RecordHistory(_StateCallback):
     """Counts the steps, and adds a row to the history after each epoch."""
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         self.state.restore_metrics(self.model)
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         self.state.step += 1
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         scores = {name.replace("logits_accuracy", "accuracy"): float(value)
-                  for name, value in logs.items()}
+                  for name, value in (logs or {}).items()}
         row = {"epoch": epoch + 1, **scores,
                "learning_rate": _number(self.model.optimizer.learning_rate)}
         if _scales_loss(self.model):
@@ -50,13 +53,13 @@ class CheckFinite(_StateCallback):
     With loss scaling, a step that overflows leaves the weights unchanged, and training continues.
     """
 
-    def on_train_batch_end(self, batch, logs=None):
-        if not math.isfinite(logs["loss"]):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
+        if logs and not math.isfinite(logs["loss"]):
             if not _scales_loss(self.model):
                 raise _diverged(self.model, self.state)
             check_finite(self.model, self.state)
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         check_finite(self.model, self.state)
 
 
@@ -65,17 +68,17 @@ class SaveCheckpoint(_StateCallback):
 
     _write_seconds = 0.0
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         self._saved_at = self._counted_at = time.monotonic()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         wait = _SECONDS * max(1, self._write_seconds / _SLOW)
         in_epoch = self.state.step % self.state.steps_per_epoch
         if in_epoch and time.monotonic() - self._saved_at > wait:
             check_finite(self.model, self.state)
             self._save()
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if self.state.best_epoch() is self.state.history[-1]:
             self.state.save_best(self.model)
         self._save()
@@ -91,7 +94,7 @@ class SaveCheckpoint(_StateCallback):
 class StopEarly(_StateCallback):
     """Stops after the recipe's `patience` of epochs without improvement."""
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         if self.state.stopped:
             self.model.stop_training = True
 
@@ -99,16 +102,16 @@ class StopEarly(_StateCallback):
 class KeepWeights(keras.callbacks.Callback):
     """Keeps fit from overwriting the weights with their moving averages when it returns."""
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         self._use_ema = inner_optimizer(self.model).use_ema
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Logs = None) -> None:
         inner_optimizer(self.model).use_ema = self._use_ema
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         inner_optimizer(self.model).use_ema = False
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         inner_optimizer(self.model).use_ema = self._use_ema
 
 
@@ -127,32 +130,33 @@ class CallerCallbacks(keras.callbacks.CallbackList):
     def __init__(self, callbacks: Iterable[keras.callbacks.Callback], state: TrainingState,
                  epochs: int):
         self.state, self.epochs, self.stopped = state, epochs, False
-        self._begun, self._logs = False, None
+        self._begun = False
+        self._logs: Logs = None
         super().__init__(list(callbacks), verbose=0)
 
-    def set_params(self, params):
+    def set_params(self, params: dict[str, Any]) -> None:
         steps = self.state.steps_per_epoch
         super().set_params({**params, "epochs": self.epochs, "steps": steps})
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Logs = None) -> None:
         if not self._begun:
             super().on_train_begin(logs)
         self._begun = True
 
-    def on_train_batch_begin(self, batch, logs=None):
+    def on_train_batch_begin(self, batch: int, logs: Logs = None) -> None:
         super().on_train_batch_begin(self.state.step % self.state.steps_per_epoch, logs)
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Logs = None) -> None:
         super().on_train_batch_end((self.state.step - 1) % self.state.steps_per_epoch, logs)
         self.stopped |= self.model.stop_training
         self.model.stop_training = False
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         super().on_epoch_end(epoch, logs)
         self.stopped |= self.model.stop_training
         self.model.stop_training = self.stopped
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Logs = None) -> None:
         self._logs = logs
 
     def finish(self) -> None:

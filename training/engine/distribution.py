@@ -119,7 +119,8 @@ def synchronize_batch_norm(model: keras.Model, strategy: tf.distribute.Strategy)
     return copy
 
 
-def distribute(batches: tf.data.Dataset, strategy: tf.distribute.Strategy, split: bool):
+def distribute(batches: tf.data.Dataset, strategy: tf.distribute.Strategy,
+               split: bool) -> tf.data.Dataset | tf.distribute.DistributedDataset:
     """Return `batches` for `strategy`.
 
     With several workers, each gets its share of every batch if `split`, otherwise all of it.

@@ -2,7 +2,7 @@
 import contextlib
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import keras
@@ -132,7 +132,7 @@ def _dtype_policy(policy):
 
 
 @contextlib.contextmanager
-def explain_failures(run: Path, recipe: Recipe, strategy: str):
+def explain_failures(run: Path, recipe: Recipe, strategy: str) -> Iterator[None]:
     """Turn exhausted memory, a full disk or a lost worker into a UserError that says what to do."""
     try:
         yield

@@ -4,6 +4,7 @@ import json
 import os
 import statistics
 from pathlib import Path
+from typing import Any, cast
 
 from zoo.training.engine.fit import train
 from zoo.training.files import write
@@ -12,7 +13,7 @@ from zoo.training.recipe import Recipe
 
 def cross_validate(recipe: Recipe, run: str | os.PathLike,
                    data_dir: str | os.PathLike | None = None, log: bool = True,
-                   **options: object) -> dict[str, object]:
+                   **options: Any) -> dict[str, Any]:
     """Train once per fold, in RUN/fold0, RUN/fold1 ..., and write RUN/folds.json.
 
     The seed of a fold is the recipe's plus the number of the fold. Interrupted folds are resumed,
@@ -34,7 +35,8 @@ def cross_validate(recipe: Recipe, run: str | os.PathLike,
         if log:
             print(f"fold {fold + 1} of {recipe.folds}", flush=True)
         one = dataclasses.replace(recipe, fold=fold, seed=recipe.seed + fold)
-        runs.append(train(one, Path(run) / f"fold{fold}", data_dir, log, **options))
+        metrics = train(one, Path(run) / f"fold{fold}", data_dir, log, **options)
+        runs.append(cast(dict[str, Any], metrics))
     accuracies = [metrics["test_accuracy"] for metrics in runs]
     copied = ("machine", "precision", "versions", "python", "commit", "finished")
     result = {"recipe": recipe.name, "folds": recipe.folds,

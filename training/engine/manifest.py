@@ -27,8 +27,9 @@ _FIXED = ("data_fingerprint", "weights_fingerprint", "examples", "precision", "d
 
 def manifest(recipe: Recipe, dataset: Dataset, **flags: object) -> dict[str, object]:
     """Return the content of manifest.json: data, seed, versions, machine, and `flags` as given."""
-    splits = {"train": dataset.train, "validation": dataset.validation, "test": dataset.test}
-    splits = {name: split for name, split in splits.items() if split}
+    splits = {name: split for name, split in (
+        ("train", dataset.train), ("validation", dataset.validation), ("test", dataset.test))
+        if split}
     return {
         **flags, "seed": recipe.seed, "data_fingerprint": fingerprint(list(splits.values())),
         "examples": {name: len(split) for name, split in splits.items()}, "machine": machine(),

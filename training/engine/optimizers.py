@@ -1,5 +1,6 @@
 """From a recipe to a Keras optimizer with its learning rate schedule."""
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -24,11 +25,11 @@ class ConvMuon(keras.optimizers.Muon):
         not_muon = ("embedding", "logits")
         return len(variable.shape) < 2 or any(word in variable.path for word in not_muon)
 
-    def zeropower_via_newtonschulz5(self, x, steps):
+    def zeropower_via_newtonschulz5(self, x: tf.Tensor, steps: int) -> tf.Tensor:
         matrix = ops.reshape(x, (-1, x.shape[-1]))
         return ops.reshape(super().zeropower_via_newtonschulz5(matrix, steps), x.shape)
 
-    def lr_adjust(self, x):
+    def lr_adjust(self, x: tf.Tensor) -> tf.Tensor:
         return ops.reshape(super().lr_adjust(ops.reshape(x, (-1, x.shape[-1]))), x.shape)
 
 
@@ -38,7 +39,7 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
     Keras checks the first device only.
     """
 
-    def check_finite(self, grads):
+    def check_finite(self, grads: Sequence[tf.Tensor]) -> tf.Tensor:
         finite = ops.cast(super().check_finite(grads), "float32")
         context = tf.distribute.get_replica_context()
         return context.all_reduce(tf.distribute.ReduceOp.MEAN, finite) == 1
@@ -159,7 +160,7 @@ def _learning_rate(recipe, steps_per_epoch):
 class PiecewiseLinear(keras.optimizers.schedules.LearningRateSchedule):
     """Linear interpolation between `points` (batches, rate); constant after the last point."""
 
-    def __init__(self, points):
+    def __init__(self, points: Sequence[tuple[float, float]]):
         self.points = points
 
     def __call__(self, step):
@@ -168,5 +169,5 @@ class PiecewiseLinear(keras.optimizers.schedules.LearningRateSchedule):
             rate += (high - low) * ops.clip((step - start) / max(end - start, 1), 0, 1)
         return rate
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"points": self.points}

@@ -1,7 +1,9 @@
 """What a recipe trains: its data set, its network built for it and compiled."""
 import dataclasses
 import math
+import os
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import keras
 import psutil
@@ -21,8 +23,11 @@ from zoo.training.engine.freezing import frozen_stages, stage_of
 from zoo.training.preprocessing.word_vectors import read_word_vectors
 from zoo.training.recipe import Recipe
 
+if TYPE_CHECKING:
+    from zoo.registry import Spec
 
-def prepare(recipe: Recipe, data_dir=None, *, cache_dir=None,
+def prepare(recipe: Recipe, data_dir: str | os.PathLike | None = None, *,
+            cache_dir: str | os.PathLike | None = None,
             say: Callable = lambda line: None) -> tuple[Dataset, Callable[[], keras.Model]]:
     """Return the data set of a recipe and a function that builds its network for it.
 
@@ -39,7 +44,8 @@ def prepare(recipe: Recipe, data_dir=None, *, cache_dir=None,
     return dataset, lambda: _build(recipe, args)
 
 
-def arguments(recipe: Recipe, data_dir=None, *, cache_dir=None,
+def arguments(recipe: Recipe, data_dir: str | os.PathLike | None = None, *,
+              cache_dir: str | os.PathLike | None = None,
               say: Callable = lambda line: None) -> tuple[Dataset, dict]:
     """Return the data set of a recipe and the arguments of its network's builder; see `prepare`."""
     spec, args = zoo.spec(recipe.model), dict(recipe.model_args)
@@ -107,7 +113,7 @@ def _check_takes(spec, argument, recipe, kind):
                         f"{kind}.")
 
 
-def resolve_weights(recipe: Recipe, spec, args: dict, say: Callable) -> None:
+def resolve_weights(recipe: Recipe, spec: "Spec", args: dict, say: Callable) -> None:
     """Replace the name in `args["weights"]` by the network itself, whose files may change later."""
     if "weights" in spec.defaults:  # the builder resolves them
         return
@@ -176,9 +182,10 @@ def compile_model(model: keras.Model, recipe: Recipe, steps: int) -> None:
         steps: batches per epoch.
     """
     fuse(model)
-    loss = keras.losses.CategoricalCrossentropy(from_logits=True,
-                                                label_smoothing=recipe.label_smoothing)
-    loss_weights, metrics = None, ["accuracy"]
+    loss: Any = keras.losses.CategoricalCrossentropy(from_logits=True,
+                                                     label_smoothing=recipe.label_smoothing)
+    metrics: Any = ["accuracy"]
+    loss_weights = None
     if isinstance(model.output, dict):
         loss_weights = {head: 1.0 if head == "logits" else AUX_WEIGHT for head in model.output}
         loss, metrics = dict.fromkeys(model.output, loss), {"logits": metrics}

@@ -2,8 +2,9 @@
 import csv
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from zoo.errors import UserError
 from zoo.training import evaluation, files, trained
 from zoo.training.data.cache import ImageArrays, TokenCache
+from zoo.training.data.source import Source
 from zoo.training.data.splits import Split
 from zoo.training.explanation import feature_maps, first_filters, grad_cam, ngrams
 from zoo.training.explanation.ngrams import Ngram
@@ -177,7 +179,7 @@ def _test_split(source, data_dir):
         labels = arrays["labels"]
     if source.vocabulary:
         texts = [text.decode() for text in source.examples]
-        examples = TokenCache(texts, labels, source.vocabulary, source.recipe.max_tokens)
+        examples: Source = TokenCache(texts, labels, source.vocabulary, source.recipe.max_tokens)
     else:
         examples = ImageArrays(source.examples, labels)
     return (Split(examples, np.arange(len(labels))),
@@ -208,7 +210,8 @@ def _predictions(source, inputs, true_classes, logits, matches):
         return []
     probabilities = _softmax(logits)
     best = probabilities.argmax(axis=1)
-    heats, matched = [None] * len(best), [()] * len(best)
+    heats: Sequence[np.ndarray | None] | np.ndarray = [None] * len(best)
+    matched: Sequence[Sequence[Ngram]] = [()] * len(best)
     if not source.vocabulary and grad_cam.last_map(source.model):
         heats = grad_cam.grad_cam(source.model, np.stack(inputs), best)
     if matches:
@@ -218,12 +221,14 @@ def _predictions(source, inputs, true_classes, logits, matches):
                 inputs, true_classes, best, probabilities, heats, matched, strict=True)]
 
 
-def _look_into(source, predictions):
+def _look_into(source: trained.Trained, predictions: list[Prediction]) -> tuple[
+        list[Prediction], list[np.ndarray], dict[str, tuple], str | None, list[tuple]]:
     """The fields of `Explained` from looked_into to heats."""
     filters = first_filters.first_filters(source.model)
     if source.vocabulary:
         return predictions, filters, {}, None, []
-    image, probabilities = predictions[0].input, predictions[0].probabilities
+    image = cast(np.ndarray, predictions[0].input)
+    probabilities = predictions[0].probabilities
     maps, stage = feature_maps.stage_maps(source.model, image), grad_cam.last_map(source.model)
     if not stage:
         return predictions, filters, maps, None, []

@@ -5,6 +5,7 @@ Explanations from Deep Networks via Gradient-based Localization", ICCV 2017,
 https://arxiv.org/abs/1610.02391
 """
 from collections.abc import Sequence
+from typing import cast
 
 import keras
 import numpy as np
@@ -25,7 +26,7 @@ def last_map(model: keras.Model) -> str | None:
     return None
 
 
-def grad_cam(model: keras.Model, images: np.ndarray, class_ids: Sequence[int],
+def grad_cam(model: keras.Model, images: np.ndarray, class_ids: Sequence[int] | np.ndarray,
              stage: str | None = None) -> np.ndarray:
     """Return the Grad-CAM of one class for each image (equations 1 and 2).
 
@@ -41,7 +42,7 @@ def grad_cam(model: keras.Model, images: np.ndarray, class_ids: Sequence[int],
         float32 (n, height, width) in [0, 1], each scaled to its maximum; all 0 where no map
         raises the logit.
     """
-    layer = stages(model)[stage or last_map(model)]
+    layer = stages(model)[cast(str, stage or last_map(model))]
     tapped = keras.Model(model.input, [model.get_layer(layer).output, model.output])
     images = tf.cast(images, tf.float32)
     with tf.GradientTape() as tape:

@@ -87,14 +87,16 @@ def of_sentences(matches: Matches, words: Sequence[Sequence[str]], class_ids: Se
     ngrams = []
     for values, starts, line, class_id in zip(matches.values, matches.starts, words, class_ids,
                                               strict=True):
-        added, filters = collections.Counter(), collections.Counter()
+        added: dict[tuple[int, int], float] = collections.defaultdict(float)
+        filters: collections.Counter[tuple[int, int]] = collections.Counter()
         for value, start, width in zip(values * matches.kernel[:, class_id], starts,
                                        matches.widths, strict=True):
             span = _span(line, start, width)
             added[span] += float(value)
             filters[span] += value != 0
+        largest = sorted(added.items(), key=lambda item: item[1], reverse=True)[:most]
         ngrams.append([Ngram(" ".join(line[slice(*span)]), value, int(filters[span]))
-                       for span, value in added.most_common(most) if value > 0])
+                       for span, value in largest if value > 0])
     return ngrams
 
 
@@ -111,7 +113,8 @@ def of_classes(matches: Matches, words: Callable[[int], Sequence[str]],
     peaks, starts = matches.values[sentences, columns], matches.starts[sentences, columns]
     ngrams = []
     for weights in matches.kernel.T:
-        added, best = peaks * weights, {}
+        added = peaks * weights
+        best: dict[str, Ngram] = {}
         for column in np.argsort(-added, kind="stable"):
             if len(best) == most or added[column] <= 0:
                 break

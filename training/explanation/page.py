@@ -1,9 +1,11 @@
 """The page of `zoo explain`: one self-contained HTML file, light or dark, for desktop and phone."""
 import base64
+import functools
 import io
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import matplotlib
@@ -22,10 +24,10 @@ _NAME = 16  # characters of a class name beside the picture of a confusion matri
 _LAYERS = ("layer", "type", "maps", "size", "kernel", "stride", "activation", "params",
            "multiply-adds")
 _INK = "#010203"  # a colour that no figure uses: it becomes that of the page's text
-_STYLE = {"svg.fonttype": "none", "font.family": "sans-serif", "axes.facecolor": "none",
-          "legend.framealpha": 0, "text.color": _INK, "axes.labelcolor": _INK,
-          "axes.edgecolor": _INK, "axes.titlecolor": _INK, "xtick.color": _INK,
-          "ytick.color": _INK}
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none", "font.family": "sans-serif", "axes.facecolor": "none",
+    "legend.framealpha": 0, "text.color": _INK, "axes.labelcolor": _INK, "axes.edgecolor": _INK,
+    "axes.titlecolor": _INK, "xtick.color": _INK, "ytick.color": _INK}
 
 
 def run_page(explained: Explained) -> str:
@@ -37,7 +39,7 @@ def run_page(explained: Explained) -> str:
     if explained.history:
         sections = ["Training curves", "Confusion matrix", "Precision and recall", "Errors",
                     *sections]
-        curves = [_svg(lambda name=name: figures.curve(explained.history, name), name,
+        curves = [_svg(functools.partial(figures.curve, explained.history, name), name,
                        f"{name} over the epochs") for name in ("loss", "accuracy")]
         matrix = np.array(source.metrics["test_confusion"])
         context = {"curves": curves, **_confusion(matrix, source.class_names)}

@@ -1,5 +1,6 @@
 """From image files and arrays to what a network takes, for training and the SavedModel."""
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ def grey(images: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(images * (0.2989, 0.5870, 0.1140), -1, keepdims=True)
 
 
-def fit_to(images: tf.Tensor, shape: tuple[int, int, int], resize: str = "stretch") -> tf.Tensor:
+def fit_to(images: tf.Tensor, shape: Sequence[int], resize: str = "stretch") -> tf.Tensor:
     """Return `images` with the height, width and channels of `shape`, as uint8.
 
     Colour becomes grey by luminance, grey becomes three equal channels. Resizing is bilinear, and

@@ -1,6 +1,7 @@
 """From sentences to token ids, in TensorFlow's operations, for training and the SavedModel."""
 import collections
 import dataclasses
+import os
 import string
 import unicodedata
 
@@ -20,7 +21,8 @@ def _compositions():
     """
     marks = [chr(mark) for mark in (0x300, 0x301, 0x302, 0x303, 0x306, 0x308, 0x309, 0x30A, 0x31B,
                                     0x323, 0x327)]
-    compositions, letters = [], string.ascii_lowercase
+    compositions: list[tuple[str, str]] = []
+    letters = list(string.ascii_lowercase)
     for _ in range(2):
         pairs = [(letter + mark, unicodedata.normalize("NFC", letter + mark))
                  for letter in letters for mark in marks]
@@ -95,7 +97,7 @@ class Vocabulary:
                 out.
             min_count: a word must occur this often.
         """
-        counts = collections.Counter()
+        counts: collections.Counter[bytes] = collections.Counter()
         for first in range(0, len(texts), _CHUNK):
             counts.update(tokenize(texts[first:first + _CHUNK]).flat_values.numpy().tolist())
         words = sorted((word for word, count in counts.items() if count >= min_count),
@@ -113,7 +115,7 @@ class Vocabulary:
     def __len__(self):
         return len(self.words)
 
-    def lookup(self, file=None) -> tf.lookup.StaticHashTable:
+    def lookup(self, file: str | os.PathLike | None = None) -> tf.lookup.StaticHashTable:
         """Return the table from words to int64 ids; an export has to `track` it.
 
         Args:

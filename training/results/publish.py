@@ -34,7 +34,8 @@ from zoo.weights import normalization
 LIMIT = 2_000_000   # bytes of a shipped model
 _TOLERANCE = 1e-3   # largest difference of logits, and of accuracies, between run and shipped model
 _PACKAGES = ("classic-zoo", "tensorflow", "keras")
-PAGES = (shipped.FOLDER.parent / "README.md", shipped.FOLDER.parents[1] / "README.md")  # of a checkout
+# Of a checkout.
+PAGES = (shipped.FOLDER.parent / "README.md", shipped.FOLDER.parents[1] / "README.md")
 _MARKS = ("<!-- shipped: python -m zoo.training.results.publish -->\n",
           "<!-- end of shipped -->\n")
 

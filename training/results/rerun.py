@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 from zoo.errors import UserError, unknown
 from zoo.startup import INTERRUPTED
@@ -46,9 +47,9 @@ def rerun(name: str, seed: int, folder: str | os.PathLike, files: str | os.PathL
                                  folds=before.get("folds", 0))
     run = Path(folder) / f"{name}-{seed}"
     train_all = folds.cross_validate if recipe.folds else train
-    accuracy = train_all(recipe, run, data_dir)["test_accuracy"]
+    metrics = cast(dict[str, Any], train_all(recipe, run, data_dir))
     record.record(run)
-    return accuracy
+    return metrics["test_accuracy"]
 
 
 def main(args: Sequence[str] | None = None) -> int:

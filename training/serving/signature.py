@@ -21,7 +21,7 @@ class Signature:
         mergeable: whether it is batched and the shape of an output row does not depend on other
             rows. Requests can then share a call or be split. The feature maps of sentences, padded
             to the longest one in the call, are not mergeable.
-        values_per_row: the number of values in an output row; None unless mergeable.
+        values_per_row: the number of values in an output row; 0 unless mergeable.
     """
 
     def __init__(self, function: Any):
@@ -37,7 +37,7 @@ class Signature:
             spec.shape.rank and spec.shape[0] is None for _, spec in specs)
         rows = [spec.shape[1:] for spec in self.outputs.values()] if self.batched else []
         self.mergeable = self.batched and all(row.is_fully_defined() for row in rows)
-        self.values_per_row = sum(row.num_elements() for row in rows) if self.mergeable else None
+        self.values_per_row = sum(row.num_elements() for row in rows) if self.mergeable else 0
 
     def blank(self, rows: int) -> dict[str, np.ndarray]:
         """Return `rows` rows of inputs to warm up with; dimensions of unknown size have size 1."""

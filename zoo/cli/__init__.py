@@ -1,1 +1,1 @@
-"""The subcommands of `zoo`: each parses what was typed and hands over to what does the work, imported only then."""
+"""The subcommands of `zoo`: each parses the command line, then imports and calls what does it."""

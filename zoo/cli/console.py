@@ -16,7 +16,8 @@ data_dir_option = click.option("--data-dir", type=click.Path(), metavar="DIR",
 class Group(click.Group):
     """A group that answers a mistyped command with the nearest one."""
 
-    def resolve_command(self, ctx, args):
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[
+            str | None, click.Command | None, list[str]]:
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             raise unknown("command", args[0], self.commands)
         return super().resolve_command(ctx, args)

@@ -1,6 +1,7 @@
 """`zoo explain`: what a trained network has learnt, as a page."""
 import json
 from pathlib import Path
+from typing import cast
 
 import click
 
@@ -26,7 +27,8 @@ from zoo.startup import quiet_import
                    "with --filters.")
 @data_dir_option
 @json_option
-def explain(run, image, text, filters, to, data_dir, as_json):
+def explain(run: str | None, image: str | None, text: str | None, filters: str | None,
+            to: str | None, data_dir: str | None, as_json: bool) -> None:
     """Write a self-contained HTML page of what the trained network of RUN has learnt.
 
     The page shows training curves, errors, filters, feature maps, Grad-CAM and n-grams. RUN may
@@ -42,21 +44,23 @@ def explain(run, image, text, filters, to, data_dir, as_json):
         from zoo.training.explanation import explainer, kernels
         from zoo.training.explanation import page as pages
         from zoo.training.files import write
-    to = Path(to or _default_page(run))
-    check_writable(to)
+    file = Path(to or _default_page(run))
+    check_writable(file)
     if run:
         explained = explainer.explain(run, image, text, data_dir)
         page, report = pages.run_page(explained), explainer.summary(explained)
     else:
-        page, report = pages.kernels_page(filters, kernels.through(filters)), {"image": filters}
+        picture = cast(str, filters)
+        page, report = pages.kernels_page(picture, kernels.through(picture)), {"image": picture}
     try:
-        write(to, page)
+        write(file, page)
     except OSError as error:
-        raise UserError(f"Cannot write {to}: {error.strerror}.") from None
+        raise UserError(f"Cannot write {file}: {error.strerror}.") from None
     if as_json:
-        click.echo(json.dumps({"page": str(to), "bytes": to.stat().st_size, **report}, indent=2))
+        report = {"page": str(file), "bytes": file.stat().st_size, **report}
+        click.echo(json.dumps(report, indent=2))
     else:
-        click.echo(f"{to}: {to.stat().st_size:,} bytes, self-contained; open it in a browser.")
+        click.echo(f"{file}: {file.stat().st_size:,} bytes, self-contained; open it in a browser.")
 
 
 def _default_page(run):

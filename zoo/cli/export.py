@@ -18,7 +18,8 @@ from zoo.startup import quiet_import
 @click.option("--top", type=click.IntRange(min=1), default=1, metavar="N",
               help="Show the N most probable classes of each.")
 @json_option
-def predict(model, files, csv_file, top, as_json):
+def predict(model: str, files: tuple[str, ...], csv_file: str | None, top: int,
+            as_json: bool) -> None:
     """Label image or text FILES, or folders of them, with a trained network.
 
     FILES are images (JPEG, PNG, GIF, BMP, WebP), or text, each line of which is labelled. EXPORT is
@@ -71,7 +72,8 @@ def _cells(row):
               help="Measure each format, and score it on the whole test split.")
 @data_dir_option
 @json_option
-def export(run, to, force, formats, report, data_dir, as_json):
+def export(run: str, to: str | None, force: bool, formats: str, report: bool,
+           data_dir: str | None, as_json: bool) -> None:
     """Export the trained network of RUN as a SavedModel or in other formats, and verify each.
 
     Each format runs in a separate process and is compared with the network. NAME is a shipped

@@ -20,7 +20,7 @@ from zoo.startup import quiet_import
               metavar="BYTES", help="The largest request.")
 @click.option("--max-pixels", type=click.IntRange(1), default=25_000_000, show_default=True,
               metavar="N", help="The largest image, width x height.")
-def serve(folder, port, host, no_batching, **limits):
+def serve(folder: str, port: int, host: str, no_batching: bool, **limits: int) -> None:
     """Serve the SavedModels of DIR over TensorFlow Serving's REST interface, with a web page.
 
     DIR is a SavedModel, a folder of version folders (1, 2, ...), or a folder of several of either.

@@ -1,6 +1,7 @@
 """`zoo train`, `zoo doctor`, `zoo evaluate`."""
 import dataclasses
 import json
+from typing import Any, cast
 
 import click
 
@@ -31,8 +32,9 @@ from zoo.startup import quiet_import
 @click.option("--deterministic", is_flag=True, help="Use only deterministic GPU operations.")
 @click.option("--skip-bad", is_flag=True, help="Leave out image files that cannot be decoded.")
 @json_option
-def train(name, data, file, run, data_dir, settings, strategy, deterministic, skip_bad, as_json,
-          **fields):
+def train(name: str | None, data: str | None, file: str | None, run: str | None,
+          data_dir: str | None, settings: tuple[str, ...], strategy: str, deterministic: bool,
+          skip_bad: bool, as_json: bool, **fields: str | None) -> None:
     """Train RECIPE, or MODEL on --data. The same command resumes an interrupted training.
 
     DATASET is "digits" (embedded), a folder of class folders, an .npz file, a table of sentences,
@@ -43,7 +45,7 @@ def train(name, data, file, run, data_dir, settings, strategy, deterministic, sk
         raise click.UsageError("Name a recipe, or a model and --data, or --recipe FILE. "
                                "`zoo recipes` lists the recipes.")
     with quiet_import():
-        recipe = recipes.read(file) if file else recipes.get_recipe(name, data)
+        recipe = recipes.read(file) if file else recipes.get_recipe(cast(str, name), data)
         if file and data:
             data = recipes.get_recipe(recipe.model, data).data
             recipe = dataclasses.replace(recipe, data=data)
@@ -53,8 +55,8 @@ def train(name, data, file, run, data_dir, settings, strategy, deterministic, sk
     replaced = [f"{key}={value}" for key, value in fields.items() if value is not None]
     recipe = recipes.override(recipe, [*settings, *replaced])
     run = run or f"runs/{recipe.name}"
-    options = {"data_dir": data_dir, "log": not as_json, "strategy": strategy,
-               "deterministic": deterministic}
+    options: dict[str, Any] = {"data_dir": data_dir, "log": not as_json, "strategy": strategy,
+                               "deterministic": deterministic}
     if recipe.folds > 1 and fields["folds"]:
         _cross_validate(recipe, run, as_json, options)
         return
@@ -97,9 +99,10 @@ def _uneven(metrics):
 @click.command(epilog=example("zoo doctor photos/", "zoo doctor photos/ --move-bad photos-bad/"))
 @click.argument("dataset")
 @data_dir_option
-@click.option("--move-bad", type=click.Path(), metavar="DIR", help="Move image files that cannot be used into DIR.")
+@click.option("--move-bad", type=click.Path(), metavar="DIR",
+              help="Move image files that cannot be used into DIR.")
 @json_option
-def doctor(dataset, data_dir, move_bad, as_json):
+def doctor(dataset: str, data_dir: str | None, move_bad: str | None, as_json: bool) -> int:
     """Report problems of DATASET before training; exit with 1 if they would break or falsify it."""
     with quiet_import():
         from zoo.training.doctor import HEAD, examine, move_bad_files, report, to_json
@@ -111,8 +114,8 @@ def doctor(dataset, data_dir, move_bad, as_json):
     else:
         table(HEAD, report(findings), right=(2,))
     if move_bad:
-        count = move_bad_files(findings, dataset, move_bad)
-        click.echo(f"{count} files moved to {move_bad}", err=as_json)
+        moved = move_bad_files(findings, dataset, move_bad)
+        click.echo(f"{moved} files moved to {move_bad}", err=as_json)
     return int(any(finding.severity == "error" for finding in findings))
 
 
@@ -122,7 +125,7 @@ def doctor(dataset, data_dir, move_bad, as_json):
 @click.option("--data", metavar="DATASET", help="Another data set with the same classes.")
 @data_dir_option
 @json_option
-def evaluate(run, data, data_dir, as_json):
+def evaluate(run: str, data: str | None, data_dir: str | None, as_json: bool) -> None:
     """Score the trained network of RUN, or the shipped model NAME, on the test split."""
     with quiet_import():
         from zoo.training import evaluation

@@ -48,8 +48,9 @@ _SHOWN = 10  # rows of the leaderboard
 @click.option("--storage", metavar="URL",
               help="Share the search: every `zoo tune` with this database runs trials of it.")
 @json_option
-def tune(name, data, settings, epochs, fix, run, refit, repeats, export, as_json, data_dir,
-         **options):
+def tune(name: str, data: str | None, settings: tuple[str, ...], epochs: str | None,
+         fix: tuple[str, ...], run: str | None, refit: bool, repeats: int, export: bool,
+         as_json: bool, data_dir: str | None, **options: Any) -> None:
     """Search hyperparameters that raise RECIPE's validation accuracy. The same command resumes it.
 
     It writes RUN/best.json, a recipe for `zoo train --recipe`, and RUN/trials.csv, a row per trial.
@@ -59,21 +60,21 @@ def tune(name, data, settings, epochs, fix, run, refit, repeats, export, as_json
         from zoo.training import recipes
         search = tuning.search
     if epochs:
-        settings = [*settings, f"epochs={epochs}"]
+        settings = (*settings, f"epochs={epochs}")
     recipe = recipes.override(recipes.get_recipe(name, data), settings)
-    run = Path(run or f"runs/{recipe.name}-search")
+    folder = Path(run or f"runs/{recipe.name}-search")
     fixed = dict(split_setting(setting, "--fix") for setting in fix)
     log = not as_json
-    rows = search(recipe, run, fixed=fixed, data_dir=data_dir, log=log, **options)
+    rows = search(recipe, folder, fixed=fixed, data_dir=data_dir, log=log, **options)
     if log:
         _print_leaderboard(rows)
-    result: dict[str, Any] = {"run": str(run), "trials": rows}
+    result: dict[str, Any] = {"run": str(folder), "trials": rows}
     if refit or export or repeats > 1:
-        result["refit"] = tuning.refit(run, repeats=repeats, data_dir=data_dir, log=log)
+        result["refit"] = tuning.refit(folder, repeats=repeats, data_dir=data_dir, log=log)
     if export:
         from zoo.training.deployment import exporter
-        result["export"] = exporter.export(run / "refit")
-    click.echo(json.dumps(result, indent=2) if as_json else _summary(run, result))
+        result["export"] = exporter.export(folder / "refit")
+    click.echo(json.dumps(result, indent=2) if as_json else _summary(folder, result))
 
 
 def _summary(run, result):

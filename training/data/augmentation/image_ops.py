@@ -4,26 +4,28 @@ Images are float32 of shape (batch, height, width, 1 or 3), values in [0, 255]. 
 step), folded with the name of the draw. Amounts are of shape (batch, 1, 1, 1).
 """
 import zlib
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from zoo.training.preprocessing.images import grey
 
 
-def fold(seed, name):
+def fold(seed: tf.Tensor, name: str) -> tf.Tensor:
     number = zlib.crc32(name.encode())
     return tf.random.experimental.stateless_fold_in(tf.cast(seed, tf.int64), number)
 
 
-def uniform(seed, name, shape, low=0.0, high=1.0):
+def uniform(seed: tf.Tensor, name: str, shape: Sequence, low: float = 0.0,
+            high: float = 1.0) -> tf.Tensor:
     return tf.random.stateless_uniform(shape, fold(seed, name), low, high)
 
 
-def signs(seed, name, shape):
+def signs(seed: tf.Tensor, name: str, shape: Sequence) -> tf.Tensor:
     return tf.where(uniform(seed, name, shape) < 0.5, -1.0, 1.0)
 
 
-def beta(seed, name, alpha):
+def beta(seed: tf.Tensor, name: str, alpha: float) -> tf.Tensor:
     """Return one draw from Beta(alpha, alpha), a ratio of gamma variables.
 
     For a tiny alpha both may be the smallest float; the result is then 0, not 1/2.
@@ -33,7 +35,7 @@ def beta(seed, name, alpha):
     return tf.cast(tf.where(left == right, tf.zeros_like(left), left / (left + right)), tf.float32)
 
 
-def matrices(count, *entries):
+def matrices(count: tf.Tensor, *entries: float | tf.Tensor) -> tf.Tensor:
     """Return affine matrices of shape (count, 3, 3), which map output to input coordinates.
 
     `entries` are the first two rows, six numbers or tensors of shape (count,).
@@ -43,7 +45,8 @@ def matrices(count, *entries):
     return tf.reshape(tf.stack(rows, axis=1), (count, 3, 3))
 
 
-def warp(images, matrices, interpolation, outside="CONSTANT"):
+def warp(images: tf.Tensor, matrices: tf.Tensor, interpolation: str,
+         outside: str = "CONSTANT") -> tf.Tensor:
     """Transform the images by `matrices`, whose origin is the centre of the image.
 
     Pixels from outside are black; with "REFLECT", the image is mirrored at its edges.
@@ -57,7 +60,8 @@ def warp(images, matrices, interpolation, outside="CONSTANT"):
         interpolation=interpolation, fill_mode=outside)
 
 
-def boxes(top, tall, left, wide, height, width):
+def boxes(top: tf.Tensor, tall: tf.Tensor, left: tf.Tensor, wide: tf.Tensor, height: int,
+          width: int) -> tf.Tensor:
     """Return masks of shape (count, height, width, 1) that are true inside the rectangles.
 
     top, tall, left and wide are of shape (count,); rectangles are clipped at the edges.
@@ -68,34 +72,34 @@ def boxes(top, tall, left, wide, height, width):
     return rows[:, :, None, None] & columns[:, None, :, None]
 
 
-def blend(base, images, amount):
+def blend(base: float | tf.Tensor, images: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
     return tf.clip_by_value(base + (1.0 + amount) * (images - base), 0.0, 255.0)
 
 
-def brightness(images, amount):
+def brightness(images: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
     return blend(0.0, images, amount)
 
 
-def contrast(images, amount):
+def contrast(images: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
     return blend(tf.reduce_mean(grey(images), axis=(1, 2, 3), keepdims=True), images, amount)
 
 
-def saturation(images, amount):
+def saturation(images: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
     return blend(grey(images), images, amount)
 
 
-def sharpness(images, amount):
+def sharpness(images: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
     means = tf.nn.avg_pool2d(images, 3, 1, "SAME")
     return blend((9.0 * means + 4.0 * images) / 13.0, images, amount)  # Pillow's ImageFilter.SMOOTH
 
 
-def auto_contrast(images, amount):
+def auto_contrast(images: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
     low = tf.reduce_min(images, axis=(1, 2), keepdims=True)
     high = tf.reduce_max(images, axis=(1, 2), keepdims=True)
     return tf.where(high > low, tf.math.divide_no_nan(255.0 * (images - low), high - low), images)
 
 
-def equalize(images, amount):
+def equalize(images: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
     """Map each level of a channel to the share of darker pixels, from 0 to 255."""
     height, width, channels = images.shape[1:]
     levels = tf.transpose(tf.cast(tf.round(images), tf.int32), (0, 3, 1, 2))
@@ -109,10 +113,10 @@ def equalize(images, amount):
     return tf.transpose(tf.reshape(mapped, (-1, channels, height, width)), (0, 2, 3, 1))
 
 
-def solarize(images, amount):
+def solarize(images: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
     return tf.where(images < 256.0 - tf.abs(amount), images, 255.0 - images)
 
 
-def posterize(images, amount):
+def posterize(images: tf.Tensor, amount: tf.Tensor) -> tf.Tensor:
     step = 2.0 ** tf.round(tf.abs(amount))
     return tf.floor(images / step) * step

@@ -84,7 +84,7 @@ def look_at(paths: list, quick: bool = False, progress: Callable | None = None) 
                 progress(first + len(chunk), len(paths))
 
 
-def look(path, quick: bool = False) -> Seen:
+def look(path: str | os.PathLike, quick: bool = False) -> Seen:
     """Examine the file `path`; a `quick` look gives format and problem by the first bytes."""
     try:
         with open(path, "rb") as file:
@@ -101,7 +101,7 @@ def look(path, quick: bool = False) -> Seen:
     return _decoded(data, format)
 
 
-def suffix_lies(path, format: str) -> bool:
+def suffix_lies(path: str | os.PathLike, format: str) -> bool:
     """Return whether the suffix of `path` stands for an image format other than `format`."""
     return SUFFIXES.get(Path(path).suffix.lower(), format) != format
 
@@ -176,7 +176,7 @@ def examine_files(files: Iterable[tuple], quick: bool = False, progress: Callabl
     for (path, label, split), look in zip(files, seen, strict=True):
         if look.problem:
             problems[look.problem].append(str(path))
-        elif suffix_lies(path, look.format):
+        elif look.format and suffix_lies(path, look.format):
             misnamed[look.format].append(str(path))
         for form in look.forms:
             forms[form].append(str(path))

@@ -8,6 +8,7 @@ import hashlib
 import math
 import unicodedata
 from collections.abc import Iterable
+from typing import Any
 
 from zoo.training.data.source import TEST_SHARE, VALIDATION_SHARE
 
@@ -30,7 +31,7 @@ def errors_first(findings: list[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: finding.severity)
 
 
-def digest(content) -> bytes:
+def digest(content: Any) -> bytes:
     """Return a hash of `content`, bytes or a contiguous array, in 16 bytes."""
     return hashlib.blake2b(content, digest_size=16).digest()
 
@@ -42,7 +43,8 @@ def repeated(same: dict, what: str) -> list[Finding]:
         same: {content: [(name, label, split), ...]}.
         what: "image" or "sentence".
     """
-    groups = {"leakage": [], "conflicting labels": [], "duplicates": []}
+    groups: dict[str, list[list[tuple]]] = {
+        "leakage": [], "conflicting labels": [], "duplicates": []}
     for group in same.values():
         if len({split for _, _, split in group}) > 1:
             groups["leakage"].append(group)
@@ -137,7 +139,7 @@ def _too_small(counts, splits):
 
 def _counted(split, counts):
     present = {label: count for label, count in counts.items() if count}
-    rare, common = (pick(present, key=present.get) for pick in (min, max))
+    rare, common = min(present, key=present.__getitem__), max(present, key=present.__getitem__)
     each = f"from {present[rare]:,} ({rare}) to {present[common]:,} ({common})"
     if len(counts) <= _SHOWN:
         each = ", ".join(f"{label} {count:,}" for label, count in counts.items())
@@ -149,7 +151,7 @@ def _uneven(counts, splits):
     split = "train" if "train" in splits else splits[0] if splits else None
     present = {label: count for (each, label), count in counts.items() if each == split and count}
     if present and max(present.values()) >= _UNEVEN * min(present.values()):
-        rare, common = (pick(present, key=present.get) for pick in (min, max))
+        rare, common = min(present, key=present.__getitem__), max(present, key=present.__getitem__)
         yield Finding("uneven classes", "note", f"{present[common]:,} of {common!r}, "
                       f"{present[rare]:,} of {rare!r}; balance=weights or balance=sampling makes "
                       "them count alike", ())

@@ -1,11 +1,12 @@
 """What is wrong with labelled sentences."""
 import collections
 import unicodedata
+from collections.abc import Iterable
 
 from zoo.training.data.checks.labels import Finding, class_findings, digest, errors_first, repeated
 
 
-def examine_rows(rows) -> list[Finding]:
+def examine_rows(rows: Iterable[tuple]) -> list[Finding]:
     """Examine labelled sentences.
 
     Sentences are the same if they differ only in case, space or Unicode form.
