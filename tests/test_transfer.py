@@ -205,7 +205,7 @@ def test_a_run_does_not_go_on_from_other_weights(finished_run, tmp_path):
     (tmp_path / "run/metrics.json").unlink()
     zoo.build("lenet5").save(source / "model.keras")
     with pytest.raises(
-        UserError, match=f"was begun with weights fingerprint {begun}, and now it is "
+        UserError, match=f"was started with weights fingerprint {begun}. Received: "
     ):
         train(recipe, tmp_path / "run", log=False)
 
