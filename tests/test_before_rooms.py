@@ -110,7 +110,7 @@ def rows(file):
     return list(csv.reader(file.read_text().splitlines()))[1:]
 
 
-@pytest.mark.parametrize("kind", RUNS)
+@pytest.mark.parametrize("kind", ["image", pytest.param("text", marks=pytest.mark.slow)])
 def test_an_interrupted_run_goes_on(zoo, tmp_path, kind):
     folder, command, epochs = RUNS[kind]
     copy(f"interrupted/{kind}", tmp_path / kind)
@@ -142,7 +142,8 @@ def test_an_interrupted_run_goes_on(zoo, tmp_path, kind):
     assert abs(metrics["test_accuracy"] * metrics["test_examples"] - expected["correct"]) < 2.5
 
 
-@pytest.mark.parametrize("kind, source", [("image", "finished"), ("text", "interrupted/text")])
+@pytest.mark.parametrize("kind, source", [
+    ("image", "finished"), pytest.param("text", "interrupted/text", marks=pytest.mark.slow)])
 def test_a_finished_run_evaluates_alike(zoo, tmp_path, kind, source):
     copy(source, tmp_path / "run")
     scores = json.loads(zoo("evaluate", "run/fold0" if kind == "text" else "run", "--json"))
@@ -153,13 +154,13 @@ def test_a_finished_run_evaluates_alike(zoo, tmp_path, kind, source):
 
 
 @pytest.mark.parametrize("kind, model, package", [
-    ("image", "finished", None),
-    ("image", "exports/image", None),
+    pytest.param("image", "finished", None, marks=pytest.mark.slow),
+    pytest.param("image", "exports/image", None, marks=pytest.mark.slow),
     ("image", "exports/image/model.tflite", "ai_edge_litert"),
     ("image", "exports/image/model.onnx", "onnxruntime"),
-    ("text", "interrupted/text/fold0", None),
+    pytest.param("text", "interrupted/text/fold0", None, marks=pytest.mark.slow),
     ("text", "exports/text", None),
-    ("text", "exports/text/model.onnx", "onnxruntime"),
+    pytest.param("text", "exports/text/model.onnx", "onnxruntime", marks=pytest.mark.slow),
 ])
 def test_runs_and_exports_predict_alike(zoo, kind, model, package):
     if package:
@@ -172,7 +173,8 @@ def test_runs_and_exports_predict_alike(zoo, kind, model, package):
         {**row, "probability": pytest.approx(row["probability"], abs=1e-6)} for row in expected]
 
 
-@pytest.mark.parametrize("name", SEARCHES)
+@pytest.mark.parametrize(
+    "name", ["interrupted", pytest.param("finished", marks=pytest.mark.slow)])
 def test_a_search_goes_on_and_repeats_no_trial(zoo, tmp_path, name):
     copy(f"searches/{name}", tmp_path / "search")
     before = rows(tmp_path / "search/trials.csv")

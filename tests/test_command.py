@@ -207,7 +207,7 @@ def test_train_evaluate_predict_and_export_from_an_empty_folder(tmp_path, monkey
     )
 
 
-@pytest.mark.parametrize("seconds", [0.0, 1.5])
+@pytest.mark.parametrize("seconds", [0.0, pytest.param(1.5, marks=pytest.mark.slow)])
 def test_an_interrupt_is_one_line_and_the_same_command_goes_on(tmp_path, seconds):
     command = [sys.executable, "-m", "zoo", "train", "lenet5-digits", "--epochs", "10"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}

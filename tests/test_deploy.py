@@ -76,7 +76,9 @@ def exports(finished_run, tmp_path_factory):
     return get
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [NETWORKS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS[1:])]
+)
 @pytest.mark.parametrize("file", SCRIPTS)
 def test_the_runtime_alone_predicts_the_labels_of_the_keras_model(exports, name, file, tmp_path):
     run, exported, _ = exports(name)
@@ -194,6 +196,7 @@ def test_the_card_describes_the_export(exports, name):
     assert "vocab.txt" in page or name == "lenet5"
 
 
+@pytest.mark.slow
 def test_the_report_scores_and_times_every_format(finished_run, tmp_path, zoo_command):
     process = zoo_command("export", finished_run, "--to", tmp_path / "model",
                           "--formats", "saved_model,litert", "--report")

@@ -64,6 +64,7 @@ def run(home, script, *args):
     )
 
 
+@pytest.mark.slow
 def test_a_classic_answers_and_is_exported_by_its_name(home):
     name = "mobilenet_v2-imagenet"
     commands = (

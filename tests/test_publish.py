@@ -43,6 +43,7 @@ def contents(folder):
     }
 
 
+@pytest.mark.slow
 def test_kills_leave_the_old_export_whole(finished_run, tmp_path):
     to = tmp_path / "model"
     exporter.export(finished_run, to)

@@ -197,12 +197,15 @@ def test_a_network_on_data_of_ones_own_gets_settings_for_its_kind():
     "name, epochs, size, args",
     [
         ("resnet20", 2, 8, {"width": 8}),
-        ("vgg16", 8, 32, {"filters": (16, 32, 32, 64, 64), "units": 128}),
-        (
+        pytest.param(
+            "vgg16", 8, 32, {"filters": (16, 32, 32, 64, 64), "units": 128}, marks=pytest.mark.slow
+        ),
+        pytest.param(
             "mobilenet_v2",
             4,
             8,
             {"stem": "small", "rows": ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 2, 2))},
+            marks=pytest.mark.slow,
         ),
     ],
 )

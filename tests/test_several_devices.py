@@ -38,6 +38,7 @@ print(keras.ops.convert_to_numpy(kernel), keras.ops.convert_to_numpy(scaled.dyna
 """
 
 
+@pytest.mark.slow
 def test_mirrored_devices_train_as_one_does(tmp_path):
     """Two logical CPUs, with batch normalization; all batches split evenly."""
     recipe = options(

@@ -27,7 +27,7 @@ from zoo.training.engine import fit
 from zoo.training.results import publish as ship
 
 NAMES = [
-    pytest.param(name, marks=pytest.mark.slow) if "cifar10" in name else name
+    pytest.param(name, marks=pytest.mark.slow) if "cifar10" in name or "inception" in name else name
     for name in shipped.names()
 ]
 

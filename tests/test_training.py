@@ -105,6 +105,7 @@ def killed(run, *moment, seconds=None):
     return json.loads(str(np.load(run / "checkpoint.npz")["meta"]))["step"]
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_ends_bit_for_bit_the_same(tmp_path):
     moments = random.Random(0)
     subprocess.run(
@@ -151,6 +152,7 @@ def test_a_training_step_is_traced_once():
     assert len(traces) == 1
 
 
+@pytest.mark.slow
 def test_auxiliary_heads_train_with_the_network_and_leave_it(tmp_path):
     small = {
         "input_shape": (32, 32, 1),
@@ -248,6 +250,7 @@ def test_an_unknown_part_is_named(field, words):
         optimizers.optimizer(recipes.Recipe("r", "lenet5", "digits", **{field: "adm"}), 5)
 
 
+@pytest.mark.slow
 def test_the_cassava_recipe_runs_on_photographs_of_other_classes(tmp_path):
     archive = Path(os.environ.get("ZOO_DATA", "")) / "sign-digits.zip"
     if not archive.is_file():

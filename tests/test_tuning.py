@@ -227,7 +227,9 @@ def test_a_search_begun_when_params_were_called_weights_goes_on(finished, tmp_pa
     assert (tmp_path / "run/trials.csv").read_text() == (run / "trials.csv").read_text()
 
 
-@pytest.mark.parametrize("storage", [None, "sqlite:///{}/search.db"])
+@pytest.mark.parametrize(
+    "storage", [None, pytest.param("sqlite:///{}/search.db", marks=pytest.mark.slow)]
+)
 def test_the_session_that_calls_search_stays_as_it_is(tmp_path, monkeypatch, storage):
     if storage:
         pytest.importorskip("optuna", reason="the extra `distributed` is not installed")
@@ -364,6 +366,7 @@ def test_a_hypermodel_trains_where_new_hyperparameters_are_not_tuned(tmp_path, b
     assert sizes == [128 // used]
 
 
+@pytest.mark.slow
 def test_every_builder_is_a_hypermodel_of_keras_tuner(tmp_path):
     images, labels = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 1)), np.arange(64) % 10
     tuner = kt.Hyperband(
@@ -419,6 +422,7 @@ def test_a_space_of_every_kind_is_drawn():
     assert "&lt;b&gt;" in report.page(MISHAP, rows)
 
 
+@pytest.mark.slow
 def test_the_refit_is_judged_on_the_test_part_with_the_spread_of_its_seeds(finished):
     run, rows, plan = finished
     result = tuning.refit(run, repeats=2, log=False)

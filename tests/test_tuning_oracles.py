@@ -12,6 +12,13 @@ pytestmark = pytest.mark.filterwarnings(
     r"ignore:(currentThread|getName)\(\) is deprecated:DeprecationWarning"
 )
 
+ALGORITHMS = [
+    "random",
+    pytest.param("bayesian", marks=pytest.mark.slow),  # seconds for each proposal
+    "hyperband",
+    "grid",
+]
+
 
 def space(hp, recipe):
     return {
@@ -55,7 +62,7 @@ def ask(
     )
 
 
-@pytest.mark.parametrize("algorithm", ["random", "bayesian", "hyperband", "grid"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_seed_decides_what_is_proposed(algorithm):
     first, same, other = (answers(ask(algorithm, seed)) for seed in (0, 0, 1))
     assert len(first) == 8 and first == same
@@ -81,6 +88,7 @@ def test_a_bayesian_search_nears_the_best_and_goes_on_as_if_never_stopped():
     assert again == whole
 
 
+@pytest.mark.slow
 def test_a_bayesian_search_that_has_to_draw_goes_on_as_if_never_stopped():
     """Where the process proposes what was tried already, a candidate is drawn in its place."""
 
@@ -105,6 +113,7 @@ def test_a_bayesian_search_that_has_to_draw_goes_on_as_if_never_stopped():
     assert again == whole
 
 
+@pytest.mark.slow
 def test_what_failed_is_not_proposed_for_ever():
     asked = ask("bayesian", trials=14)
     proposed = []
@@ -118,7 +127,7 @@ def test_what_failed_is_not_proposed_for_ever():
     assert len(proposed) == 14 and min(proposed[-5:]) <= 0.02
 
 
-@pytest.mark.parametrize("algorithm", ["random", "bayesian", "hyperband", "grid"])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_candidates_over_the_limit_take_no_trial(algorithm):
     asked = ask(algorithm, feasible=lambda values: values["batch"] < 128)
     proposed = answers(asked)

@@ -90,6 +90,7 @@ def all_done_once(table):
     assert {row["epochs"] for row in table} == {"3"}
 
 
+@pytest.mark.slow
 def test_a_killed_workers_trial_is_taken_over(tmp_path):
     output, table = killed_in_the_middle(tmp_path, f"sqlite:///{tmp_path}/search.db")
     all_done_once(table)

@@ -80,15 +80,15 @@ def test_a_builder_of_ones_own_has_no_space_of_the_zoos():
     "name",
     [
         "lenet5",
-        "lenet",
-        "mlp",
-        "conv_only",
-        "simple_cnn",
-        "fashion_cnn",
+        pytest.param("lenet", marks=pytest.mark.slow),
+        pytest.param("mlp", marks=pytest.mark.slow),
+        pytest.param("conv_only", marks=pytest.mark.slow),
+        pytest.param("simple_cnn", marks=pytest.mark.slow),
+        pytest.param("fashion_cnn", marks=pytest.mark.slow),
         "textcnn",
-        "text_mlp",
+        pytest.param("text_mlp", marks=pytest.mark.slow),
         "resnet20",
-        "small_inception",
+        pytest.param("small_inception", marks=pytest.mark.slow),
     ],
 )
 def test_what_is_drawn_from_a_space_builds(name):

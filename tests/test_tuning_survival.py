@@ -121,7 +121,7 @@ def linear(hp, recipe):
     "algorithm",
     [
         pytest.param("random", marks=pytest.mark.slow),
-        "bayesian",
+        pytest.param("bayesian", marks=pytest.mark.slow),
         "hyperband",
         pytest.param("grid", marks=pytest.mark.slow),
     ],
@@ -241,6 +241,7 @@ def test_a_trial_that_ends_the_search_is_not_begun_for_ever(tmp_path):
     assert trial._count_start(folder, kept)["starts"] == 1, "a trial that gets on is given up"
 
 
+@pytest.mark.slow
 def test_a_network_that_kills_the_process_that_counts_it_is_an_error():
     with Worker(log=False) as worker:
         assert "ended by SIGKILL" in worker.size("tests.mishaps:mishap", {"fate": "crash"})["error"]

@@ -101,12 +101,12 @@ def assert_moves_in(name, input_shape, source, **overrides):
 @pytest.mark.parametrize(
     "name, input_shape",
     [
-        ("vgg16", (224, 224, 3)),
-        ("vgg19", SMALL),
+        pytest.param("vgg16", (224, 224, 3), marks=pytest.mark.slow),
+        pytest.param("vgg19", SMALL, marks=pytest.mark.slow),
         ("resnet50_keras", SMALL),
-        ("inception_v3", (107, 91, 3)),
+        pytest.param("inception_v3", (107, 91, 3), marks=pytest.mark.slow),
         ("densenet121", SMALL),
-        ("mobilenet_v1", SMALL),
+        pytest.param("mobilenet_v1", SMALL, marks=pytest.mark.slow),
         ("mobilenet_v2", SMALL),
     ],
 )
@@ -333,6 +333,7 @@ print("LOADED", ours.count_params())
 """
 
 
+@pytest.mark.slow
 def test_downloaded_weights_are_used_and_without_a_network_one_line_says_so(tmp_path):
     """A proxy that does not exist stands for no network, a file in Keras's cache for a download."""
     def run(script):
