@@ -82,13 +82,11 @@ def test_a_callback_stops_the_training_after_the_epoch(tmp_path):
     assert stop.batches == list(range(6))
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_mlflow_records_a_training(tmp_path, monkeypatch):
-    """Needs `pip install mlflow-skinny pandas`; uses a local file store."""
+    """With a local file store."""
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
-    mlflow = pytest.importorskip("mlflow")
-    pytest.importorskip("pandas")
+    import mlflow
     mlflow.set_tracking_uri((tmp_path / "store").as_uri())
     with mlflow.start_run() as run:
         train(DIGITS, tmp_path / "run", log=False, callbacks=[mlflow.tensorflow.MlflowCallback()])
