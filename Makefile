@@ -15,7 +15,8 @@ train: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
-slow: $(VENV)/.installed
+# Installs PyTorch too, about a gigabyte.
+slow: $(VENV)/.bench
 	$(BIN)/python -m pytest -m slow
 
 # The networks on another backend, once it is installed: make contract KERAS_BACKEND=jax

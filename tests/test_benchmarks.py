@@ -9,13 +9,12 @@ import pytest
 import zoo
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow  # needs PyTorch, which `make slow` installs
+
 
 @pytest.fixture(scope="module")
 def torch_networks():
     """benchmarks/torch_networks.py, which no package holds."""
-    pytest.importorskip(
-        "torch", reason="PyTorch is not installed: pip install '.[bench]'"
-    )
     sys.path.insert(0, str(ROOT / "benchmarks"))
     try:
         import torch_networks

@@ -16,7 +16,6 @@ import os
 import zipfile
 import zlib
 from collections import Counter
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,9 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-FOLDER = Path(str(files("zoo.saved_models"))) / "shipped"
+# Inside the installed package, or beside it in a checkout.
+_HOMES = [parent / "saved_models" / "shipped" for parent in Path(__file__).parents[:2]]
+FOLDER = _HOMES[0] if _HOMES[0].is_dir() else _HOMES[1]
 WEIGHTS = "weights.npz"
 IMAGENET = "-imagenet"  # the end of a name
 _IMAGENET_CLASSES = 1000
