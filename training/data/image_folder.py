@@ -1,5 +1,4 @@
 """Image files in class folders."""
-import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +8,7 @@ import numpy as np
 from zoo.errors import UserError
 from zoo.training.data.checks.image_files import PROBLEMS, examine_files
 from zoo.training.data.checks.labels import Finding
-from zoo.training.data.source import SPLITS, Source
+from zoo.training.data.source import SPLITS, Source, natural_order
 
 _THREADS = 16  # that read files at a time
 
@@ -79,7 +78,7 @@ def list_class_folders(folder: str) -> list[tuple[Path, str, str | None]]:
 def class_folder_names(folder: str) -> list[str]:
     """Return the names of all class folders, also of empty ones; numbers in numerical order."""
     return sorted({label for root, _ in _roots(folder) for label in _subfolders(root)},
-                  key=_numerically)
+                  key=natural_order)
 
 
 def _roots(folder):
@@ -100,12 +99,8 @@ def _subfolders(folder):
                  if path.is_dir() and not path.name.startswith(".")]
     except OSError as error:
         raise UserError(f"Cannot read the folder {folder}: {error.strerror}.") from None
-    return sorted(names, key=_numerically)
+    return sorted(names, key=natural_order)
 
 
 def _hidden(path):
     return any(name.startswith(".") for name in path.parts)
-
-
-def _numerically(name):
-    return [int(text) if i % 2 else text for i, text in enumerate(re.split(r"([0-9]+)", name))]

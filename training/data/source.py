@@ -1,5 +1,6 @@
 """A source of labelled examples: opened once, read by index."""
 import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -96,3 +97,13 @@ def consecutive(counts: dict[str, int]) -> dict[str, np.ndarray]:
     ends = np.cumsum(list(counts.values()))
     return {split: np.arange(end - count, end)
             for (split, count), end in zip(counts.items(), ends, strict=True)}
+
+
+def natural_order(name: str) -> tuple:
+    """Return the sort key of a class name: numbers in it count by value, so 2 comes before 10.
+
+    The order is total: equal numbers of different spelling, 1 and 01, are ordered as strings.
+    """
+    parts = re.split(r"([0-9]+)", name)
+    digits = [part.lstrip("0") for part in parts]  # compared by length: int() takes 4,300 at most
+    return [(len(digits[i]), digits[i]) if i % 2 else part for i, part in enumerate(parts)], name
