@@ -68,6 +68,10 @@ def test_repeated_sentences_of_an_undivided_table_may_part():
         (("hot dog", "hotdog"), True),
         (("cat", "cut"), False),
         (("1", "10"), False),
+        (("1", "1.0"), True),
+        (("-1", "-1.00"), True),
+        (("1", "1.5"), False),
+        (("1", "01"), False),
         (("A", "a"), False),
     ],
 )

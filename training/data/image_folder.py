@@ -7,8 +7,8 @@ import numpy as np
 
 from zoo.errors import UserError
 from zoo.training.data.checks.image_files import PROBLEMS, examine_files
-from zoo.training.data.checks.labels import Finding
-from zoo.training.data.source import SPLITS, Source, natural_order
+from zoo.training.data.checks.labels import Finding, check_finding
+from zoo.training.data.source import SPLITS, Source, ordered_classes
 
 _THREADS = 16  # that read files at a time
 
@@ -37,9 +37,8 @@ class ImageFolder(Source):
 
     def check(self, skip_bad: bool = False) -> None:
         for finding in examine_files(self.files, quick=True, classes=self.class_names):
-            if finding.severity == "error" and not (skip_bad and finding.kind in PROBLEMS):
-                raise UserError(f"{self.name}: {finding.message}. `zoo doctor {self.name}` says "
-                                "more.")
+            if not (skip_bad and finding.kind in PROBLEMS):
+                check_finding(finding, self.name)
 
     def examine(self, progress: Callable | None = None) -> list[Finding]:
         return examine_files(self.files, progress=progress, classes=self.class_names)
@@ -76,9 +75,8 @@ def list_class_folders(folder: str) -> list[tuple[Path, str, str | None]]:
 
 
 def class_folder_names(folder: str) -> list[str]:
-    """Return the names of all class folders, also of empty ones; numbers in numerical order."""
-    return sorted({label for root, _ in _roots(folder) for label in _subfolders(root)},
-                  key=natural_order)
+    """Return the names of all class folders, also of empty ones, in label order."""
+    return ordered_classes(label for root, _ in _roots(folder) for label in _subfolders(root))
 
 
 def _roots(folder):
@@ -93,13 +91,13 @@ def _roots(folder):
 
 
 def _subfolders(folder):
-    """The names of the visible folders in `folder`, numbers in numerical order."""
+    """The names of the visible folders in `folder`, in label order."""
     try:
         names = [path.name for path in folder.iterdir()
                  if path.is_dir() and not path.name.startswith(".")]
     except OSError as error:
         raise UserError(f"Cannot read the folder {folder}: {error.strerror}.") from None
-    return sorted(names, key=natural_order)
+    return ordered_classes(names)
 
 
 def _hidden(path):

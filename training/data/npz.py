@@ -8,7 +8,7 @@ import numpy as np
 
 from zoo.errors import UserError
 from zoo.training.data.checks.arrays import MOST_CLASSES, examine_arrays
-from zoo.training.data.checks.labels import Finding
+from zoo.training.data.checks.labels import Finding, check_finding, class_findings
 from zoo.training.data.source import Shape, Source, consecutive
 
 _NAMES = {"train": (("x_train", "y_train"), ("images", "labels"), ("x", "y")),
@@ -87,6 +87,14 @@ class Npz(Source):
     def read(self, indices: np.ndarray) -> np.ndarray | list[np.ndarray]:
         images = [self._views[index] for index in indices]
         return images if None in self.native_shape else np.stack(images)
+
+    def check(self, skip_bad: bool = False) -> None:
+        names = self.class_names
+        examples = [(f"{split}[{n}]", names[label], split) for split, (_, y) in
+                    self._checked.items() for n, label in enumerate(y)]
+        for finding in class_findings(examples):
+            if finding.kind in ("label spelling", "split without a class"):
+                check_finding(finding, self.name)
 
     def examine(self, progress: Callable | None = None) -> list[Finding]:
         return examine_arrays(self._arrays)

@@ -11,10 +11,10 @@ import numpy as np
 
 from zoo.errors import UserError
 from zoo.training.data.checks.image_files import SUFFIXES
-from zoo.training.data.checks.labels import Finding
+from zoo.training.data.checks.labels import Finding, check_finding
 from zoo.training.data.checks.sentences import examine_rows
-from zoo.training.data.image_folder import list_class_folders
-from zoo.training.data.source import SPLITS, Source, consecutive
+from zoo.training.data.image_folder import class_folder_names, list_class_folders
+from zoo.training.data.source import SPLITS, Source, consecutive, ordered_classes
 
 TEXT_COLUMNS = ("text", "sentence", "review", "content", "comment")
 LABEL_COLUMNS = ("label", "class", "sentiment", "category", "target", "polarity")
@@ -43,7 +43,7 @@ class Sentences(Source):
 
     @functools.cached_property
     def class_names(self) -> list[str]:
-        return sorted({label for _, _, label in self._flat})
+        return ordered_classes(label for _, _, label in self._flat)
 
     @functools.cached_property
     def labels(self) -> np.ndarray:
@@ -59,9 +59,22 @@ class Sentences(Source):
     def read(self, indices: np.ndarray) -> list[str]:
         return [self._flat[index][1] for index in indices]
 
+    def check(self, skip_bad: bool = False) -> None:
+        for finding in self._examine(quick=True):
+            check_finding(finding, self.name)
+
     def examine(self, progress: Callable | None = None) -> list[Finding]:
-        return examine_rows((where, text, label, split) for split, rows in self.rows.items()
-                            for where, text, label in rows)
+        return self._examine()
+
+    def _examine(self, quick=False):
+        rows = ((where, text, label, split) for split, rows in self.rows.items()
+                for where, text, label in rows)
+        return examine_rows(rows, self._expected, quick)
+
+    @property
+    def _expected(self):
+        """The labels that should have sentences, besides those that have."""
+        return []
 
 
 class SentenceTable(Sentences):
@@ -85,6 +98,10 @@ class TextFolder(Sentences):
             text = unicodedata.normalize("NFC", read_utf8(file)).strip()
             splits[split].append((str(file), text, label))
         return dict(splits)
+
+    @property
+    def _expected(self):
+        return class_folder_names(self.name)
 
 
 def is_text_folder(path: Path) -> bool:

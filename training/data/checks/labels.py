@@ -6,10 +6,12 @@ import collections
 import dataclasses
 import hashlib
 import math
+import re
 import unicodedata
 from collections.abc import Iterable
 from typing import Any
 
+from zoo.errors import UserError
 from zoo.training.data.source import TEST_SHARE, VALIDATION_SHARE
 
 _SHOWN = 20  # the maximum number of classes counted one by one
@@ -29,6 +31,12 @@ class Finding:
 def errors_first(findings: list[Finding]) -> list[Finding]:
     """Return `findings` with the errors before the notes, otherwise in their order."""
     return sorted(findings, key=lambda finding: finding.severity)
+
+
+def check_finding(finding: Finding, dataset: str) -> None:
+    """Raise zoo.errors.UserError if `finding` is an error of the data set `dataset`."""
+    if finding.severity == "error":
+        raise UserError(f"{dataset}: {finding.message}. `zoo doctor {dataset}` says more.")
 
 
 def digest(content: Any) -> bytes:
@@ -100,11 +108,12 @@ def class_findings(examples: list[tuple], classes: Iterable[str] = ()) -> list[F
 def _spellings(examples, labels):
     alike = collections.defaultdict(list)
     for label in labels:
-        alike["".join(unicodedata.normalize("NFKC", label).casefold().split())].append(label)
+        plain = "".join(unicodedata.normalize("NFKC", label).casefold().split())
+        alike[re.sub(r"^(-?[0-9]+)\.0*$", r"\1", plain)].append(label)  # 1.0 is 1
     for group in alike.values():
         if len(group) > 1 and max(map(len, group)) > 1:  # A and a are two letters
-            yield Finding("label spelling", "error", "labels that differ in case, space or Unicode "
-                          f"form only: {', '.join(map(repr, group))}",
+            yield Finding("label spelling", "error", "labels that differ in case, space, Unicode "
+                          f"form or a decimal point only: {', '.join(map(repr, group))}",
                           tuple(name for name, label, _ in examples if label in group))
 
 

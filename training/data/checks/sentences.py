@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from zoo.training.data.checks.labels import Finding, class_findings, digest, errors_first, repeated
 
 
-def examine_rows(rows: Iterable[tuple]) -> list[Finding]:
+def examine_rows(rows: Iterable[tuple], classes: Iterable[str] = (),
+                 quick: bool = False) -> list[Finding]:
     """Examine labelled sentences.
 
     Sentences are the same if they differ only in case, space or Unicode form.
@@ -14,6 +15,8 @@ def examine_rows(rows: Iterable[tuple]) -> list[Finding]:
     Args:
         rows: (line number or name, text, label, split) tuples; split is None where the data set
             comes undivided.
+        classes: the expected labels, those without a sentence included.
+        quick: look only at labels and counts.
 
     Returns:
         A list of `Finding`, errors first; its files are rows, such as "train, line 7".
@@ -24,6 +27,8 @@ def examine_rows(rows: Iterable[tuple]) -> list[Finding]:
         if not isinstance(line, str):
             name = f"{split}, line {line}" if split else f"line {line}"
         named.append((name, label, split))
+        if quick:
+            continue
         plain = " ".join(unicodedata.normalize("NFC", text).casefold().split())
         if plain:
             same[digest(plain.encode(errors="replace"))].append(named[-1])
@@ -33,4 +38,4 @@ def examine_rows(rows: Iterable[tuple]) -> list[Finding]:
     if empty:
         findings.append(Finding("empty text", "note",
                                 f"a label without a sentence; such as {empty[0]}", tuple(empty)))
-    return errors_first([*findings, *repeated(same, "sentence"), *class_findings(named)])
+    return errors_first([*findings, *repeated(same, "sentence"), *class_findings(named, classes)])
