@@ -4,10 +4,11 @@ import os
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from zoo.errors import UserError
-from zoo.training import recipes
+from zoo.training import doctor, recipes
 from zoo.training.data.dataset import load_data, open_source
 from zoo.training.data.source import ordered_classes
 from zoo.training.engine import prepare
@@ -70,6 +71,50 @@ def test_a_data_set_without_images_of_a_class_each_is_refused(tmp_path, name, fe
     ) as e:
         load_data(name, (8, 8, 1), data_dir=tmp_path)
     assert feature in str(e.value)
+
+
+def tfds_set(folder, features, **splits):
+    """Store splits, {name: {feature: values}}, as the data set `made` of TensorFlow Datasets."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    tfds.dataset_builders.store_as_tfds_dataset(
+        "made", "1.0.0", tfds.features.FeaturesDict(features),
+        {name: tf.data.Dataset.from_tensor_slices(split) for name, split in splits.items()},
+        data_dir=folder, disable_shuffling=True)
+
+
+@pytest.mark.parametrize("kind", ["images", "texts"])
+def test_examples_without_a_label_do_not_count(tmp_path, kind):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    labels = {"train": np.arange(40) % 2, "dev": np.arange(6) % 2, "test": np.full(5, -1)}
+    labels["train"][[0, 9]] = -1
+
+    def values(name):
+        if kind == "images":
+            grey = np.arange(len(labels[name]), dtype="uint8") + 100 * (name == "dev")
+            return {"image": np.broadcast_to(grey[:, None, None, None], (len(grey), 4, 4, 1))}
+        return {"text": [f"{name} film {n}" for n in range(len(labels[name]))]}
+    features = {"image": tfds.features.Image(shape=(4, 4, 1)), "text": tfds.features.Text()}
+    name = kind[:-1]
+    tfds_set(tmp_path, {name: features[name], "label": tfds.features.ClassLabel(names=["a", "b"])},
+             **{split: {**values(split), "label": labels[split]} for split in labels})
+    lines = []
+    dataset = load_data("made", data_dir=tmp_path, say=lines.append)
+    numbers = np.delete(np.arange(40), [0, 9])  # a fifth of them is drawn for the test split
+    assert [len(split) for split in (dataset.train, dataset.validation, dataset.test)] == [30, 6, 8]
+    if kind == "images":
+        grey = [split.examples[:, 0, 0, 0] for split in (dataset.train, dataset.test)]
+        assert sorted(np.concatenate(grey)) == numbers.tolist()
+        assert dataset.validation.examples[:, 0, 0, 0].tolist() == list(range(100, 106))
+        drawn = np.concatenate(grey) % 2
+        assert np.concatenate([dataset.train.labels, dataset.test.labels]).tolist() == (
+            drawn.tolist())
+    else:
+        texts = [*dataset.train.raw(np.arange(30)), *dataset.test.raw(np.arange(8))]
+        assert sorted(texts) == sorted(b"train film %d" % n for n in numbers)
+    assert dataset.validation.labels.tolist() == [0, 1] * 3
+    assert any("test" in line and "label" in line and "left out" in line for line in lines)
+    assert any("2 of 4" in line and "left out" in line for line in lines)
+    assert "no labels" in {finding.kind for finding in doctor.examine("made", tmp_path)}
 
 
 def picture(path, size=(20, 10), colour=(200, 30, 30)):

@@ -32,7 +32,9 @@ def examine(dataset: str, data_dir: str | os.PathLike | None = None,
     Raises:
         zoo.errors.UserError: if the data set cannot be opened or read.
     """
-    return open_source(dataset, data_dir).examine(progress)
+    source = open_source(dataset, data_dir)
+    left_out = [Finding("no labels", "note", line, ()) for line in source.left_out]
+    return [*source.examine(progress), *left_out]
 
 
 def report(findings: list[Finding]) -> list[list[str]]:

@@ -112,6 +112,9 @@ def load_dataset(recipe: Recipe, shape: tuple | None = None, vocabulary: Vocabul
     if source is None:
         source = open_source(recipe.data, data_dir)
     source.check(recipe.skip_bad)
+    if say:
+        for line in source.left_out:
+            say(line)
     if source.kind == "image":
         source = ImageCache(source, shape or _own_shape(source), recipe.resize, recipe.skip_bad,
                             cache_dir, say)

@@ -24,6 +24,7 @@ class Source:
         name: the data set, as the user names it.
         kind: "image" or "text".
         encoded: whether `read` returns the bytes of image files.
+        left_out: a line on each split that has examples without labels, which do not count.
     """
 
     name: str
@@ -43,6 +44,10 @@ class Source:
         Of sentences, an empty tuple.
         """
         return ()
+
+    @functools.cached_property
+    def left_out(self) -> list[str]:
+        return []
 
     @functools.cached_property
     def labels(self) -> np.ndarray:

@@ -12,7 +12,7 @@ from zoo.errors import UsageError, UserError, unknown
 from zoo.training.data.cache import ImageCache
 from zoo.training.data.checks.labels import Finding
 from zoo.training.data.sentences import Rows, Sentences
-from zoo.training.data.source import Source, consecutive
+from zoo.training.data.source import SPLITS, Source, consecutive
 
 _SPLITS = ("train", "validation", "test")
 _BATCH = 256     # records handed over by TensorFlow at a time
@@ -34,10 +34,20 @@ class TfdsImages(Source):
         return sum(self._counts.values())
 
     @functools.cached_property
+    def _names(self):
+        """{split: its name in TensorFlow Datasets} of the splits that have a label."""
+        return {split: name for split, name in _split_names(self._builder).items()
+                if any((labels >= 0).any() for labels in self._label_batches(name))}
+
+    @functools.cached_property
+    def left_out(self) -> list[str]:
+        return [f"{self.name} has no labels in the split {name}, which is left out"
+                for split, name in _split_names(self._builder).items() if split not in self._names]
+
+    @functools.cached_property
     def _counts(self):
-        _prepare(self._builder)
         splits = self._builder.info.splits
-        return {split: splits[split].num_examples for split in _SPLITS if split in splits}
+        return {split: splits[name].num_examples for split, name in self._names.items()}
 
     @functools.cached_property
     def splits(self) -> dict[str, np.ndarray]:
@@ -51,8 +61,8 @@ class TfdsImages(Source):
     def labels(self) -> np.ndarray:
         """Remembered by `read`; what is not read yet is read now, without decoding the images."""
         if self._labels.min(initial=0) < 0:
-            skip = {"image": _tfds().decode.SkipDecoding()}
-            self._labels[:] = [label for _, label in self._iterate(skip)]
+            self._labels[:] = np.concatenate([labels for name in self._names.values()
+                                              for labels in self._label_batches(name)])
         return self._labels
 
     def read(self, indices: np.ndarray) -> np.ndarray | list[np.ndarray]:
@@ -75,14 +85,21 @@ class TfdsImages(Source):
             images.append(image)
         return images if None in self.native_shape else np.stack(images)
 
-    def _iterate(self, decoders=None):
+    def _iterate(self):
         """Yield (image, label) of each record, those of one size in batches from TensorFlow."""
-        for split in self._counts:
-            records = self._builder.as_dataset(split=split, shuffle_files=False, decoders=decoders)
+        for name in self._names.values():
+            records = self._builder.as_dataset(split=name, shuffle_files=False)
             pairs = records.map(lambda record: (record["image"], record["label"]))
-            batch = 1 if None in self.native_shape and not decoders else _BATCH
+            batch = 1 if None in self.native_shape else _BATCH
             for images, labels in pairs.batch(batch).prefetch(2).as_numpy_iterator():
                 yield from zip(images, labels, strict=True)
+
+    def _label_batches(self, name):
+        """Yield the labels of the split `name` in batches, without decoding the images."""
+        skip = {"image": _tfds().decode.SkipDecoding()}
+        records = self._builder.as_dataset(split=name, shuffle_files=False, decoders=skip)
+        labels = records.map(lambda record: record["label"])
+        return labels.batch(_BATCH).prefetch(2).as_numpy_iterator()
 
     def examine(self, progress: Callable | None = None) -> list[Finding]:
         return ImageCache(self, tuple(side or _THUMBNAIL for side in self.native_shape)).examine()
@@ -97,11 +114,24 @@ class TfdsSentences(Sentences):
 
     @functools.cached_property
     def rows(self) -> Rows:
-        _prepare(self._builder)
-        return {split: [(number, record["text"].decode(), self.class_names[record["label"]])
-                        for number, record in enumerate(self._builder.as_dataset(
-                            split=split, shuffle_files=False).as_numpy_iterator())]
-                for split in _SPLITS if split in self._builder.info.splits}
+        rows = {}
+        for split, name in _split_names(self._builder).items():
+            records = self._builder.as_dataset(split=name, shuffle_files=False)
+            labelled = [(number, record["text"].decode(), self.class_names[record["label"]])
+                        for number, record in enumerate(records.as_numpy_iterator())
+                        if record["label"] >= 0]
+            if labelled:
+                rows[split] = labelled
+        return rows
+
+    @functools.cached_property
+    def left_out(self) -> list[str]:
+        splits = self._builder.info.splits
+        counts = {name: splits[name].num_examples - len(self.rows.get(split, ()))
+                  for split, name in _split_names(self._builder).items()}
+        return [f"{count:,} of {splits[name].num_examples:,} sentences of the split {name} of "
+                f"{self.name} have no label and are left out"
+                for name, count in counts.items() if count]
 
 
 def open_tfds(name: str, data_dir: str | os.PathLike | None = None) -> Source:
@@ -125,6 +155,20 @@ def open_tfds(name: str, data_dir: str | os.PathLike | None = None) -> Source:
         raise UserError(f"The data set {name!r} has no images or texts with one ClassLabel each; "
                         f"its features are {kinds}.")
     return (TfdsSentences if "text" in features else TfdsImages)(name, builder)
+
+
+def _split_names(builder):
+    """Prepare the data set; return {split: its name in TensorFlow Datasets}."""
+    _prepare(builder)
+    names = {}
+    for split in _SPLITS:
+        alike = [name for name in builder.info.splits if SPLITS.get(name.lower()) == split]
+        if len(alike) > 1 and split not in alike:
+            raise UserError(f"{builder.info.full_name} has several {split} splits: "
+                            f"{', '.join(alike)}. Expected one.")
+        if alike:
+            names[split] = split if split in alike else alike[0]
+    return names
 
 
 def is_builder(name: str) -> bool:
