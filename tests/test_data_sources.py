@@ -209,6 +209,95 @@ def test_a_test_part_alone_is_for_scoring(tmp_path, kind):
             load_data(str(name), (4, 4, 3))
 
 
+@pytest.fixture
+def photos(tmp_path):
+    """20 images of each of two classes in train."""
+    for name, n in itertools.product(("a", "b"), range(20)):
+        picture(tmp_path / f"photos/train/{name}/{n}.png", colour=(10 * n, 9 * (name == "a"), 0))
+    return tmp_path / "photos"
+
+
+@pytest.mark.parametrize("others", [0, 3])
+def test_images_in_no_class_folder_are_refused_or_left_out_with_a_line(photos, others, tmp_path):
+    for n in range(others):
+        picture(photos / "test/a" / f"{n}.png", colour=(n, 7, 7))
+        picture(photos / "test/b" / f"{n}.png", colour=(n, 9, 9))
+    picture(photos / "test/loose.png"), picture(photos / "test/more.JPG")
+    with pytest.raises(UserError, match="an image in no class folder, which has no label; such as "
+                                        f"{photos}/test/loose.png"):
+        load_data(str(photos), (4, 4, 3))
+    lines = []
+    dataset = load_data(str(photos), (4, 4, 3), skip_bad=True, say=lines.append)
+    assert len(dataset.test) == (2 * others or 8)
+    assert any("no class folder: 2 files, such as" in line for line in lines)
+    findings = doctor.examine(str(photos))
+    assert (findings[0].kind, findings[0].severity, len(findings[0].files)) == (
+        "no class", "error", 2)
+    assert doctor.move_bad_files(findings, str(photos), str(tmp_path / "aside")) == 2
+    picture(photos / "overview.png")
+    load_data(str(photos), (4, 4, 3), say=lines.append)
+    assert "1 files, such as" in lines[-2] and str(photos / "overview.png") in lines[-2]
+    notes = [finding for finding in doctor.examine(str(photos)) if finding.kind == "no labels"]
+    assert [finding.severity for finding in notes] == ["note"]
+
+
+def test_links_are_followed_and_those_to_nothing_are_named(photos, tmp_path):
+    for n in range(5):
+        picture(tmp_path / "elsewhere/deep" / f"{n}.png", colour=(10 * n, 90, 90))
+    a = photos / "train/a"
+    (a / "link").symlink_to(tmp_path / "elsewhere")
+    (a / "again").symlink_to(tmp_path / "elsewhere/deep")
+    (a / "loop").symlink_to(a)
+    (a / "up").symlink_to("..")
+    (tmp_path / "elsewhere/deep/back").symlink_to(tmp_path / "elsewhere")
+    dataset = load_data(str(photos), (4, 4, 3), validation_split=0)
+    assert np.bincount(np.concatenate([dataset.train.labels, dataset.test.labels])).tolist() == [
+        25, 20]
+    (a / "gone.png").symlink_to(tmp_path / "gone.png"), (a / "self.png").symlink_to(a / "self.png")
+    with pytest.raises(UserError, match=f"cannot be read from the disk; such as {a}/gone.png"):
+        load_data(str(photos), (4, 4, 3))
+    dataset = load_data(str(photos), (4, 4, 3), validation_split=0, skip_bad=True)
+    assert len(dataset.train) + len(dataset.test) == 45
+    findings = {finding.kind: finding for finding in doctor.examine(str(photos))}
+    assert [path.rpartition("/")[2] for path in findings["unreadable"].files] == [
+        "gone.png", "self.png"]
+    (photos / "train/c").symlink_to("/mnt/not mounted")
+    with pytest.raises(UserError, match="train/c is a link to /mnt/not mounted, which cannot be"):
+        load_data(str(photos), (4, 4, 3))
+
+
+def test_tables_beside_class_folders_are_refused(photos):
+    (photos / "Train.csv").write_text("text,label\na,1\nb,2\n")
+    with pytest.raises(UserError, match="has both the table Train.csv and the folder train of ex"):
+        open_source(str(photos))
+    assert open_source(str(photos / "Train.csv")).kind == "text"
+    texts = photos.parent / "texts"
+    for name in ("good", "bad"):
+        (texts / name).mkdir(parents=True)
+        (texts / name / "1.txt").write_text("a film")
+    (texts / "train.tsv").write_text("text\tlabel\na\t1\nb\t2\n")
+    with pytest.raises(UserError, match="has both the table train.tsv and the folder bad of examp"):
+        open_source(str(texts))
+    (texts / "good/1.txt").unlink()  # notes, or word vectors
+    assert open_source(str(texts)).kind == "text"
+
+
+def test_texts_in_no_class_folder_are_refused_or_left_out_with_a_line(tmp_path):
+    for name, n in itertools.product(("good", "bad"), range(20)):
+        path = tmp_path / "train" / name / f"{n}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"film {n}")
+    (tmp_path / "train/urls.txt").write_text("films")
+    lines = []
+    assert len(load_data(str(tmp_path), say=lines.append).test) == 8
+    assert lines == ["Left out, as they are in no class folder: 1 files, such as "
+                     f"{tmp_path}/train/urls.txt"]
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test/1.txt").write_text("film 3")
+    with pytest.raises(UserError, match="test/1.txt is in no class folder; expected .*/test/CLASS"):
+        load_data(str(tmp_path))
+
+
 def test_a_broken_file_ends_in_its_path_or_is_left_out(tmp_path):
     for n in range(12):
         picture(tmp_path / "a" / f"{n}.png")
@@ -274,6 +363,12 @@ def test_arrays_in_a_file_are_read(tmp_path):
         y_valid=np.arange(7) % 2,
     )
     assert len(load_data(str(tmp_path / "valid.npz"), (6, 6, 1)).validation) == 7
+    arrays = {"images": images, "labels": np.arange(40) % 2, "val_images": images[:9],
+              "val_labels": np.arange(9) % 2, "test_images": images[5:], "ids": np.arange(40)}
+    np.savez(tmp_path / "named.npz", **arrays, test_labels=np.arange(5, 40) % 2)
+    dataset = load_data(str(tmp_path / "named.npz"), (6, 6, 1))
+    assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [40, 9, 35]
+    assert np.array_equal(dataset.test.examples[..., 0], images[5:])
     np.savez(
         tmp_path / "set.npz",
         x_train=images,
@@ -331,6 +426,27 @@ def test_arrays_in_a_file_are_read(tmp_path):
             },
             "has X_test, but not the array that belongs to it, or the name is unknown. "
             "Expected pairs of x_train, ",
+        ),
+        (
+            {"images": np.zeros((4, 6, 6)), "labels": np.zeros(4, int), "test_images": np.ones(1)},
+            "has test_images, but not the array that belongs to it",
+        ),
+        (
+            {
+                "images": np.zeros((4, 6, 6)),
+                "labels": np.zeros(4, int),
+                "images_test": np.ones((1, 6, 6)),
+            },
+            "has images_test, but not the array that belongs to it, or the name is unknown.",
+        ),
+        (
+            {
+                "images": np.zeros((4, 6, 6)),
+                "labels": np.zeros(4, int),
+                "x_train": np.zeros((4, 6, 6)),
+                "y_train": np.zeros(4, int),
+            },
+            "has more than one train split: x_train, images. Expected one of them.",
         ),
         (
             {"x_train": np.zeros((4, 6, 6)), "y_train": np.arange(4) + 2**32},

@@ -32,9 +32,7 @@ def examine(dataset: str, data_dir: str | os.PathLike | None = None,
     Raises:
         zoo.errors.UserError: if the data set cannot be opened or read.
     """
-    source = open_source(dataset, data_dir)
-    left_out = [Finding("no labels", "note", line, ()) for line in source.left_out]
-    return [*source.examine(progress), *left_out]
+    return open_source(dataset, data_dir).examine(progress)
 
 
 def report(findings: list[Finding]) -> list[list[str]]:

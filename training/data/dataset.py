@@ -17,7 +17,13 @@ from zoo.training.data.cache import ImageCache, TokenCache
 from zoo.training.data.digits import Digits
 from zoo.training.data.image_folder import ImageFolder
 from zoo.training.data.npz import Npz
-from zoo.training.data.sentences import SentenceTable, TextFolder, is_text_folder, list_tables
+from zoo.training.data.sentences import (
+    SentenceTable,
+    TextFolder,
+    check_only_tables,
+    is_text_folder,
+    list_tables,
+)
 from zoo.training.data.source import VALIDATION_SHARE, Source
 from zoo.training.data.splits import (
     Split,
@@ -81,7 +87,9 @@ def open_source(argument: str, data_dir: str | os.PathLike | None = None) -> Sou
         return tfds.open_tfds(argument, data_dir)
     if path.suffix == ".npz":
         return Npz(argument)
-    if list_tables(path):
+    tables = list_tables(path)
+    if tables:
+        check_only_tables(path, tables.values())
         return SentenceTable(argument)
     return TextFolder(argument) if is_text_folder(path) else ImageFolder(argument)
 

@@ -4,16 +4,22 @@ import csv
 import functools
 import io
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from zoo.errors import UserError
 from zoo.training.data.checks.image_files import SUFFIXES
-from zoo.training.data.checks.labels import Finding, check_finding
+from zoo.training.data.checks.labels import Finding, check_finding, no_label_notes
 from zoo.training.data.checks.sentences import examine_rows
-from zoo.training.data.image_folder import class_folder_names, list_class_folders
+from zoo.training.data.image_folder import (
+    class_folder_names,
+    files_below,
+    list_class_folders,
+    loose_files,
+    loose_lines,
+)
 from zoo.training.data.source import SPLITS, Source, consecutive, ordered_classes
 
 TEXT_COLUMNS = ("text", "sentence", "review", "content", "comment")
@@ -97,7 +103,18 @@ class TextFolder(Sentences):
                                 f"{self.name}/[train|validation|test/]CLASS/NAME.txt.")
             text = unicodedata.normalize("NFC", read_utf8(file)).strip()
             splits[split].append((str(file), text, label))
+        for file, split in loose_files(self.name, (".txt",)):
+            if split and split not in splits:
+                raise UserError(f"{file} is in no class folder; expected "
+                                f"{file.parent}/CLASS/NAME.txt.")
         return dict(splits)
+
+    @functools.cached_property
+    def left_out(self) -> list[str]:
+        return loose_lines(path for path, split in loose_files(self.name, (".txt",)) if split)
+
+    def examine(self, progress: Callable | None = None) -> list[Finding]:
+        return [*super().examine(progress), *no_label_notes(self.left_out)]
 
     @property
     def _expected(self):
@@ -106,8 +123,26 @@ class TextFolder(Sentences):
 
 def is_text_folder(path: Path) -> bool:
     """Return whether the class folders in `path` have .txt files and no images."""
-    suffixes = {file.suffix.lower() for file in path.glob("*/**/*")}
+    suffixes = set().union(*_suffixes(path).values())
     return ".txt" in suffixes and suffixes.isdisjoint(SUFFIXES)
+
+
+def _suffixes(folder):
+    """{subfolder: the set of suffixes in it}."""
+    return {path.name: {file.suffix.lower() for file in files_below(path)}
+            for path in folder.glob("[!.]*") if path.is_dir()}
+
+
+def check_only_tables(folder: Path, tables: Iterable[Path]) -> None:
+    """Raise UserError if `folder` has class folders of images or texts beside its `tables`."""
+    suffixes = _suffixes(folder)
+    images = [name for name, each in suffixes.items() if not each.isdisjoint(SUFFIXES)]
+    texts = [name for name, each in suffixes.items() if ".txt" in each]
+    if images or len(texts) > 1:
+        table = min(tables)
+        raise UserError(f"{folder} has both the table {table.name} and the folder "
+                        f"{min(images or texts)} of examples; expected tables or class folders. "
+                        f"Name the table, {table}, or move it elsewhere.")
 
 
 def list_tables(path: Path) -> dict[str | None, Path]:

@@ -24,7 +24,7 @@ class Source:
         name: the data set, as the user names it.
         kind: "image" or "text".
         encoded: whether `read` returns the bytes of image files.
-        left_out: a line on each split that has examples without labels, which do not count.
+        left_out: a line on each kind of example that has no label and does not count.
     """
 
     name: str

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from zoo.errors import UsageError, UserError, unknown
 from zoo.training.data.cache import ImageCache
-from zoo.training.data.checks.labels import Finding
+from zoo.training.data.checks.labels import Finding, no_label_notes
 from zoo.training.data.sentences import Rows, Sentences
 from zoo.training.data.source import SPLITS, Source, consecutive
 
@@ -102,7 +102,8 @@ class TfdsImages(Source):
         return labels.batch(_BATCH).prefetch(2).as_numpy_iterator()
 
     def examine(self, progress: Callable | None = None) -> list[Finding]:
-        return ImageCache(self, tuple(side or _THUMBNAIL for side in self.native_shape)).examine()
+        shape = tuple(side or _THUMBNAIL for side in self.native_shape)
+        return [*ImageCache(self, shape).examine(), *no_label_notes(self.left_out)]
 
 
 class TfdsSentences(Sentences):
@@ -132,6 +133,9 @@ class TfdsSentences(Sentences):
         return [f"{count:,} of {splits[name].num_examples:,} sentences of the split {name} of "
                 f"{self.name} have no label and are left out"
                 for name, count in counts.items() if count]
+
+    def examine(self, progress: Callable | None = None) -> list[Finding]:
+        return [*super().examine(progress), *no_label_notes(self.left_out)]
 
 
 def open_tfds(name: str, data_dir: str | os.PathLike | None = None) -> Source:

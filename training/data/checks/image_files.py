@@ -24,6 +24,7 @@ from zoo.training.preprocessing.images import decode
 
 PROBLEMS = {  # files that training cannot use
     "unreadable": "cannot be read from the disk",
+    "no class": "an image in no class folder, which has no label",
     "empty file": "holds no bytes",
     "not an image": "holds no JPEG, PNG, GIF, BMP or WebP image",
     "truncated": "cut short or damaged, cannot be decoded",

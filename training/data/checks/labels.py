@@ -33,6 +33,11 @@ def errors_first(findings: list[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: finding.severity)
 
 
+def no_label_notes(lines: Iterable[str]) -> list[Finding]:
+    """Return a note for each of `lines`, on examples that have no label and are left out."""
+    return [Finding("no labels", "note", line, ()) for line in lines]
+
+
 def check_finding(finding: Finding, dataset: str) -> None:
     """Raise zoo.errors.UserError if `finding` is an error of the data set `dataset`."""
     if finding.severity == "error":
