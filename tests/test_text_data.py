@@ -184,6 +184,36 @@ def test_classes_of_every_kind_of_data_have_one_order(tmp_path, names, ordered):
         assert open_source(str(tmp_path / kind)).class_names == ordered
 
 
+@pytest.mark.parametrize("names", [("Co", "CO"), ("type 1 1", "type 11")])
+def test_labels_that_look_alike_are_classes_if_the_user_says_so(recipe, tmp_path, names):
+    rows = ["text,label"]
+    for name, n in itertools.product((*names, "other"), range(5)):
+        image, text = tmp_path / f"images/{name}/{n}.png", tmp_path / f"texts/{name}/{n}.txt"
+        for file in (image, text):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((4, 4, 3), n, "uint8")).save(image)
+        text.write_text(f"film {n}")
+        rows.append(f"film {n},{name}")
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    for data, folder in (("images", "images"), ("texts", "texts"), ("table.csv", "")):
+        said = tmp_path / folder / "classes.txt"
+        changed = dataclasses.replace(recipe, data=str(tmp_path / data), validation_split=0)
+        shape = (4, 4, 3) if data == "images" else None
+        for text in (None, names[0], f"other\n{names[1]}\n{names[0]}x"):
+            if text:
+                said.write_text(text)
+            with pytest.raises(UserError, match=f"differ in .*write them into {said}, one a line"):
+                load_dataset(changed, shape)
+            assert "label spelling" in {f.kind for f in doctor.examine(changed.data)}
+        said.write_text("\ufeff" + "\r\n".join(names) + "\r\n", encoding="utf-8")
+        assert load_dataset(changed, shape).class_names == sorted([*names, "other"])
+        assert "label spelling" not in {f.kind for f in doctor.examine(changed.data)}
+        said.write_bytes(b"\xff")
+        with pytest.raises(UserError, match="classes.txt, line 1: byte 0xff is not UTF-8"):
+            load_dataset(changed, shape)
+        said.unlink()
+
+
 def test_a_network_keeps_the_order_of_classes_it_was_trained_with(recipe, tmp_path):
     words = {str(n): word for n, word in enumerate("zero one two three four five six seven eight "
                                                    "nine ten eleven".split())}

@@ -9,7 +9,7 @@ import numpy as np
 from zoo.errors import UserError
 from zoo.training.data.checks.image_files import PROBLEMS, SUFFIXES, examine_files
 from zoo.training.data.checks.labels import Finding, check_finding, no_label_notes
-from zoo.training.data.source import SPLITS, Source, ordered_classes
+from zoo.training.data.source import SPLITS, Source, classes_file, ordered_classes
 
 _THREADS = 16  # that read files at a time
 
@@ -48,7 +48,8 @@ class ImageFolder(Source):
         return self._examine(progress=progress)
 
     def _examine(self, **options):
-        findings = examine_files(self.files, classes=self.class_names, **options)
+        findings = examine_files(self.files, classes=self.class_names,
+                                 classes_file=classes_file(self.name), **options)
         if self._unlabelled:
             return [Finding("no class", "error", f"{PROBLEMS['no class']}; such as "
                             f"{self._unlabelled[0]}", self._unlabelled), *findings]

@@ -101,7 +101,7 @@ class Npz(Source):
         examples = [(f"{split}[{n}]", names[label], split) for split, (_, y) in
                     self._checked.items() for n, label in enumerate(y)]
         for finding in class_findings(examples):
-            if finding.kind in ("label spelling", "split without a class"):
+            if finding.kind == "split without a class":
                 check_finding(finding, self.name)
 
     def examine(self, progress: Callable | None = None) -> list[Finding]:

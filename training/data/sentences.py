@@ -20,7 +20,8 @@ from zoo.training.data.image_folder import (
     loose_files,
     loose_lines,
 )
-from zoo.training.data.source import SPLITS, Source, consecutive, ordered_classes
+from zoo.training.data.source import SPLITS, Source, classes_file, consecutive, ordered_classes
+from zoo.training.files import read_utf8
 
 TEXT_COLUMNS = ("text", "sentence", "review", "content", "comment")
 LABEL_COLUMNS = ("label", "class", "sentiment", "category", "target", "polarity")
@@ -75,7 +76,7 @@ class Sentences(Source):
     def _examine(self, quick=False):
         rows = ((where, text, label, split) for split, rows in self.rows.items()
                 for where, text, label in rows)
-        return examine_rows(rows, self._expected, quick)
+        return examine_rows(rows, self._expected, quick, classes_file(self.name))
 
     @property
     def _expected(self):
@@ -209,20 +210,3 @@ def _columns(path, head):
                         f"({', '.join(TEXT_COLUMNS)}) and a label ({', '.join(LABEL_COLUMNS)}). "
                         f"Received: {', '.join(head)[:60] or 'nothing'}.")
     return text, label
-
-
-def read_utf8(path: Path) -> str:
-    """Return the text of a UTF-8 file.
-
-    Raises:
-        zoo.errors.UserError: if the file cannot be read, or naming its first line with other bytes.
-    """
-    try:
-        data = path.read_bytes()
-        return data.decode("utf-8-sig")
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8. Save "
-                        "the file as UTF-8.") from None

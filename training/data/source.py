@@ -3,6 +3,7 @@ import functools
 import re
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,15 @@ def ordered_classes(names: Iterable[str]) -> list[str]:
     if all(re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", name) for name in different):
         return sorted(different, key=lambda name: (Decimal(name), name))
     return sorted(different, key=_natural)
+
+
+def classes_file(path: str) -> Path:
+    """Return the path of the file in which a user may say which labels are meant, however alike.
+
+    It is classes.txt, in the folder `path` or beside the table `path`.
+    """
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    return folder / "classes.txt"
 
 
 def _natural(name):

@@ -2,12 +2,13 @@
 import collections
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
 
 from zoo.training.data.checks.labels import Finding, class_findings, digest, errors_first, repeated
 
 
 def examine_rows(rows: Iterable[tuple], classes: Iterable[str] = (),
-                 quick: bool = False) -> list[Finding]:
+                 quick: bool = False, classes_file: Path | None = None) -> list[Finding]:
     """Examine labelled sentences.
 
     Sentences are the same if they differ only in case, space or Unicode form.
@@ -17,6 +18,7 @@ def examine_rows(rows: Iterable[tuple], classes: Iterable[str] = (),
             comes undivided.
         classes: the expected labels, those without a sentence included.
         quick: look only at labels and counts.
+        classes_file: see `zoo.training.data.checks.labels.class_findings`.
 
     Returns:
         A list of `Finding`, errors first; its files are rows, such as "train, line 7".
@@ -38,4 +40,5 @@ def examine_rows(rows: Iterable[tuple], classes: Iterable[str] = (),
     if empty:
         findings.append(Finding("empty text", "note",
                                 f"a label without a sentence; such as {empty[0]}", tuple(empty)))
-    return errors_first([*findings, *repeated(same, "sentence"), *class_findings(named, classes)])
+    return errors_first([*findings, *repeated(same, "sentence"),
+                         *class_findings(named, classes, classes_file)])
