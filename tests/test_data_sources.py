@@ -353,6 +353,38 @@ def test_a_name_that_is_no_utf8_is_read(tmp_path):
     assert len(load_data(str(tmp_path), (4, 4, 3), validation_split=0).train) == 16
 
 
+def test_a_class_folder_that_is_no_utf8_is_refused(tmp_path):
+    for n in range(10):
+        picture(tmp_path / "a" / f"{n}.png"), picture(tmp_path / "b" / f"{n}.png")
+    os.rename(tmp_path / "b", os.fsencode(tmp_path) + b"/caf\xe9")
+    data = str(tmp_path)
+    for read in (lambda: load_data(data, (4, 4, 3)), lambda: doctor.examine(data)):
+        with pytest.raises(UserError, match=r"of the class folder b'caf\\xe9' in") as raised:
+            read()
+        str(raised.value).encode()
+
+
+@pytest.mark.parametrize("feature, values, words", [
+    ("image", np.zeros((10, 4, 4), "uint8"),
+     r"^The images of the data set 'made' must be \(height, width, 1 or 3\). Received: Tensor of "
+     r"shape \(4, 4\), uint8.$"),
+    ("image", np.zeros((10, 4, 4, 4), "uint8"), r"Received: Tensor of shape \(4, 4, 4\), uint8"),
+    ("text", np.zeros((10, 3), "int64"), r"must be one string each. Received: .* \(3,\), int64"),
+    ("text", [b"caf\xe9"] * 10, "made: record 0 of the split train is not UTF-8"),
+])
+def test_features_that_are_no_images_or_texts_end_in_a_line(tmp_path, feature, values, words):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    kind = tfds.features.Text()
+    if isinstance(values, np.ndarray):
+        kind = tfds.features.Tensor(shape=values.shape[1:], dtype=values.dtype)
+    tfds_set(tmp_path, {feature: kind, "label": tfds.features.ClassLabel(names=["a", "b"])},
+             train={feature: values, "label": np.arange(10) % 2})
+    for read in (lambda: load_data("made", (4, 4, 3), data_dir=tmp_path),
+                 lambda: doctor.examine("made", tmp_path)):
+        with pytest.raises(UserError, match=words):
+            read()
+
+
 def test_arrays_in_a_file_are_read(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (40, 6, 6)).astype("uint8")
     np.savez(
@@ -426,6 +458,15 @@ def test_arrays_in_a_file_are_read(tmp_path):
             },
             "has X_test, but not the array that belongs to it, or the name is unknown. "
             "Expected pairs of x_train, ",
+        ),
+        (
+            {"x_train": np.full((4, 6, 6), "dog"), "y_train": np.arange(4)},
+            r"x_train in .* must be numbers. Received: <U3 \(4, 6, 6\).",
+        ),
+        ({"x_train": np.array("dogs"), "y_train": np.arange(4)}, "must be numbers. Received: <U4 "),
+        (
+            {"x_train": np.zeros((2, 6, 6)), "y_train": np.array(["dog", "cat"])},
+            r"y_train in .* must be 2 integers from 0 up. Received: <U3",
         ),
         (
             {"images": np.zeros((4, 6, 6)), "labels": np.zeros(4, int), "test_images": np.ones(1)},

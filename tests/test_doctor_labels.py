@@ -196,6 +196,13 @@ def test_labels_that_are_no_numbers_of_classes_are_errors(labels):
     assert arrays(train=(images(), labels))["wrong labels"].severity == "error"
 
 
+def test_strings_are_no_images():
+    for images in (np.array("dogs"), np.full((4, 6, 6), "dog"), np.full(4, "dog")):
+        findings = examine_arrays({"train": (images, np.arange(4) % 2)})
+        assert findings[0].severity == "error"
+        assert {"wrong labels", "wrong shape"} & {finding.kind for finding in findings}
+
+
 def test_what_comes_in_one_part_is_looked_at_in_one():
     (counts,) = doctor.examine("digits")
     assert counts.message.startswith("all: 1,797 of 10 classes")

@@ -109,7 +109,14 @@ def _subfolders(folder):
     if dangling:
         raise UserError(f"{dangling[0]} is a link to {os.readlink(dangling[0])}, which cannot be "
                         "reached. Expected a class folder; remove the link or mend it.")
-    return ordered_classes(path.name for path in paths if path.is_dir())
+    names = [path.name for path in paths if path.is_dir()]
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:  # results could not be written
+            raise UserError(f"The name of the class folder {os.fsencode(name)!r} in {folder} is "
+                            "not UTF-8. Rename the folder.") from None
+    return ordered_classes(names)
 
 
 def _visible(folder):

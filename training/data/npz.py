@@ -134,6 +134,8 @@ def _seems_used(name, array):
 
 
 def _check_images(path, name, x):
+    if x.dtype.kind not in "buif":
+        raise UserError(f"{name} in {path} must be numbers. Received: {x.dtype} {x.shape}.")
     x = x[..., None] if x.ndim == 3 else x
     if x.ndim != 4 or x.shape[-1] not in (1, 3) or not len(x):
         raise UserError(f"{name} in {path} must be (n, height, width) or (n, height, width, 1 or "

@@ -121,12 +121,20 @@ class TfdsSentences(Sentences):
         rows = {}
         for split, name in _split_names(self._builder).items():
             records = self._builder.as_dataset(split=name, shuffle_files=False)
-            labelled = [(number, record["text"].decode(), self.class_names[record["label"]])
+            labelled = [(number, self._decoded(record["text"], name, number),
+                         self.class_names[record["label"]])
                         for number, record in enumerate(records.as_numpy_iterator())
                         if record["label"] >= 0]
             if labelled:
                 rows[split] = labelled
         return rows
+
+    def _decoded(self, text, split, number):
+        try:
+            return text.decode()
+        except UnicodeDecodeError:
+            raise UserError(f"{self.name}: record {number} of the split {split} is not UTF-8."
+                            ) from None
 
     @functools.cached_property
     def left_out(self) -> list[str]:
@@ -161,7 +169,16 @@ def open_tfds(name: str, data_dir: str | os.PathLike | None = None) -> Source:
         kinds = ", ".join(f"{key} ({type(value).__name__})" for key, value in features.items())
         raise UserError(f"The data set {name!r} has no images or texts with one ClassLabel each; "
                         f"its features are {kinds}.")
-    return (TfdsSentences if "text" in features else TfdsImages)(name, builder)
+    kind = "text" if "text" in features else "image"
+    feature = features[kind]
+    right = feature.tf_dtype == tf.string and feature.shape == ()
+    if kind == "image":
+        right = len(feature.shape) == 3 and feature.shape[-1] in (1, 3)
+    if not right:
+        expected = {"image": "(height, width, 1 or 3)", "text": "one string each"}[kind]
+        raise UserError(f"The {kind}s of the data set {name!r} must be {expected}. Received: "
+                        f"{type(feature).__name__} of shape {feature.shape}, {feature.np_dtype}.")
+    return (TfdsSentences if kind == "text" else TfdsImages)(name, builder)
 
 
 def _split_names(builder):
