@@ -1,5 +1,6 @@
 """Data sets and the batches made of them."""
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -200,6 +201,26 @@ def test_cropping_keeps_the_middle():
     wide = np.zeros((1, 10, 30, 1), "uint8")
     wide[:, :, 10:20] = 100
     assert (fit_to(tf.constant(wide), (10, 10, 1), "crop").numpy() == 100).all()
+
+
+def test_padding_leaves_the_thinnest_image_a_row():
+    numbers = np.random.default_rng(0)
+    for height, width in numbers.integers(1, 300, (40, 2)):
+        if max(height, width) < 20 * min(height, width):
+            image = numbers.integers(0, 256, (1, height, width, 3)).astype("uint8")
+            expected = np.round(tf.image.resize_with_pad(image, 21, 30, antialias=True))
+            assert np.array_equal(fit_to(image, (21, 30, 3), "pad"), expected)
+    thin = ((10, 2000), (1, 29), (1, 999))
+    for turned, (height, width) in itertools.product((False, True), thin):
+        image = numbers.integers(0, 256, (height, width)).astype("uint8")
+        row = Image.fromarray(image.astype("float32")).resize((28, 1), Image.Resampling.BILINEAR)
+        expected = np.zeros((28, 28))
+        expected[int((28 - 28 * height / width) // 2)] = np.asarray(row)
+        if turned:
+            image, expected = image.T, expected.T
+        padded = fit_to(image[None, ..., None], (28, 28, 1), "pad")[0, ..., 0].numpy()
+        assert np.abs(padded - expected).max() < 0.51
+        assert np.array_equal(padded == 0, np.round(expected) == 0)
 
 
 @pytest.mark.parametrize("orientation", [1, 6])

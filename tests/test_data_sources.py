@@ -4,11 +4,13 @@ import os
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from zoo.errors import UserError
-from zoo.training import recipes
+from zoo.training import doctor, recipes
 from zoo.training.data.dataset import load_data, open_source
+from zoo.training.data.source import ordered_classes
 from zoo.training.engine import prepare
 
 
@@ -71,6 +73,50 @@ def test_a_data_set_without_images_of_a_class_each_is_refused(tmp_path, name, fe
     assert feature in str(e.value)
 
 
+def tfds_set(folder, features, **splits):
+    """Store splits, {name: {feature: values}}, as the data set `made` of TensorFlow Datasets."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    tfds.dataset_builders.store_as_tfds_dataset(
+        "made", "1.0.0", tfds.features.FeaturesDict(features),
+        {name: tf.data.Dataset.from_tensor_slices(split) for name, split in splits.items()},
+        data_dir=folder, disable_shuffling=True)
+
+
+@pytest.mark.parametrize("kind", ["images", "texts"])
+def test_examples_without_a_label_do_not_count(tmp_path, kind):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    labels = {"train": np.arange(40) % 2, "dev": np.arange(6) % 2, "test": np.full(5, -1)}
+    labels["train"][[0, 9]] = -1
+
+    def values(name):
+        if kind == "images":
+            grey = np.arange(len(labels[name]), dtype="uint8") + 100 * (name == "dev")
+            return {"image": np.broadcast_to(grey[:, None, None, None], (len(grey), 4, 4, 1))}
+        return {"text": [f"{name} film {n}" for n in range(len(labels[name]))]}
+    features = {"image": tfds.features.Image(shape=(4, 4, 1)), "text": tfds.features.Text()}
+    name = kind[:-1]
+    tfds_set(tmp_path, {name: features[name], "label": tfds.features.ClassLabel(names=["a", "b"])},
+             **{split: {**values(split), "label": labels[split]} for split in labels})
+    lines = []
+    dataset = load_data("made", data_dir=tmp_path, say=lines.append)
+    numbers = np.delete(np.arange(40), [0, 9])  # a fifth of them is drawn for the test split
+    assert [len(split) for split in (dataset.train, dataset.validation, dataset.test)] == [30, 6, 8]
+    if kind == "images":
+        grey = [split.examples[:, 0, 0, 0] for split in (dataset.train, dataset.test)]
+        assert sorted(np.concatenate(grey)) == numbers.tolist()
+        assert dataset.validation.examples[:, 0, 0, 0].tolist() == list(range(100, 106))
+        drawn = np.concatenate(grey) % 2
+        assert np.concatenate([dataset.train.labels, dataset.test.labels]).tolist() == (
+            drawn.tolist())
+    else:
+        texts = [*dataset.train.raw(np.arange(30)), *dataset.test.raw(np.arange(8))]
+        assert sorted(texts) == sorted(b"train film %d" % n for n in numbers)
+    assert dataset.validation.labels.tolist() == [0, 1] * 3
+    assert any("test" in line and "label" in line and "left out" in line for line in lines)
+    assert any("2 of 4" in line and "left out" in line for line in lines)
+    assert "no labels" in {finding.kind for finding in doctor.examine("made", tmp_path)}
+
+
 def picture(path, size=(20, 10), colour=(200, 30, 30)):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", size, colour).save(path)
@@ -88,6 +134,18 @@ def test_a_folder_of_class_folders_is_read_and_divided(tmp_path):
         assert np.bincount(part.labels).tolist() == [len(part) / 2] * 2
         reddish = part.examples[..., 0].mean((1, 2)) > part.examples[..., 1].mean((1, 2))
         assert np.array_equal(reddish, (part.labels == 1) & reddish)
+
+
+def test_the_order_of_classes_is_total(tmp_path):
+    names = ["001", "01", "1", "2", "10", "a", "a1", "a01", "a 2", "9" * 5000]
+    ordered = ordered_classes(names)
+    for seed in range(100):
+        assert ordered_classes(np.random.default_rng(seed).permutation(names)) == ordered
+    assert [int(name) for name in ordered if name.isdigit() and len(name) < 9] == [1, 1, 1, 2, 10]
+    for name, n in itertools.product(("1", "01", "10", "2"), range(10)):
+        picture(tmp_path / name / f"{n}.png", colour=(10 * n, len(name), 0))
+    dataset = load_data(str(tmp_path), (4, 4, 3), validation_split=0)
+    assert dataset.class_names == ["01", "1", "2", "10"]
 
 
 @pytest.fixture(params=["digits", "images", "set.npz", "table.csv", "tables", "texts"])
@@ -151,6 +209,95 @@ def test_a_test_part_alone_is_for_scoring(tmp_path, kind):
             load_data(str(name), (4, 4, 3))
 
 
+@pytest.fixture
+def photos(tmp_path):
+    """20 images of each of two classes in train."""
+    for name, n in itertools.product(("a", "b"), range(20)):
+        picture(tmp_path / f"photos/train/{name}/{n}.png", colour=(10 * n, 9 * (name == "a"), 0))
+    return tmp_path / "photos"
+
+
+@pytest.mark.parametrize("others", [0, 3])
+def test_images_in_no_class_folder_are_refused_or_left_out_with_a_line(photos, others, tmp_path):
+    for n in range(others):
+        picture(photos / "test/a" / f"{n}.png", colour=(n, 7, 7))
+        picture(photos / "test/b" / f"{n}.png", colour=(n, 9, 9))
+    picture(photos / "test/loose.png"), picture(photos / "test/more.JPG")
+    with pytest.raises(UserError, match="an image in no class folder, which has no label; such as "
+                                        f"{photos}/test/loose.png"):
+        load_data(str(photos), (4, 4, 3))
+    lines = []
+    dataset = load_data(str(photos), (4, 4, 3), skip_bad=True, say=lines.append)
+    assert len(dataset.test) == (2 * others or 8)
+    assert any("no class folder: 2 files, such as" in line for line in lines)
+    findings = doctor.examine(str(photos))
+    assert (findings[0].kind, findings[0].severity, len(findings[0].files)) == (
+        "no class", "error", 2)
+    assert doctor.move_bad_files(findings, str(photos), str(tmp_path / "aside")) == 2
+    picture(photos / "overview.png")
+    load_data(str(photos), (4, 4, 3), say=lines.append)
+    assert "1 files, such as" in lines[-2] and str(photos / "overview.png") in lines[-2]
+    notes = [finding for finding in doctor.examine(str(photos)) if finding.kind == "no labels"]
+    assert [finding.severity for finding in notes] == ["note"]
+
+
+def test_links_are_followed_and_those_to_nothing_are_named(photos, tmp_path):
+    for n in range(5):
+        picture(tmp_path / "elsewhere/deep" / f"{n}.png", colour=(10 * n, 90, 90))
+    a = photos / "train/a"
+    (a / "link").symlink_to(tmp_path / "elsewhere")
+    (a / "again").symlink_to(tmp_path / "elsewhere/deep")
+    (a / "loop").symlink_to(a)
+    (a / "up").symlink_to("..")
+    (tmp_path / "elsewhere/deep/back").symlink_to(tmp_path / "elsewhere")
+    dataset = load_data(str(photos), (4, 4, 3), validation_split=0)
+    assert np.bincount(np.concatenate([dataset.train.labels, dataset.test.labels])).tolist() == [
+        25, 20]
+    (a / "gone.png").symlink_to(tmp_path / "gone.png"), (a / "self.png").symlink_to(a / "self.png")
+    with pytest.raises(UserError, match=f"cannot be read from the disk; such as {a}/gone.png"):
+        load_data(str(photos), (4, 4, 3))
+    dataset = load_data(str(photos), (4, 4, 3), validation_split=0, skip_bad=True)
+    assert len(dataset.train) + len(dataset.test) == 45
+    findings = {finding.kind: finding for finding in doctor.examine(str(photos))}
+    assert [path.rpartition("/")[2] for path in findings["unreadable"].files] == [
+        "gone.png", "self.png"]
+    (photos / "train/c").symlink_to("/mnt/not mounted")
+    with pytest.raises(UserError, match="train/c is a link to /mnt/not mounted, which cannot be"):
+        load_data(str(photos), (4, 4, 3))
+
+
+def test_tables_beside_class_folders_are_refused(photos):
+    (photos / "Train.csv").write_text("text,label\na,1\nb,2\n")
+    with pytest.raises(UserError, match="has both the table Train.csv and the folder train of ex"):
+        open_source(str(photos))
+    assert open_source(str(photos / "Train.csv")).kind == "text"
+    texts = photos.parent / "texts"
+    for name in ("good", "bad"):
+        (texts / name).mkdir(parents=True)
+        (texts / name / "1.txt").write_text("a film")
+    (texts / "train.tsv").write_text("text\tlabel\na\t1\nb\t2\n")
+    with pytest.raises(UserError, match="has both the table train.tsv and the folder bad of examp"):
+        open_source(str(texts))
+    (texts / "good/1.txt").unlink()  # notes, or word vectors
+    assert open_source(str(texts)).kind == "text"
+
+
+def test_texts_in_no_class_folder_are_refused_or_left_out_with_a_line(tmp_path):
+    for name, n in itertools.product(("good", "bad"), range(20)):
+        path = tmp_path / "train" / name / f"{n}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"film {n}")
+    (tmp_path / "train/urls.txt").write_text("films")
+    lines = []
+    assert len(load_data(str(tmp_path), say=lines.append).test) == 8
+    assert lines == ["Left out, as they are in no class folder: 1 files, such as "
+                     f"{tmp_path}/train/urls.txt"]
+    (tmp_path / "test").mkdir()
+    (tmp_path / "test/1.txt").write_text("film 3")
+    with pytest.raises(UserError, match="test/1.txt is in no class folder; expected .*/test/CLASS"):
+        load_data(str(tmp_path))
+
+
 def test_a_broken_file_ends_in_its_path_or_is_left_out(tmp_path):
     for n in range(12):
         picture(tmp_path / "a" / f"{n}.png")
@@ -206,6 +353,38 @@ def test_a_name_that_is_no_utf8_is_read(tmp_path):
     assert len(load_data(str(tmp_path), (4, 4, 3), validation_split=0).train) == 16
 
 
+def test_a_class_folder_that_is_no_utf8_is_refused(tmp_path):
+    for n in range(10):
+        picture(tmp_path / "a" / f"{n}.png"), picture(tmp_path / "b" / f"{n}.png")
+    os.rename(tmp_path / "b", os.fsencode(tmp_path) + b"/caf\xe9")
+    data = str(tmp_path)
+    for read in (lambda: load_data(data, (4, 4, 3)), lambda: doctor.examine(data)):
+        with pytest.raises(UserError, match=r"of the class folder b'caf\\xe9' in") as raised:
+            read()
+        str(raised.value).encode()
+
+
+@pytest.mark.parametrize("feature, values, words", [
+    ("image", np.zeros((10, 4, 4), "uint8"),
+     r"^The images of the data set 'made' must be \(height, width, 1 or 3\). Received: Tensor of "
+     r"shape \(4, 4\), uint8.$"),
+    ("image", np.zeros((10, 4, 4, 4), "uint8"), r"Received: Tensor of shape \(4, 4, 4\), uint8"),
+    ("text", np.zeros((10, 3), "int64"), r"must be one string each. Received: .* \(3,\), int64"),
+    ("text", [b"caf\xe9"] * 10, "made: record 0 of the split train is not UTF-8"),
+])
+def test_features_that_are_no_images_or_texts_end_in_a_line(tmp_path, feature, values, words):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    kind = tfds.features.Text()
+    if isinstance(values, np.ndarray):
+        kind = tfds.features.Tensor(shape=values.shape[1:], dtype=values.dtype)
+    tfds_set(tmp_path, {feature: kind, "label": tfds.features.ClassLabel(names=["a", "b"])},
+             train={feature: values, "label": np.arange(10) % 2})
+    for read in (lambda: load_data("made", (4, 4, 3), data_dir=tmp_path),
+                 lambda: doctor.examine("made", tmp_path)):
+        with pytest.raises(UserError, match=words):
+            read()
+
+
 def test_arrays_in_a_file_are_read(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (40, 6, 6)).astype("uint8")
     np.savez(
@@ -216,6 +395,12 @@ def test_arrays_in_a_file_are_read(tmp_path):
         y_valid=np.arange(7) % 2,
     )
     assert len(load_data(str(tmp_path / "valid.npz"), (6, 6, 1)).validation) == 7
+    arrays = {"images": images, "labels": np.arange(40) % 2, "val_images": images[:9],
+              "val_labels": np.arange(9) % 2, "test_images": images[5:], "ids": np.arange(40)}
+    np.savez(tmp_path / "named.npz", **arrays, test_labels=np.arange(5, 40) % 2)
+    dataset = load_data(str(tmp_path / "named.npz"), (6, 6, 1))
+    assert [len(part) for part in (dataset.train, dataset.validation, dataset.test)] == [40, 9, 35]
+    assert np.array_equal(dataset.test.examples[..., 0], images[5:])
     np.savez(
         tmp_path / "set.npz",
         x_train=images,
@@ -273,6 +458,36 @@ def test_arrays_in_a_file_are_read(tmp_path):
             },
             "has X_test, but not the array that belongs to it, or the name is unknown. "
             "Expected pairs of x_train, ",
+        ),
+        (
+            {"x_train": np.full((4, 6, 6), "dog"), "y_train": np.arange(4)},
+            r"x_train in .* must be numbers. Received: <U3 \(4, 6, 6\).",
+        ),
+        ({"x_train": np.array("dogs"), "y_train": np.arange(4)}, "must be numbers. Received: <U4 "),
+        (
+            {"x_train": np.zeros((2, 6, 6)), "y_train": np.array(["dog", "cat"])},
+            r"y_train in .* must be 2 integers from 0 up. Received: <U3",
+        ),
+        (
+            {"images": np.zeros((4, 6, 6)), "labels": np.zeros(4, int), "test_images": np.ones(1)},
+            "has test_images, but not the array that belongs to it",
+        ),
+        (
+            {
+                "images": np.zeros((4, 6, 6)),
+                "labels": np.zeros(4, int),
+                "images_test": np.ones((1, 6, 6)),
+            },
+            "has images_test, but not the array that belongs to it, or the name is unknown.",
+        ),
+        (
+            {
+                "images": np.zeros((4, 6, 6)),
+                "labels": np.zeros(4, int),
+                "x_train": np.zeros((4, 6, 6)),
+                "y_train": np.zeros(4, int),
+            },
+            "has more than one train split: x_train, images. Expected one of them.",
         ),
         (
             {"x_train": np.zeros((4, 6, 6)), "y_train": np.arange(4) + 2**32},

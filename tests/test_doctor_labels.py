@@ -68,6 +68,10 @@ def test_repeated_sentences_of_an_undivided_table_may_part():
         (("hot dog", "hotdog"), True),
         (("cat", "cut"), False),
         (("1", "10"), False),
+        (("1", "1.0"), True),
+        (("-1", "-1.00"), True),
+        (("1", "1.5"), False),
+        (("1", "01"), False),
         (("A", "a"), False),
     ],
 )
@@ -190,6 +194,13 @@ def test_values_that_training_would_misread_are_errors(values, kind, files):
 )
 def test_labels_that_are_no_numbers_of_classes_are_errors(labels):
     assert arrays(train=(images(), labels))["wrong labels"].severity == "error"
+
+
+def test_strings_are_no_images():
+    for images in (np.array("dogs"), np.full((4, 6, 6), "dog"), np.full(4, "dog")):
+        findings = examine_arrays({"train": (images, np.arange(4) % 2)})
+        assert findings[0].severity == "error"
+        assert {"wrong labels", "wrong shape"} & {finding.kind for finding in findings}
 
 
 def test_what_comes_in_one_part_is_looked_at_in_one():

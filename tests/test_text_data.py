@@ -1,6 +1,7 @@
 """Sentences all the way: from a table to a SavedModel that takes raw sentences."""
 
 import dataclasses
+import itertools
 import json
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from zoo.__main__ import main
 from zoo.errors import UserError
 from zoo.training import doctor, evaluation, prediction, recipes
 from zoo.training import trained as trained_networks
+from zoo.training.data import dataset as dataset_module
 from zoo.training.data.dataset import load_dataset, open_source
+from zoo.training.data.sentences import SentenceTable
 from zoo.training.deployment import exporter
 from zoo.training.engine import fit, folds
 from zoo.training.preprocessing.text import Vocabulary
@@ -136,6 +139,99 @@ def test_one_class_is_too_few(tmp_path):
         fit.train(
             recipes.get_recipe("textcnn", str(tmp_path / "t.csv")), tmp_path / "run", log=False
         )
+
+
+def test_labels_of_sentences_are_checked_as_those_of_images(recipe, tmp_path):
+    rows = [(f"film {n}", n % 2) for n in range(40)]
+    for name, form in (("train", "{}"), ("test", "{}.0")):
+        lines = [f"{text},{form.format(label)}" for text, label in rows]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["text,label", *lines]))
+    recipe = dataclasses.replace(recipe, data=str(tmp_path))
+    with pytest.raises(UserError, match="labels that differ in .*a decimal point only: '0.0', '0'"):
+        load_dataset(recipe)
+    lines = [f"{text},{label + 2}" for text, label in rows]
+    (tmp_path / "test.csv").write_text("\n".join(["text,label", *lines]))
+    with pytest.raises(UserError, match="train has no example of '2', '3'. `zoo doctor"):
+        load_dataset(recipe)
+    images, labels = np.zeros((4, 6, 6), "uint8"), np.arange(4) % 2
+    np.savez(tmp_path / "set.npz", images=images, labels=labels, x_test=images, y_test=labels + 1)
+    with pytest.raises(UserError, match="set.npz: train has no example of '2'"):
+        load_dataset(dataclasses.replace(recipe, data=str(tmp_path / "set.npz")))
+    for name in ("good/1.txt", "bad/2.txt", "empty/.keep"):
+        (tmp_path / "texts" / name).parent.mkdir(parents=True)
+        (tmp_path / "texts" / name).write_text("a film")
+    with pytest.raises(UserError, match="no example of the class 'empty'"):
+        load_dataset(dataclasses.replace(recipe, data=str(tmp_path / "texts")))
+
+
+@pytest.mark.parametrize("names, ordered", [
+    (["11", "2", "0", "10", "1"], ["0", "1", "2", "10", "11"]),
+    (["1", "0", "-1"], ["-1", "0", "1"]),
+    (["0.5", "10.0", "0.25"], ["0.25", "0.5", "10.0"]),
+    (["type 10", "type 9", "other"], ["other", "type 9", "type 10"]),
+])
+def test_classes_of_every_kind_of_data_have_one_order(tmp_path, names, ordered):
+    rows, images = ["text,label"], np.zeros((4, 4, 3), "uint8")
+    for name, n in itertools.product(names, range(5)):
+        image, text = tmp_path / f"images/{name}/{n}.png", tmp_path / f"texts/{name}/{n}.txt"
+        for file in (image, text):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(images + n).save(image)
+        text.write_text(f"film {n}")
+        rows.append(f"film {n},{name}")
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    for kind in ("images", "texts", "table.csv"):
+        assert open_source(str(tmp_path / kind)).class_names == ordered
+
+
+@pytest.mark.parametrize("names", [("Co", "CO"), ("type 1 1", "type 11")])
+def test_labels_that_look_alike_are_classes_if_the_user_says_so(recipe, tmp_path, names):
+    rows = ["text,label"]
+    for name, n in itertools.product((*names, "other"), range(5)):
+        image, text = tmp_path / f"images/{name}/{n}.png", tmp_path / f"texts/{name}/{n}.txt"
+        for file in (image, text):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((4, 4, 3), n, "uint8")).save(image)
+        text.write_text(f"film {n}")
+        rows.append(f"film {n},{name}")
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    for data, folder in (("images", "images"), ("texts", "texts"), ("table.csv", "")):
+        said = tmp_path / folder / "classes.txt"
+        changed = dataclasses.replace(recipe, data=str(tmp_path / data), validation_split=0)
+        shape = (4, 4, 3) if data == "images" else None
+        for text in (None, names[0], f"other\n{names[1]}\n{names[0]}x"):
+            if text:
+                said.write_text(text)
+            with pytest.raises(UserError, match=f"differ in .*write them into {said}, one a line"):
+                load_dataset(changed, shape)
+            assert "label spelling" in {f.kind for f in doctor.examine(changed.data)}
+        said.write_text("\ufeff" + "\r\n".join(names) + "\r\n", encoding="utf-8")
+        assert load_dataset(changed, shape).class_names == sorted([*names, "other"])
+        assert "label spelling" not in {f.kind for f in doctor.examine(changed.data)}
+        said.write_bytes(b"\xff")
+        with pytest.raises(UserError, match="classes.txt, line 1: byte 0xff is not UTF-8"):
+            load_dataset(changed, shape)
+        said.unlink()
+
+
+def test_a_network_keeps_the_order_of_classes_it_was_trained_with(recipe, tmp_path):
+    words = {str(n): word for n, word in enumerate("zero one two three four five six seven eight "
+                                                   "nine ten eleven".split())}
+    rows = [f"{words[label]} films {n},{label}" for n in range(20) for label in words]
+    (tmp_path / "t.csv").write_text("\n".join(["text,label", *rows]))
+    recipe = dataclasses.replace(recipe, data=str(tmp_path / "t.csv"), epochs=6)
+
+    class Old(SentenceTable):  # as tables were ordered before
+        class_names = sorted(words)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset_module, "SentenceTable", Old)
+        fit.train(recipe, tmp_path / "run", log=False)
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert metrics["class_names"] == sorted(words) != list(words)
+    scores = evaluation.evaluate(tmp_path / "run")  # the fingerprint of the test split is the same
+    assert scores["accuracy"] == metrics["test_accuracy"] > 0.9
+    assert scores["confusion"] == metrics["test_confusion"]
 
 
 def test_a_test_part_alone_is_for_scoring(recipe, tmp_path):

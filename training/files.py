@@ -55,6 +55,23 @@ def csv_text(header: Iterable, rows: Iterable[Iterable]) -> str:
     return text.getvalue()
 
 
+def read_utf8(path: Path) -> str:
+    """Return the text of a UTF-8 file.
+
+    Raises:
+        zoo.errors.UserError: if the file cannot be read, or naming its first line with other bytes.
+    """
+    try:
+        data = path.read_bytes()
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"Cannot read {path}: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8. Save "
+                        "the file as UTF-8.") from None
+
+
 def read_json(file: Path) -> Any:
     """Return the content of a JSON file of a run directory.
 

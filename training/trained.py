@@ -14,7 +14,7 @@ from zoo import shipped
 from zoo.errors import UserError, unknown
 from zoo.training import files, run_dir
 from zoo.training.data import pipeline
-from zoo.training.data.dataset import Dataset, load_dataset
+from zoo.training.data.dataset import Dataset, load_dataset, open_source
 from zoo.training.data.splits import Split, fingerprint
 from zoo.training.preprocessing.images import fit_to
 from zoo.training.preprocessing.text import Vocabulary
@@ -105,7 +105,7 @@ class Trained:
     def dataset(self, data_dir: str | None = None, name: str | None = None) -> Dataset:
         """Return the data set that the network was trained on, or another with the same classes.
 
-        No images are held out for validation.
+        No images are held out for validation. Labels follow the order of `class_names`, by name.
 
         Args:
             data_dir: where TensorFlow Datasets keeps its files.
@@ -116,8 +116,10 @@ class Trained:
                 test split of its own data set has changed since the training.
         """
         recipe = dataclasses.replace(self.recipe, data=name or self.recipe.data)
-        dataset = load_dataset(recipe, self.model.input.shape[1:], self.vocabulary,
-                               data_dir=data_dir, validation=self.vocabulary is not None)
+        opened = open_source(recipe.data, data_dir)
+        opened.order_classes(self.class_names)
+        dataset = load_dataset(recipe, self.model.input.shape[1:], self.vocabulary, source=opened,
+                               validation=self.vocabulary is not None)
         source = self.name if self.is_shipped else self.run
         if dataset.class_names != self.class_names:
             raise UserError(f"{source} was trained on the classes {_shortened(self.class_names)}; "

@@ -74,10 +74,14 @@ class ImageCache(ImageArrays):
             if time.monotonic() - reported > _SECONDS:
                 say(f"  {decoded.sum():,} of {count:,} images decoded")
                 reported = time.monotonic()
-        splits = source.splits
+        splits, labelled = source.splits, source.labels >= 0
         if not decoded.all():
             _report_bad(source, np.flatnonzero(~decoded), skip_bad, say)
-            splits = {split: indices[decoded[indices]] for split, indices in
+        if not labelled.all():
+            say(f"{count - labelled.sum():,} of {count:,} images have no label and are left out")
+        usable = decoded & labelled
+        if not usable.all():
+            splits = {split: indices[usable[indices]] for split, indices in
                       (splits or {"train": np.arange(count)}).items()}
         super().__init__(images, source.labels, source.name, source.class_names, splits)
 

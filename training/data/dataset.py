@@ -17,7 +17,13 @@ from zoo.training.data.cache import ImageCache, TokenCache
 from zoo.training.data.digits import Digits
 from zoo.training.data.image_folder import ImageFolder
 from zoo.training.data.npz import Npz
-from zoo.training.data.sentences import SentenceTable, TextFolder, is_text_folder, list_tables
+from zoo.training.data.sentences import (
+    SentenceTable,
+    TextFolder,
+    check_only_tables,
+    is_text_folder,
+    list_tables,
+)
 from zoo.training.data.source import VALIDATION_SHARE, Source
 from zoo.training.data.splits import (
     Split,
@@ -81,7 +87,9 @@ def open_source(argument: str, data_dir: str | os.PathLike | None = None) -> Sou
         return tfds.open_tfds(argument, data_dir)
     if path.suffix == ".npz":
         return Npz(argument)
-    if list_tables(path):
+    tables = list_tables(path)
+    if tables:
+        check_only_tables(path, tables.values())
         return SentenceTable(argument)
     return TextFolder(argument) if is_text_folder(path) else ImageFolder(argument)
 
@@ -112,6 +120,9 @@ def load_dataset(recipe: Recipe, shape: tuple | None = None, vocabulary: Vocabul
     if source is None:
         source = open_source(recipe.data, data_dir)
     source.check(recipe.skip_bad)
+    if say:
+        for line in source.left_out:
+            say(line)
     if source.kind == "image":
         source = ImageCache(source, shape or _own_shape(source), recipe.resize, recipe.skip_bad,
                             cache_dir, say)

@@ -1,15 +1,15 @@
 """Image files in class folders."""
-import re
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Container, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from zoo.errors import UserError
-from zoo.training.data.checks.image_files import PROBLEMS, examine_files
-from zoo.training.data.checks.labels import Finding
-from zoo.training.data.source import SPLITS, Source
+from zoo.training.data.checks.image_files import PROBLEMS, SUFFIXES, examine_files
+from zoo.training.data.checks.labels import Finding, check_finding, no_label_notes
+from zoo.training.data.source import SPLITS, Source, classes_file, ordered_classes
 
 _THREADS = 16  # that read files at a time
 
@@ -28,6 +28,9 @@ class ImageFolder(Source):
         given = np.array([split or "" for _, _, split in self.files])
         self.splits = {str(split): np.flatnonzero(given == split)
                        for split in np.unique(given) if split}
+        loose = loose_files(folder, SUFFIXES)
+        self._unlabelled = tuple(str(path) for path, split in loose if split)
+        self.left_out = loose_lines(path for path, _ in loose)
 
     def read(self, indices: np.ndarray) -> list[bytes]:
         with ThreadPoolExecutor(_THREADS) as pool:
@@ -37,13 +40,20 @@ class ImageFolder(Source):
         return str(self.files[index][0])
 
     def check(self, skip_bad: bool = False) -> None:
-        for finding in examine_files(self.files, quick=True, classes=self.class_names):
-            if finding.severity == "error" and not (skip_bad and finding.kind in PROBLEMS):
-                raise UserError(f"{self.name}: {finding.message}. `zoo doctor {self.name}` says "
-                                "more.")
+        for finding in self._examine(quick=True):
+            if not (skip_bad and finding.kind in PROBLEMS):
+                check_finding(finding, self.name)
 
     def examine(self, progress: Callable | None = None) -> list[Finding]:
-        return examine_files(self.files, progress=progress, classes=self.class_names)
+        return self._examine(progress=progress)
+
+    def _examine(self, **options):
+        findings = examine_files(self.files, classes=self.class_names,
+                                 classes_file=classes_file(self.name), **options)
+        if self._unlabelled:
+            return [Finding("no class", "error", f"{PROBLEMS['no class']}; such as "
+                            f"{self._unlabelled[0]}", self._unlabelled), *findings]
+        return [*findings, *no_label_notes(self.left_out)]
 
 
 def _read_bytes(path):
@@ -58,7 +68,8 @@ def list_class_folders(folder: str) -> list[tuple[Path, str, str | None]]:
 
     Args:
         folder: path. Its class folders bear the names of the labels, and may have subfolders.
-            Hidden files and folders do not count, nor do links to folders.
+            Hidden files and folders do not count. Links are followed; a folder that is reached in
+            several ways counts once in each class.
 
     Returns:
         (path, label, split) of each file, sorted by split, label and file name; split is "train",
@@ -68,8 +79,7 @@ def list_class_folders(folder: str) -> list[tuple[Path, str, str | None]]:
         zoo.errors.UserError: if there are no class folders, or splits beside class folders.
     """
     files = [(path, label, split) for root, split in _roots(folder) for label in _subfolders(root)
-             for path in sorted((root / label).rglob("*"))
-             if path.is_file() and not _hidden(path.relative_to(root))]
+             for path in files_below(root / label)]
     if not files:
         raise UserError(f"{folder} has no class folders with files; expected "
                         f"{folder}/[train|validation|test/]CLASS/IMAGE.")
@@ -77,9 +87,8 @@ def list_class_folders(folder: str) -> list[tuple[Path, str, str | None]]:
 
 
 def class_folder_names(folder: str) -> list[str]:
-    """Return the names of all class folders, also of empty ones; numbers in numerical order."""
-    return sorted({label for root, _ in _roots(folder) for label in _subfolders(root)},
-                  key=_numerically)
+    """Return the names of all class folders, also of empty ones, in label order."""
+    return ordered_classes(label for root, _ in _roots(folder) for label in _subfolders(root))
 
 
 def _roots(folder):
@@ -94,18 +103,68 @@ def _roots(folder):
 
 
 def _subfolders(folder):
-    """The names of the visible folders in `folder`, numbers in numerical order."""
+    """The names of the visible folders in `folder`, in label order."""
+    paths = _visible(folder)
+    dangling = [path for path in paths if path.is_symlink() and not os.path.exists(path)]
+    if dangling:
+        raise UserError(f"{dangling[0]} is a link to {os.readlink(dangling[0])}, which cannot be "
+                        "reached. Expected a class folder; remove the link or mend it.")
+    names = [path.name for path in paths if path.is_dir()]
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError:  # results could not be written
+            raise UserError(f"The name of the class folder {os.fsencode(name)!r} in {folder} is "
+                            "not UTF-8. Rename the folder.") from None
+    return ordered_classes(names)
+
+
+def _visible(folder):
     try:
-        names = [path.name for path in folder.iterdir()
-                 if path.is_dir() and not path.name.startswith(".")]
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except OSError as error:
         raise UserError(f"Cannot read the folder {folder}: {error.strerror}.") from None
-    return sorted(names, key=_numerically)
 
 
-def _hidden(path):
-    return any(name.startswith(".") for name in path.parts)
+def loose_files(folder: str, suffixes: Container[str]) -> list[tuple[Path, str | None]]:
+    """List the files with one of `suffixes` that are in no class folder.
+
+    Returns:
+        (path, split) of each file; split is None beside the splits, or where there are none.
+    """
+    roots = dict([(Path(folder), None), *_roots(folder)])
+    return [(path, split) for root, split in roots.items() for path in _visible(root)
+            if path.suffix.lower() in suffixes and not path.is_dir()]
 
 
-def _numerically(name):
-    return [int(text) if i % 2 else text for i, text in enumerate(re.split(r"([0-9]+)", name))]
+def loose_lines(paths: Iterable[Path]) -> list[str]:
+    """Return the line, if any, that says which files in no class folder do not count."""
+    paths = list(paths)
+    return [f"Left out, as they are in no class folder: {len(paths):,} files, such as {path}"
+            for path in paths[:1]]
+
+
+def files_below(folder: Path) -> list[Path]:
+    """List the visible files in `folder` and its subfolders, sorted by path.
+
+    Links are followed, but no folder is listed twice, nor one above `folder`. Links that cannot be
+    followed count as files.
+
+    Raises:
+        zoo.errors.UserError: if a folder cannot be read.
+    """
+    def fail(error):
+        raise UserError(f"Cannot read the folder {error.filename}: {error.strerror}.") from None
+
+    # A link that leads up would count the other classes in this one.
+    files, seen = [], set(map(str, Path(os.path.realpath(folder)).parents))
+    for root, folders, names in os.walk(folder, onerror=fail, followlinks=True):
+        real = os.path.realpath(root)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        paths = [Path(root, name) for name in names if not name.startswith(".")]
+        files += [path for path in paths if os.path.isfile(path) or not os.path.exists(path)]
+    return sorted(files)

@@ -1,5 +1,6 @@
 """Images and labels in an .npz file."""
 import functools
+import re
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -8,13 +9,14 @@ import numpy as np
 
 from zoo.errors import UserError
 from zoo.training.data.checks.arrays import MOST_CLASSES, examine_arrays
-from zoo.training.data.checks.labels import Finding
-from zoo.training.data.source import Shape, Source, consecutive
+from zoo.training.data.checks.labels import Finding, check_finding, class_findings
+from zoo.training.data.source import SPLITS, Shape, Source, consecutive
 
-_NAMES = {"train": (("x_train", "y_train"), ("images", "labels"), ("x", "y")),
-          "validation": (("x_val", "y_val"), ("x_valid", "y_valid"),
-                         ("x_validation", "y_validation")),
-          "test": (("x_test", "y_test"),)}
+_NAMES = {"train": (("x_train", "y_train"), ("images", "labels"), ("x", "y"),
+                    ("train_images", "train_labels")),
+          "validation": tuple(pair for name in ("val", "valid", "validation") for pair in
+                              ((f"x_{name}", f"y_{name}"), (f"{name}_images", f"{name}_labels"))),
+          "test": (("x_test", "y_test"), ("test_images", "test_labels"))}
 _PAIRED = {name: other for pairs in _NAMES.values() for x, y in pairs
            for name, other in ((x, y), (y, x))}
 
@@ -22,7 +24,8 @@ _PAIRED = {name: other for pairs in _NAMES.values() for x, y in pairs
 class Npz(Source):
     """Arrays x_train and y_train of an .npz file, and x_val, y_val, x_test, y_test if present.
 
-    Images and labels, or x_test and y_test alone, will do; class_names may name the classes. Images
+    Images and labels, or x_test and y_test alone, will do; so will train_images, train_labels and
+    the same with val and test. Class_names may name the classes. Images
     are (n, height, width) or (n, height, width, 1 or 3) in [0, 255]; labels integers of shape (n,).
     Opening reads the file; training needs valid arrays, `examine` reports invalid ones.
 
@@ -36,8 +39,13 @@ class Npz(Source):
         self.name = path
         arrays = _read(path)
         self._class_names = arrays.get("class_names")
-        self._names = {split: (x, y) for split, pairs in _NAMES.items() for x, y in pairs
-                       if x in arrays and y in arrays}
+        pairs = {split: [pair for pair in choices if pair[0] in arrays]
+                 for split, choices in _NAMES.items()}
+        for split, present in pairs.items():
+            if len(present) > 1:
+                raise UserError(f"{path} has more than one {split} split: "
+                                f"{', '.join(x for x, _ in present)}. Expected one of them.")
+        self._names = {split: present[0] for split, present in pairs.items() if present}
         if not self._names.keys() & {"train", "test"}:
             raise UserError(f"{path} needs the arrays x_train and y_train, or images and labels. "
                             f"It has: {', '.join(arrays)}.")
@@ -88,6 +96,14 @@ class Npz(Source):
         images = [self._views[index] for index in indices]
         return images if None in self.native_shape else np.stack(images)
 
+    def check(self, skip_bad: bool = False) -> None:
+        names = self.class_names
+        examples = [(f"{split}[{n}]", names[label], split) for split, (_, y) in
+                    self._checked.items() for n, label in enumerate(y)]
+        for finding in class_findings(examples):
+            if finding.kind == "split without a class":
+                check_finding(finding, self.name)
+
     def examine(self, progress: Callable | None = None) -> list[Finding]:
         return examine_arrays(self._arrays)
 
@@ -100,8 +116,8 @@ def _read(path):
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"Cannot read {path} as .npz: {error}.") from None
-    unpaired = sorted(name for name in arrays
-                      if name[:2].lower() in ("x_", "y_") and _PAIRED.get(name) not in arrays)
+    unpaired = sorted(name for name, array in arrays.items()
+                      if _seems_used(name, array) and _PAIRED.get(name) not in arrays)
     if unpaired:
         raise UserError(f"{path} has {unpaired[0]}, but not the array that belongs to it, or the "
                         "name is unknown. Expected pairs of "
@@ -110,7 +126,16 @@ def _read(path):
     return arrays
 
 
+def _seems_used(name, array):
+    """Whether the array is named as examples or labels, or as images of a split."""
+    words = set(re.split("[^a-z]", name.lower()))
+    return (name in _PAIRED or name[:2].lower() in ("x_", "y_")
+            or array.ndim > 2 and not words.isdisjoint(SPLITS))
+
+
 def _check_images(path, name, x):
+    if x.dtype.kind not in "buif":
+        raise UserError(f"{name} in {path} must be numbers. Received: {x.dtype} {x.shape}.")
     x = x[..., None] if x.ndim == 3 else x
     if x.ndim != 4 or x.shape[-1] not in (1, 3) or not len(x):
         raise UserError(f"{name} in {path} must be (n, height, width) or (n, height, width, 1 or "

@@ -4,17 +4,24 @@ import csv
 import functools
 import io
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from zoo.errors import UserError
 from zoo.training.data.checks.image_files import SUFFIXES
-from zoo.training.data.checks.labels import Finding
+from zoo.training.data.checks.labels import Finding, check_finding, no_label_notes
 from zoo.training.data.checks.sentences import examine_rows
-from zoo.training.data.image_folder import list_class_folders
-from zoo.training.data.source import SPLITS, Source, consecutive
+from zoo.training.data.image_folder import (
+    class_folder_names,
+    files_below,
+    list_class_folders,
+    loose_files,
+    loose_lines,
+)
+from zoo.training.data.source import SPLITS, Source, classes_file, consecutive, ordered_classes
+from zoo.training.files import read_utf8
 
 TEXT_COLUMNS = ("text", "sentence", "review", "content", "comment")
 LABEL_COLUMNS = ("label", "class", "sentiment", "category", "target", "polarity")
@@ -43,7 +50,7 @@ class Sentences(Source):
 
     @functools.cached_property
     def class_names(self) -> list[str]:
-        return sorted({label for _, _, label in self._flat})
+        return ordered_classes(label for _, _, label in self._flat)
 
     @functools.cached_property
     def labels(self) -> np.ndarray:
@@ -59,9 +66,22 @@ class Sentences(Source):
     def read(self, indices: np.ndarray) -> list[str]:
         return [self._flat[index][1] for index in indices]
 
+    def check(self, skip_bad: bool = False) -> None:
+        for finding in self._examine(quick=True):
+            check_finding(finding, self.name)
+
     def examine(self, progress: Callable | None = None) -> list[Finding]:
-        return examine_rows((where, text, label, split) for split, rows in self.rows.items()
-                            for where, text, label in rows)
+        return self._examine()
+
+    def _examine(self, quick=False):
+        rows = ((where, text, label, split) for split, rows in self.rows.items()
+                for where, text, label in rows)
+        return examine_rows(rows, self._expected, quick, classes_file(self.name))
+
+    @property
+    def _expected(self):
+        """The labels that should have sentences, besides those that have."""
+        return []
 
 
 class SentenceTable(Sentences):
@@ -84,13 +104,46 @@ class TextFolder(Sentences):
                                 f"{self.name}/[train|validation|test/]CLASS/NAME.txt.")
             text = unicodedata.normalize("NFC", read_utf8(file)).strip()
             splits[split].append((str(file), text, label))
+        for file, split in loose_files(self.name, (".txt",)):
+            if split and split not in splits:
+                raise UserError(f"{file} is in no class folder; expected "
+                                f"{file.parent}/CLASS/NAME.txt.")
         return dict(splits)
+
+    @functools.cached_property
+    def left_out(self) -> list[str]:
+        return loose_lines(path for path, split in loose_files(self.name, (".txt",)) if split)
+
+    def examine(self, progress: Callable | None = None) -> list[Finding]:
+        return [*super().examine(progress), *no_label_notes(self.left_out)]
+
+    @property
+    def _expected(self):
+        return class_folder_names(self.name)
 
 
 def is_text_folder(path: Path) -> bool:
     """Return whether the class folders in `path` have .txt files and no images."""
-    suffixes = {file.suffix.lower() for file in path.glob("*/**/*")}
+    suffixes = set().union(*_suffixes(path).values())
     return ".txt" in suffixes and suffixes.isdisjoint(SUFFIXES)
+
+
+def _suffixes(folder):
+    """{subfolder: the set of suffixes in it}."""
+    return {path.name: {file.suffix.lower() for file in files_below(path)}
+            for path in folder.glob("[!.]*") if path.is_dir()}
+
+
+def check_only_tables(folder: Path, tables: Iterable[Path]) -> None:
+    """Raise UserError if `folder` has class folders of images or texts beside its `tables`."""
+    suffixes = _suffixes(folder)
+    images = [name for name, each in suffixes.items() if not each.isdisjoint(SUFFIXES)]
+    texts = [name for name, each in suffixes.items() if ".txt" in each]
+    if images or len(texts) > 1:
+        table = min(tables)
+        raise UserError(f"{folder} has both the table {table.name} and the folder "
+                        f"{min(images or texts)} of examples; expected tables or class folders. "
+                        f"Name the table, {table}, or move it elsewhere.")
 
 
 def list_tables(path: Path) -> dict[str | None, Path]:
@@ -157,20 +210,3 @@ def _columns(path, head):
                         f"({', '.join(TEXT_COLUMNS)}) and a label ({', '.join(LABEL_COLUMNS)}). "
                         f"Received: {', '.join(head)[:60] or 'nothing'}.")
     return text, label
-
-
-def read_utf8(path: Path) -> str:
-    """Return the text of a UTF-8 file.
-
-    Raises:
-        zoo.errors.UserError: if the file cannot be read, or naming its first line with other bytes.
-    """
-    try:
-        data = path.read_bytes()
-        return data.decode("utf-8-sig")
-    except OSError as error:
-        raise UserError(f"Cannot read {path}: {error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8. Save "
-                        "the file as UTF-8.") from None

@@ -1,6 +1,9 @@
 """A source of labelled examples: opened once, read by index."""
 import functools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +25,7 @@ class Source:
         name: the data set, as the user names it.
         kind: "image" or "text".
         encoded: whether `read` returns the bytes of image files.
+        left_out: a line on each kind of example that has no label and does not count.
     """
 
     name: str
@@ -41,6 +45,10 @@ class Source:
         Of sentences, an empty tuple.
         """
         return ()
+
+    @functools.cached_property
+    def left_out(self) -> list[str]:
+        return []
 
     @functools.cached_property
     def labels(self) -> np.ndarray:
@@ -75,6 +83,16 @@ class Source:
         """Return what messages call the example `index`."""
         return f"{self.name}[{index}]"
 
+    def order_classes(self, names: list[str]) -> None:
+        """Number the classes as `names` does, if these are the same names in another order.
+
+        Networks keep the order they were trained with; data sets may have had another one then.
+        """
+        if self.class_names != names and set(self.class_names) == set(names):
+            numbers = np.array([names.index(name) for name in self.class_names], "int32")
+            self.labels = np.where(self.labels < 0, -1, numbers[self.labels]).astype("int32")
+            self.class_names = list(names)
+
     def check(self, skip_bad: bool = False) -> None:
         """Check what can be checked before any example is read.
 
@@ -96,3 +114,30 @@ def consecutive(counts: dict[str, int]) -> dict[str, np.ndarray]:
     ends = np.cumsum(list(counts.values()))
     return {split: np.arange(end - count, end)
             for (split, count), end in zip(counts.items(), ends, strict=True)}
+
+
+def ordered_classes(names: Iterable[str]) -> list[str]:
+    """Return the different `names` in label order, the same for every kind of data set.
+
+    Numbers are ordered by value, other names as strings in which digits count as numbers, so that
+    2 comes before 10. The order is total: equal numbers, 1 and 01, are ordered as strings.
+    """
+    different = set(names)
+    if all(re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", name) for name in different):
+        return sorted(different, key=lambda name: (Decimal(name), name))
+    return sorted(different, key=_natural)
+
+
+def classes_file(path: str) -> Path:
+    """Return the path of the file in which a user may say which labels are meant, however alike.
+
+    It is classes.txt, in the folder `path` or beside the table `path`.
+    """
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    return folder / "classes.txt"
+
+
+def _natural(name):
+    parts = re.split(r"([0-9]+)", name)
+    digits = [part.lstrip("0") for part in parts]  # compared by length: int() takes 4,300 at most
+    return [(len(digits[i]), digits[i]) if i % 2 else part for i, part in enumerate(parts)], name

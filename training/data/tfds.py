@@ -10,9 +10,9 @@ import tensorflow as tf
 
 from zoo.errors import UsageError, UserError, unknown
 from zoo.training.data.cache import ImageCache
-from zoo.training.data.checks.labels import Finding
+from zoo.training.data.checks.labels import Finding, no_label_notes
 from zoo.training.data.sentences import Rows, Sentences
-from zoo.training.data.source import Source, consecutive
+from zoo.training.data.source import SPLITS, Source, consecutive
 
 _SPLITS = ("train", "validation", "test")
 _BATCH = 256     # records handed over by TensorFlow at a time
@@ -34,10 +34,20 @@ class TfdsImages(Source):
         return sum(self._counts.values())
 
     @functools.cached_property
+    def _names(self):
+        """{split: its name in TensorFlow Datasets} of the splits that have a label."""
+        return {split: name for split, name in _split_names(self._builder).items()
+                if any((labels >= 0).any() for labels in self._label_batches(name))}
+
+    @functools.cached_property
+    def left_out(self) -> list[str]:
+        return [f"{self.name} has no labels in the split {name}, which is left out"
+                for split, name in _split_names(self._builder).items() if split not in self._names]
+
+    @functools.cached_property
     def _counts(self):
-        _prepare(self._builder)
         splits = self._builder.info.splits
-        return {split: splits[split].num_examples for split in _SPLITS if split in splits}
+        return {split: splits[name].num_examples for split, name in self._names.items()}
 
     @functools.cached_property
     def splits(self) -> dict[str, np.ndarray]:
@@ -51,8 +61,8 @@ class TfdsImages(Source):
     def labels(self) -> np.ndarray:
         """Remembered by `read`; what is not read yet is read now, without decoding the images."""
         if self._labels.min(initial=0) < 0:
-            skip = {"image": _tfds().decode.SkipDecoding()}
-            self._labels[:] = [label for _, label in self._iterate(skip)]
+            self._labels[:] = np.concatenate([labels for name in self._names.values()
+                                              for labels in self._label_batches(name)])
         return self._labels
 
     def read(self, indices: np.ndarray) -> np.ndarray | list[np.ndarray]:
@@ -75,17 +85,25 @@ class TfdsImages(Source):
             images.append(image)
         return images if None in self.native_shape else np.stack(images)
 
-    def _iterate(self, decoders=None):
+    def _iterate(self):
         """Yield (image, label) of each record, those of one size in batches from TensorFlow."""
-        for split in self._counts:
-            records = self._builder.as_dataset(split=split, shuffle_files=False, decoders=decoders)
+        for name in self._names.values():
+            records = self._builder.as_dataset(split=name, shuffle_files=False)
             pairs = records.map(lambda record: (record["image"], record["label"]))
-            batch = 1 if None in self.native_shape and not decoders else _BATCH
+            batch = 1 if None in self.native_shape else _BATCH
             for images, labels in pairs.batch(batch).prefetch(2).as_numpy_iterator():
                 yield from zip(images, labels, strict=True)
 
+    def _label_batches(self, name):
+        """Yield the labels of the split `name` in batches, without decoding the images."""
+        skip = {"image": _tfds().decode.SkipDecoding()}
+        records = self._builder.as_dataset(split=name, shuffle_files=False, decoders=skip)
+        labels = records.map(lambda record: record["label"])
+        return labels.batch(_BATCH).prefetch(2).as_numpy_iterator()
+
     def examine(self, progress: Callable | None = None) -> list[Finding]:
-        return ImageCache(self, tuple(side or _THUMBNAIL for side in self.native_shape)).examine()
+        shape = tuple(side or _THUMBNAIL for side in self.native_shape)
+        return [*ImageCache(self, shape).examine(), *no_label_notes(self.left_out)]
 
 
 class TfdsSentences(Sentences):
@@ -95,13 +113,40 @@ class TfdsSentences(Sentences):
         super().__init__(name)
         self._builder, self.class_names = builder, list(builder.info.features["label"].names)
 
+    def check(self, skip_bad: bool = False) -> None:
+        """Accept what the builder declares."""
+
     @functools.cached_property
     def rows(self) -> Rows:
-        _prepare(self._builder)
-        return {split: [(number, record["text"].decode(), self.class_names[record["label"]])
-                        for number, record in enumerate(self._builder.as_dataset(
-                            split=split, shuffle_files=False).as_numpy_iterator())]
-                for split in _SPLITS if split in self._builder.info.splits}
+        rows = {}
+        for split, name in _split_names(self._builder).items():
+            records = self._builder.as_dataset(split=name, shuffle_files=False)
+            labelled = [(number, self._decoded(record["text"], name, number),
+                         self.class_names[record["label"]])
+                        for number, record in enumerate(records.as_numpy_iterator())
+                        if record["label"] >= 0]
+            if labelled:
+                rows[split] = labelled
+        return rows
+
+    def _decoded(self, text, split, number):
+        try:
+            return text.decode()
+        except UnicodeDecodeError:
+            raise UserError(f"{self.name}: record {number} of the split {split} is not UTF-8."
+                            ) from None
+
+    @functools.cached_property
+    def left_out(self) -> list[str]:
+        splits = self._builder.info.splits
+        counts = {name: splits[name].num_examples - len(self.rows.get(split, ()))
+                  for split, name in _split_names(self._builder).items()}
+        return [f"{count:,} of {splits[name].num_examples:,} sentences of the split {name} of "
+                f"{self.name} have no label and are left out"
+                for name, count in counts.items() if count]
+
+    def examine(self, progress: Callable | None = None) -> list[Finding]:
+        return [*super().examine(progress), *no_label_notes(self.left_out)]
 
 
 def open_tfds(name: str, data_dir: str | os.PathLike | None = None) -> Source:
@@ -124,7 +169,30 @@ def open_tfds(name: str, data_dir: str | os.PathLike | None = None) -> Source:
         kinds = ", ".join(f"{key} ({type(value).__name__})" for key, value in features.items())
         raise UserError(f"The data set {name!r} has no images or texts with one ClassLabel each; "
                         f"its features are {kinds}.")
-    return (TfdsSentences if "text" in features else TfdsImages)(name, builder)
+    kind = "text" if "text" in features else "image"
+    feature = features[kind]
+    right = feature.tf_dtype == tf.string and feature.shape == ()
+    if kind == "image":
+        right = len(feature.shape) == 3 and feature.shape[-1] in (1, 3)
+    if not right:
+        expected = {"image": "(height, width, 1 or 3)", "text": "one string each"}[kind]
+        raise UserError(f"The {kind}s of the data set {name!r} must be {expected}. Received: "
+                        f"{type(feature).__name__} of shape {feature.shape}, {feature.np_dtype}.")
+    return (TfdsSentences if kind == "text" else TfdsImages)(name, builder)
+
+
+def _split_names(builder):
+    """Prepare the data set; return {split: its name in TensorFlow Datasets}."""
+    _prepare(builder)
+    names = {}
+    for split in _SPLITS:
+        alike = [name for name in builder.info.splits if SPLITS.get(name.lower()) == split]
+        if len(alike) > 1 and split not in alike:
+            raise UserError(f"{builder.info.full_name} has several {split} splits: "
+                            f"{', '.join(alike)}. Expected one.")
+        if alike:
+            names[split] = split if split in alike else alike[0]
+    return names
 
 
 def is_builder(name: str) -> bool:

@@ -58,7 +58,13 @@ def _crop(images, height, width):
 
 
 def _pad(images, height, width):
-    return tf.image.resize_with_pad(images, height, width, antialias=True)
+    """Resize as tf.image.resize_with_pad, which fails where the shorter side gets no pixel."""
+    native = tf.cast(tf.shape(images)[1:3], tf.float32)
+    sides = native / tf.reduce_max(native / [height, width])
+    top, left = tf.unstack(tf.maximum(tf.cast(([height, width] - sides) // 2, tf.int32), 0))
+    size = tf.maximum(tf.cast(sides, tf.int32), 1)
+    resized = tf.image.resize(images, size, antialias=True)
+    return tf.image.pad_to_bounding_box(resized, top, left, height, width)
 
 
 _RESIZE = {"stretch": _stretch, "crop": _crop, "pad": _pad}

@@ -38,9 +38,10 @@ def examine_arrays(splits: dict) -> list[Finding]:
 
 
 def _wrong_labels(images, labels):
-    if (labels.shape not in ((len(images),), (len(images), 1)) or labels.dtype.kind not in "iu"
+    count = images.shape[0] if images.ndim else 0
+    if (labels.shape not in ((count,), (count, 1)) or labels.dtype.kind not in "iu"
             or labels.min(initial=0) < 0):
-        return "wrong labels", (f"expected {len(images)} integers from 0 up, received "
+        return "wrong labels", (f"expected {count} integers from 0 up, received "
                                 f"{labels.dtype} {labels.shape}"), ()
     if labels.max(initial=0) >= MOST_CLASSES:
         return "wrong labels", (f"expected labels below {MOST_CLASSES:,}, received "

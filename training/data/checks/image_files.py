@@ -24,6 +24,7 @@ from zoo.training.preprocessing.images import decode
 
 PROBLEMS = {  # files that training cannot use
     "unreadable": "cannot be read from the disk",
+    "no class": "an image in no class folder, which has no label",
     "empty file": "holds no bytes",
     "not an image": "holds no JPEG, PNG, GIF, BMP or WebP image",
     "truncated": "cut short or damaged, cannot be decoded",
@@ -155,7 +156,8 @@ def _forms(image, data, format):
 
 
 def examine_files(files: Iterable[tuple], quick: bool = False, progress: Callable | None = None,
-                  classes: Iterable[str] = ()) -> list[Finding]:
+                  classes: Iterable[str] = (),
+                  classes_file: Path | None = None) -> list[Finding]:
     """Examine labelled image files.
 
     Two images are the same if their decoded pixels are, under any name, format and metadata; a JPEG
@@ -166,6 +168,7 @@ def examine_files(files: Iterable[tuple], quick: bool = False, progress: Callabl
         quick: decode nothing; look only at sizes of zero, first bytes, labels and counts.
         progress: called with (files done, files in all).
         classes: the expected labels, those without a file included.
+        classes_file: see `zoo.training.data.checks.labels.class_findings`.
 
     Returns:
         A list of `Finding`, errors first.
@@ -191,7 +194,7 @@ def examine_files(files: Iterable[tuple], quick: bool = False, progress: Callabl
                  if kind in forms]
     named = [(str(path), label, split) for path, label, split in files]
     return errors_first([*findings, *_mixed_sizes(sizes), *repeated(same, "image"),
-                         *class_findings(named, classes)])
+                         *class_findings(named, classes, classes_file)])
 
 
 def _finding(kind, severity, words, paths):

@@ -6,11 +6,15 @@ import collections
 import dataclasses
 import hashlib
 import math
+import re
 import unicodedata
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+from zoo.errors import UserError
 from zoo.training.data.source import TEST_SHARE, VALIDATION_SHARE
+from zoo.training.files import read_utf8
 
 _SHOWN = 20  # the maximum number of classes counted one by one
 _UNEVEN = 3  # the ratio of the largest class to the smallest at which counts are called uneven
@@ -29,6 +33,17 @@ class Finding:
 def errors_first(findings: list[Finding]) -> list[Finding]:
     """Return `findings` with the errors before the notes, otherwise in their order."""
     return sorted(findings, key=lambda finding: finding.severity)
+
+
+def no_label_notes(lines: Iterable[str]) -> list[Finding]:
+    """Return a note for each of `lines`, on examples that have no label and are left out."""
+    return [Finding("no labels", "note", line, ()) for line in lines]
+
+
+def check_finding(finding: Finding, dataset: str) -> None:
+    """Raise zoo.errors.UserError if `finding` is an error of the data set `dataset`."""
+    if finding.severity == "error":
+        raise UserError(f"{dataset}: {finding.message}. `zoo doctor {dataset}` says more.")
 
 
 def digest(content: Any) -> bytes:
@@ -75,36 +90,51 @@ def _repeated_finding(kind, groups, what):
                    tuple(row[0] for group in groups for row in group))
 
 
-def class_findings(examples: list[tuple], classes: Iterable[str] = ()) -> list[Finding]:
+def class_findings(examples: list[tuple], classes: Iterable[str] = (),
+                   classes_file: Path | None = None) -> list[Finding]:
     """Return findings on labels, splits and counts.
 
     Args:
         examples: a list of (name, label, split).
         classes: the expected labels, those without an example included.
+        classes_file: labels that are lines of this UTF-8 file are classes of their own, however
+            alike. It is read only if there are such labels, and need not exist.
+
+    Raises:
+        zoo.errors.UserError: if the file is read, and is not UTF-8.
     """
     counts = collections.Counter((split, label) for _, label, split in examples)
     splits = list(dict.fromkeys(split for split, _ in counts))
     present = list(dict.fromkeys(label for _, label in counts))
-    labels = [*classes, *(label for label in present if label not in set(classes))]
+    labels, seen = list(dict.fromkeys([*classes, *present])), set(present)
     findings = [Finding("empty class", "error", f"no example of the class {label!r}", ())
-                for label in labels if label not in set(present)]
+                for label in labels if label not in seen]
     if len(present) < 2:
         findings.append(Finding("one class", "error",
                                 f"expected at least 2 classes, received {len(present)}", ()))
-    return [*findings, *_spellings(examples, labels), *_gaps(counts, splits, present),
-            *_too_small(counts, splits),
+    return [*findings, *_spellings(examples, labels, classes_file),
+            *_gaps(counts, splits, present), *_too_small(counts, splits),
             *(_counted(split, {label: counts[split, label] for label in labels})
               for split in splits), *_uneven(counts, splits)]
 
 
-def _spellings(examples, labels):
+def _spellings(examples, labels, classes_file):
     alike = collections.defaultdict(list)
     for label in labels:
-        alike["".join(unicodedata.normalize("NFKC", label).casefold().split())].append(label)
-    for group in alike.values():
-        if len(group) > 1 and max(map(len, group)) > 1:  # A and a are two letters
-            yield Finding("label spelling", "error", "labels that differ in case, space or Unicode "
-                          f"form only: {', '.join(map(repr, group))}",
+        plain = "".join(unicodedata.normalize("NFKC", label).casefold().split())
+        alike[re.sub(r"^(-?[0-9]+)\.0*$", r"\1", plain)].append(label)  # 1.0 is 1
+    groups = [group for group in alike.values()
+              if len(group) > 1 and max(map(len, group)) > 1]  # A and a are two letters
+    meant, advice = [], ""
+    if groups and classes_file:
+        advice = f". If each is a class of its own, write them into {classes_file}, one a line"
+        if classes_file.exists():
+            meant = read_utf8(classes_file).splitlines()
+    for group in groups:
+        if not set(group) <= set(meant):
+            yield Finding("label spelling", "error", "labels that differ in case, space, Unicode "
+                          "form or a decimal point only: "
+                          f"{', '.join(map(repr, group))}{advice}",
                           tuple(name for name, label, _ in examples if label in group))
 
 
