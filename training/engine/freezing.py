@@ -12,7 +12,8 @@ def frozen_stages(model: keras.Model, recipe: Recipe, epoch: int) -> set[str]:
     """Return the stages that are frozen in `epoch`, counted from 0.
 
     Every `recipe.unfreeze_every` epochs the last frozen stage is unfrozen: gradual unfreezing
-    (Howard and Ruder 2018, arXiv:1801.06146, section 3.3).
+    (Howard and Ruder 2018, arXiv:1801.06146, section 3.3). A stage whose `stage_lr_multipliers`
+    is 0 is frozen in all epochs.
 
     Raises:
         zoo.errors.UsageError: if the recipe names a stage that the network does not have.
@@ -24,7 +25,7 @@ def frozen_stages(model: keras.Model, recipe: Recipe, epoch: int) -> set[str]:
     frozen = [name for name in names if name in recipe.frozen or "all" in recipe.frozen]
     if recipe.unfreeze_every:
         frozen = frozen[:max(0, len(frozen) - epoch // recipe.unfreeze_every)]
-    return set(frozen)
+    return {*frozen, *(name for name, factor in recipe.stage_lr_multipliers.items() if not factor)}
 
 
 def freeze(model: keras.Model, recipe: Recipe, epoch: int,
