@@ -204,6 +204,29 @@ def test_thawing_goes_on_after_an_interrupt(tmp_path, monkeypatch):
     ).read_bytes()
 
 
+def test_a_step_is_traced_again_only_where_a_stage_is_unfrozen(tmp_path, monkeypatch):
+    """Once from each start and once for each unfrozen stage, however many epochs follow."""
+    traced, fits = [], []
+    train_step, model_fit = keras.Model.train_step, keras.Model.fit
+
+    def step(self, data):
+        traced.append(sum(np.prod(variable.shape) for variable in self.trainable_variables))
+        return train_step(self, data)
+
+    def fit_once(self, *args, **options):
+        fits.append((options["initial_epoch"], options["epochs"]))
+        return model_fit(self, *args, **options)
+    monkeypatch.setattr(keras.Model, "train_step", step)
+    monkeypatch.setattr(keras.Model, "fit", fit_once)
+    recipe = options(RESNET, frozen=["stem", "stage2"], unfreeze_every=2, epochs=9)
+    train(recipe, tmp_path / "run", log=False)
+    assert fits == [(0, 2), (2, 4), (4, 9)]
+    assert len(traced) == 3 and traced == sorted(set(traced))
+    traced.clear()
+    train(options(recipe, frozen=[]), tmp_path / "whole", log=False)
+    assert len(traced) == 1
+
+
 def stop():
     raise KeyboardInterrupt
 

@@ -30,7 +30,9 @@ def frozen_stages(model: keras.Model, recipe: Recipe, epoch: int) -> set[str]:
 
 def freeze(model: keras.Model, recipe: Recipe, epoch: int,
            non_trainable: Collection[str] = ()) -> None:
-    """Set `trainable` of all layers for `epoch`; the train step of `model` is traced again.
+    """Set `trainable` of all layers for `epoch`.
+
+    If that changes any, `model` traces its train step again in the next call of fit.
 
     A frozen layer gets no gradients, and batch normalization uses its moving statistics.
 
@@ -41,8 +43,12 @@ def freeze(model: keras.Model, recipe: Recipe, epoch: int,
         non_trainable: layers that are never trained, such as a static table of word vectors.
     """
     frozen = frozen_stages(model, recipe, epoch)
-    for layer in model.layers:
-        layer.trainable = stage_of(layer.name) not in frozen and layer.name not in non_trainable
+    trainable = [stage_of(layer.name) not in frozen and layer.name not in non_trainable
+                 for layer in model.layers]
+    if trainable == [layer.trainable for layer in model.layers]:
+        return
+    for layer, value in zip(model.layers, trainable, strict=True):
+        layer.trainable = value
     model.train_function = None
 
 
