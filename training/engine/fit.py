@@ -13,7 +13,7 @@ from zoo.training.data import pipeline
 from zoo.training.data.dataset import Dataset
 from zoo.training.engine import distribution, precision
 from zoo.training.engine.callbacks import CallerCallbacks, state_callbacks
-from zoo.training.engine.checkpoint import TrainingState
+from zoo.training.engine.checkpoint import SELECTION_METRICS, TrainingState
 from zoo.training.engine.finish import finish
 from zoo.training.engine.freezing import freeze, frozen_stages
 from zoo.training.engine.manifest import manifest, weights_fingerprint, write_or_check_manifest
@@ -173,6 +173,9 @@ def _run_epochs(model, dataset, recipe, run, steps, log, callbacks=(), chief=Tru
         batches = distribution.distribute(labels_per_head(model, batches), devices, split=False)
         validation = {"validation_data": batches, "validation_steps":
                       pipeline.steps_per_epoch(dataset.validation, recipe.batch_size)}
+        if recipe.balance != "none":
+            metric = state.selection_metric or SELECTION_METRICS[0]
+            report.console.print(f"The best epoch is the one with the highest {metric}.")
     non_trainable = [layer.name for layer in model.layers if not layer.trainable]
     try:
         for end in _fit_boundaries(model, recipe, math.ceil(state.step / steps),
