@@ -113,6 +113,47 @@ def test_a_stage_follows_its_own_share_of_the_rate():
     assert stepped(sgd, [1.0], stages=["stage1"]) == 0
 
 
+@pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
+@pytest.mark.parametrize("factor", [1.0, 0.1, 0.0])
+def test_weight_decay_follows_the_rate_of_the_stage(name, factor):
+    """With a gradient of zero, only decay moves a kernel: by 1 - rate * factor * decay a step."""
+    recipe = options(optimizer=name, learning_rate=0.5, weight_decay=0.1,
+                     stage_lr_multipliers={"stem": factor})
+    expected = np.float32((1 - 0.5 * factor * 0.1) ** 3)
+    assert stepped(recipe, [0.0] * 3, stages=["stem"]) == pytest.approx(expected, rel=1e-6)
+    unscaled = options(recipe, stage_lr_multipliers={})
+    assert stepped(recipe, [1.0] * 3, stages=["c1"]) == stepped(unscaled, [1.0] * 3)
+    if not factor:
+        assert stepped(recipe, [1.0] * 3, stages=["stem"]) == 1
+
+
+def test_weight_decay_of_a_scaled_stage_spares_biases_and_waits_for_the_update():
+    recipe = options(optimizer="sgd", momentum=0.0, learning_rate=1.0, weight_decay=0.5,
+                     accumulation_steps=2, stage_lr_multipliers={"stem": 0.5})
+    made = optimizers.optimizer(recipe, 10, ["stem", "stem"])
+    kernel, bias = (keras.Variable(np.ones(3, "float32"), name=name) for name in ("kernel", "bias"))
+    made.build([kernel, bias])
+    for expected in (1.0, 0.75 - 0.5 * 0.1):
+        made.apply([keras.ops.full((3,), 0.1)] * 2)
+        np.testing.assert_allclose(kernel.numpy(), expected, rtol=1e-6)
+    np.testing.assert_allclose(bias.numpy(), 1 - 0.5 * 0.1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_stage_of_factor_zero_does_not_move_at_all(tmp_path, ema):
+    """Neither its kernels nor the moving statistics of its batch normalization."""
+    recipe = options(RESNET, optimizer="adamw", weight_decay=0.5, learning_rate=0.01, ema=ema,
+                     validation_split=0.0, frozen=["stem", "stage1"], unfreeze_every=1,
+                     stage_lr_multipliers={"stem": 0, "stage1": 0.5})
+    train(recipe, tmp_path / "run", log=False)
+    keras.utils.set_random_seed(0)
+    start = {v.path: v.numpy() for v in fit.prepare(recipe)[1]().variables}
+    for stage, moves in (("stem", False), ("stage1", True), ("stage2", True)):
+        values = weights_of(tmp_path / "run", stage)
+        same = [np.array_equal(value, start[path]) for path, value in values.items()]
+        assert same and not any(same) if moves else all(same), stage
+
+
 def weights_of(run, stage):
     """Return {path: value} of all variables of `stage`, moving statistics included."""
     model = keras.models.load_model(run / "model.keras")
@@ -161,6 +202,29 @@ def test_thawing_goes_on_after_an_interrupt(tmp_path, monkeypatch):
     assert (tmp_path / "again/history.csv").read_bytes() == (
         tmp_path / "whole/history.csv"
     ).read_bytes()
+
+
+def test_a_step_is_traced_again_only_where_a_stage_is_unfrozen(tmp_path, monkeypatch):
+    """Once from each start and once for each unfrozen stage, however many epochs follow."""
+    traced, fits = [], []
+    train_step, model_fit = keras.Model.train_step, keras.Model.fit
+
+    def step(self, data):
+        traced.append(sum(np.prod(variable.shape) for variable in self.trainable_variables))
+        return train_step(self, data)
+
+    def fit_once(self, *args, **options):
+        fits.append((options["initial_epoch"], options["epochs"]))
+        return model_fit(self, *args, **options)
+    monkeypatch.setattr(keras.Model, "train_step", step)
+    monkeypatch.setattr(keras.Model, "fit", fit_once)
+    recipe = options(RESNET, frozen=["stem", "stage2"], unfreeze_every=2, epochs=9)
+    train(recipe, tmp_path / "run", log=False)
+    assert fits == [(0, 2), (2, 4), (4, 9)]
+    assert len(traced) == 3 and traced == sorted(set(traced))
+    traced.clear()
+    train(options(recipe, frozen=[]), tmp_path / "whole", log=False)
+    assert len(traced) == 1
 
 
 def stop():

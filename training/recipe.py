@@ -67,7 +67,7 @@ class Recipe:
     initializer: str = ""  # of all kernels, such as he_normal; "" for the network's own
     frozen: list = field(default_factory=list)  # stages not trained; ["all"] for all
     unfreeze_every: int = 0  # epochs after which one more stage is unfrozen; 0 for never
-    stage_lr_multipliers: dict = field(default_factory=dict)  # {stage: factor}
+    stage_lr_multipliers: dict = field(default_factory=dict)  # {stage: factor}; 0 freezes
     epochs: int = 10
     patience: int = 0  # epochs without improvement before training stops; 0 for never
     batch_size: int = 128

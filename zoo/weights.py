@@ -19,6 +19,7 @@ import keras
 import numpy as np
 
 from zoo.errors import UsageError, UserError
+from zoo.graph import check_function
 from zoo.registry import Spec
 
 
@@ -204,7 +205,8 @@ def match_layers(source: keras.Model,
     """Return the pairs (layer of source, layer of model) whose weights can be copied.
 
     Raises:
-        zoo.errors.UsageError: if a layer other than the classifier does not fit.
+        zoo.errors.UsageError: if a layer other than the classifier does not fit, or the networks
+            compute different functions, by an activation, pooling, padding, stride or constant.
     """
     theirs, ours = list(_weighted_layers(source)), list(_weighted_layers(model))
     if not theirs:
@@ -223,6 +225,7 @@ def match_layers(source: keras.Model,
         raise UsageError(
             f"{source.name} has {len(theirs)} layers with weights, {theirs[-1].name!r} the last; "
             f"{model.name} has {len(ours)}, {ours[-1].name!r} the last.")
+    check_function(source, model, pairs, theirs[-1] if len(theirs) > len(pairs) else None)
     return pairs
 
 

@@ -1,5 +1,6 @@
 """Keras callbacks that drive a training's `zoo.training.engine.checkpoint.TrainingState`."""
 import math
+import re
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -38,12 +39,14 @@ class RecordHistory(_StateCallback):
         self.state.step += 1
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
-        scores = {name.replace("logits_accuracy", "accuracy"): float(value)
+        scores = {re.sub("logits_(?=(balanced_)?accuracy)", "", name): float(value)
                   for name, value in (logs or {}).items()}
         row = {"epoch": epoch + 1, **scores,
                "learning_rate": _number(self.model.optimizer.learning_rate)}
         if _scales_loss(self.model):
             row["loss_scale"] = _number(self.model.optimizer.dynamic_scale)
+        if self.state.history:  # a run of version 0.1 keeps its columns, and its selection metric
+            row = {name: row[name] for name in self.state.history[0] if name in row}
         self.state.history.append(row)
 
 

@@ -15,6 +15,8 @@ import numpy as np
 
 from zoo.training.files import arrays_of, packed, write
 
+SELECTION_METRICS = ("val_balanced_accuracy", "val_accuracy")  # the first that is measured
+
 
 class TrainingState:
     """The step, history and variables of a training, in RUN/checkpoint.npz and RUN/best.npz.
@@ -62,7 +64,10 @@ class TrainingState:
     def restore_metrics(self, model: keras.Model) -> None:
         """Load the metrics of an interrupted epoch, which fit has just reset."""
         if self._metrics:
-            for variable, value in zip(model.metrics_variables, self._metrics, strict=True):
+            variables = model.metrics_variables
+            if len(self._metrics) < len(variables):  # version 0.1 had no balanced accuracy
+                variables = [v for v in variables if "balanced_accuracy" not in v.path]
+            for variable, value in zip(variables, self._metrics, strict=True):
                 variable.assign(value)
         self._metrics = []
 
@@ -84,14 +89,24 @@ class TrainingState:
         if self.writes:
             write(self.best_path, packed(**_numbered("model", _averaged(model))))
 
+    @property
+    def selection_metric(self) -> str | None:
+        """The score of the history that selects the best epoch; None without validation.
+
+        It is val_balanced_accuracy if the recipe balances the classes, else val_accuracy.
+        """
+        scores = self.history[0] if self.history else {}
+        return next((name for name in SELECTION_METRICS if name in scores), None)
+
     def best_epoch(self) -> dict[str, Any]:
-        """Return the best row of the history: highest val_accuracy, then lowest val_loss.
+        """Return the best row of the history: highest `selection_metric`, then lowest val_loss.
 
         Without validation, the last epoch is the best.
         """
-        if not self.history or "val_accuracy" not in self.history[0]:
+        metric = self.selection_metric
+        if metric is None:
             return self.history[-1]
-        return max(self.history, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
+        return max(self.history, key=lambda row: (row[metric], -row["val_loss"]))
 
     def best_model(self, build: Callable[[], keras.Model]) -> keras.Model:
         """Return the network that `build` builds, with the best epoch's weights and one output.

@@ -13,9 +13,9 @@ from zoo.training.data import pipeline
 from zoo.training.data.dataset import Dataset
 from zoo.training.engine import distribution, precision
 from zoo.training.engine.callbacks import CallerCallbacks, state_callbacks
-from zoo.training.engine.checkpoint import TrainingState
+from zoo.training.engine.checkpoint import SELECTION_METRICS, TrainingState
 from zoo.training.engine.finish import finish
-from zoo.training.engine.freezing import freeze
+from zoo.training.engine.freezing import freeze, frozen_stages
 from zoo.training.engine.manifest import manifest, weights_fingerprint, write_or_check_manifest
 from zoo.training.engine.prepare import check_memory, compile_model, labels_per_head, prepare
 from zoo.training.engine.progress import Report
@@ -173,9 +173,13 @@ def _run_epochs(model, dataset, recipe, run, steps, log, callbacks=(), chief=Tru
         batches = distribution.distribute(labels_per_head(model, batches), devices, split=False)
         validation = {"validation_data": batches, "validation_steps":
                       pipeline.steps_per_epoch(dataset.validation, recipe.batch_size)}
+        if recipe.balance != "none":
+            metric = state.selection_metric or SELECTION_METRICS[0]
+            report.console.print(f"The best epoch is the one with the highest {metric}.")
     non_trainable = [layer.name for layer in model.layers if not layer.trainable]
     try:
-        for end in _fit_boundaries(recipe, math.ceil(state.step / steps), until or recipe.epochs):
+        for end in _fit_boundaries(model, recipe, math.ceil(state.step / steps),
+                                   until or recipe.epochs):
             epoch, step = divmod(state.step, steps)
             if epoch >= end or state.stopped or caller.stopped:
                 continue
@@ -190,12 +194,14 @@ def _run_epochs(model, dataset, recipe, run, steps, log, callbacks=(), chief=Tru
     return state
 
 
-def _fit_boundaries(recipe, first, until):
+def _fit_boundaries(model, recipe, first, until):
     """Return the epochs at which a call of fit ends.
 
     These are `first`, the end of an interrupted epoch; where a stage is unfrozen; and `until`.
     """
     ends = {first, until}
     if recipe.unfreeze_every:
-        ends.update(range(recipe.unfreeze_every, until, recipe.unfreeze_every))
+        epochs = range(recipe.unfreeze_every, until, recipe.unfreeze_every)
+        ends.update(epoch for epoch in epochs if frozen_stages(model, recipe, epoch)
+                    != frozen_stages(model, recipe, epoch - 1))
     return sorted(ends)

@@ -12,7 +12,8 @@ def frozen_stages(model: keras.Model, recipe: Recipe, epoch: int) -> set[str]:
     """Return the stages that are frozen in `epoch`, counted from 0.
 
     Every `recipe.unfreeze_every` epochs the last frozen stage is unfrozen: gradual unfreezing
-    (Howard and Ruder 2018, arXiv:1801.06146, section 3.3).
+    (Howard and Ruder 2018, arXiv:1801.06146, section 3.3). A stage whose `stage_lr_multipliers`
+    is 0 is frozen in all epochs.
 
     Raises:
         zoo.errors.UsageError: if the recipe names a stage that the network does not have.
@@ -24,12 +25,14 @@ def frozen_stages(model: keras.Model, recipe: Recipe, epoch: int) -> set[str]:
     frozen = [name for name in names if name in recipe.frozen or "all" in recipe.frozen]
     if recipe.unfreeze_every:
         frozen = frozen[:max(0, len(frozen) - epoch // recipe.unfreeze_every)]
-    return set(frozen)
+    return {*frozen, *(name for name, factor in recipe.stage_lr_multipliers.items() if not factor)}
 
 
 def freeze(model: keras.Model, recipe: Recipe, epoch: int,
            non_trainable: Collection[str] = ()) -> None:
-    """Set `trainable` of all layers for `epoch`; the train step of `model` is traced again.
+    """Set `trainable` of all layers for `epoch`.
+
+    If that changes any, `model` traces its train step again in the next call of fit.
 
     A frozen layer gets no gradients, and batch normalization uses its moving statistics.
 
@@ -40,8 +43,12 @@ def freeze(model: keras.Model, recipe: Recipe, epoch: int,
         non_trainable: layers that are never trained, such as a static table of word vectors.
     """
     frozen = frozen_stages(model, recipe, epoch)
-    for layer in model.layers:
-        layer.trainable = stage_of(layer.name) not in frozen and layer.name not in non_trainable
+    trainable = [stage_of(layer.name) not in frozen and layer.name not in non_trainable
+                 for layer in model.layers]
+    if trainable == [layer.trainable for layer in model.layers]:
+        return
+    for layer, value in zip(model.layers, trainable, strict=True):
+        layer.trainable = value
     model.train_function = None
 
 

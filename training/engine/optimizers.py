@@ -97,6 +97,8 @@ def optimizer(recipe: Recipe, steps_per_epoch: int,
     made.exclude_from_weight_decay(var_names=_NOT_DECAYED)
     if recipe.clip_norm and tf.distribute.has_strategy():
         _clip_sum(made)
+    if recipe.ema:
+        _keep_frozen(made)
     if recipe.stage_lr_multipliers:
         _scale_rates(made, [recipe.stage_lr_multipliers.get(stage, 1.0) for stage in stage_of])
     return made
@@ -111,13 +113,33 @@ def _check(recipe, steps):
 
 
 def _scale_rates(made, factors):
-    """Multiply the learning rate of each variable by its factor.
+    """Multiply the learning rate of each variable by its factor, in updates and weight decay.
 
-    Weight decay uses the unscaled rate: Keras applies it to all variables at once.
+    Keras decays all variables at the unscaled rate, before their updates; here each is decayed
+    just before its own update.
     """
-    update = made.update_step
-    made.update_step = lambda gradient, variable, rate: update(
-        gradient, variable, rate * factors[made._get_variable_index(variable)])
+    update, decay = made.update_step, made.weight_decay
+    made._apply_weight_decay = lambda variables: None
+
+    def scaled(gradient, variable, rate):
+        rate *= factors[made._get_variable_index(variable)]
+        if decay and made._use_weight_decay(variable):
+            made.assign_sub(variable, variable * ops.cast(decay, variable.dtype)
+                            * ops.cast(rate, variable.dtype))
+        update(gradient, variable, rate)
+    made.update_step = scaled
+
+
+def _keep_frozen(made):
+    """Make the moving average of a frozen variable the variable: rounding would let it drift."""
+    update = made._update_model_variables_moving_average
+
+    def averaged(variables):
+        update(variables)
+        for variable, mean in zip(variables, made._model_variables_moving_average, strict=True):
+            if not variable.trainable:
+                mean.assign(variable)
+    made._update_model_variables_moving_average = averaged
 
 
 def _clip_sum(made):

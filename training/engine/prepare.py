@@ -18,6 +18,7 @@ from zoo.training.data.augmentation.augment import check
 from zoo.training.data.dataset import Dataset, load_dataset, open_source
 from zoo.training.data.splits import check_train_split, subsample
 from zoo.training.engine import optimizers
+from zoo.training.engine.balanced_accuracy import BalancedAccuracy
 from zoo.training.engine.batch_norm import fuse
 from zoo.training.engine.freezing import frozen_stages, stage_of
 from zoo.training.preprocessing.word_vectors import read_word_vectors
@@ -173,18 +174,22 @@ def reinitialize_kernels(model: keras.Model, recipe: Recipe) -> None:
 def compile_model(model: keras.Model, recipe: Recipe, steps: int) -> None:
     """Compile with cross-entropy and accuracy; each auxiliary head counts AUX_WEIGHT in the loss.
 
+    With a recipe's `balance`, balanced accuracy is computed too: it selects the best epoch.
     The model is for training alone: its batch normalizations become
     `zoo.training.engine.batch_norm.Fused`.
 
     Args:
         model: from examples to logits, or to a dict of logits, one for each head.
-        recipe: gives the optimizer, its schedule and label_smoothing.
+        recipe: gives the optimizer, its schedule, label_smoothing and balance.
         steps: batches per epoch.
     """
     fuse(model)
     loss: Any = keras.losses.CategoricalCrossentropy(from_logits=True,
                                                      label_smoothing=recipe.label_smoothing)
     metrics: Any = ["accuracy"]
+    if recipe.balance != "none":
+        output = model.output["logits"] if isinstance(model.output, dict) else model.output
+        metrics.append(BalancedAccuracy(output.shape[-1]))
     loss_weights = None
     if isinstance(model.output, dict):
         loss_weights = {head: 1.0 if head == "logits" else AUX_WEIGHT for head in model.output}

@@ -139,7 +139,8 @@ def _ship(name, sources, scratch, data_dir):
 def _validation(source):
     """Return the validation scores of a run, for comparison; a run without them is the worst."""
     epoch = source.metrics["best_epoch"]
-    return epoch.get("val_accuracy", 0.0), -epoch.get("val_loss", 0.0)
+    metric = source.metrics.get("selection_metric") or "val_accuracy"
+    return epoch.get(metric, 0.0), -epoch.get("val_loss", 0.0)
 
 
 def _describe(name, best, args, sources, contents):
