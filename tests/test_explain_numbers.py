@@ -36,6 +36,7 @@ def test_grad_cam_is_what_a_network_made_by_hand_says():
     assert not grad_cam(model, corner, [0, 0]).any()
 
 
+@pytest.mark.slow
 def test_every_image_network_has_heat_or_no_maps():
     builders = {spec(name).builder: name for name in TINY if "text" not in name}
     for name in builders.values():

@@ -89,6 +89,7 @@ def test_a_killed_worker_costs_a_restart_and_no_bit(tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(whole, resumed, strict=True))
 
 
+@pytest.mark.slow
 def test_two_workers_agree_with_one_process(tmp_path):
     """Without dropout, which draws for each share by itself."""
     recipe = recipes.override(RECIPE, ["dropout=0.0", "epochs=2"])

@@ -77,6 +77,7 @@ def test_neighbouring_seeds_draw_other_values():
     assert sum(map(len, drawn)) == len(set.union(*drawn)) == 120
 
 
+@pytest.mark.slow
 def test_a_bayesian_search_nears_the_best_and_goes_on_as_if_never_stopped():
     whole = answers(ask("bayesian", trials=12))
     rates = [abs(np.log10(values["learning_rate"]) + 2) for values in whole]

@@ -205,6 +205,7 @@ def test_a_search_does_not_go_on_with_other_data(tmp_path, monkeypatch):
     assert not (tmp_path / "run/trials/0001").exists()
 
 
+@pytest.mark.slow
 def test_a_trial_does_not_outlive_its_search(tmp_path):
     with start(tmp_path, "run", "random", "--trials", "2") as process:
         wait_for(tmp_path / "run/trials/0000/trial.json", process)
