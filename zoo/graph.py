@@ -77,6 +77,7 @@ class Graph:
 
     def __init__(self, model: keras.Model, numbers: dict[int, tuple[int, bool]],
                  ids: dict[Any, int]):
+        _function(model)  # before a model without inputs raises
         self._numbers, self._ids, self.seen = numbers, ids, set[int]()
         self.calls: dict[int, list[tuple[list[Node], Any]]] = {}
         self._images = len(model.inputs) == 1 and len(model.inputs[0].shape) == 4
@@ -85,10 +86,7 @@ class Graph:
         self.outputs: list[Node] = keras.tree.flatten(self._run(model, inputs))
 
     def _run(self, model, inputs):
-        function = getattr(model, "_functional", model)
-        if not hasattr(function, "_run_through_graph"):
-            raise TypeError(f"{model.name} is not a graph of layers.")
-        return function._run_through_graph(
+        return _function(model)._run_through_graph(
             inputs, operation_fn=lambda operation: functools.partial(self._apply, operation))
 
     def _node(self, name, kind, config, inputs=(), **flags):
@@ -148,6 +146,14 @@ class Graph:
         if activation:
             return self._node(layer.name, "activation", activation, [node], stem=stem)
         return node
+
+
+def _function(model):
+    """Return the graph of layers of `model`."""
+    function = getattr(model, "_functional", model)
+    if not hasattr(function, "_run_through_graph"):
+        raise TypeError(f"{model.name} is not a graph of layers.")
+    return function
 
 
 def _is_transparent(operation, inputs, front):
