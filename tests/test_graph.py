@@ -82,6 +82,24 @@ def test_mixed_precision_and_another_size_are_no_other_function():
     zoo.build("mobilenet_v1", weights=source, **{**MOBILE, "input_shape": (None, None, 3)})
 
 
+def test_a_model_that_is_no_graph_is_compared_by_shapes():
+    class Own(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.network = [layers.Dense(4, name="one"), layers.Dense(2, name="two")]
+
+        def call(self, x):
+            return self.network[1](keras.ops.tanh(self.network[0](x)))
+    source = Own()
+    source(np.ones((1, 3), "float32"))
+    image = keras.Input((3,))
+    hidden = layers.Dense(4, activation="tanh")(image)
+    ours = keras.Model(image, layers.Dense(2, name="logits")(hidden))
+    zoo.weights.copy_weights(source, ours)
+    x = np.random.default_rng(0).normal(size=(5, 3)).astype("float32")
+    np.testing.assert_allclose(logits(ours, x), logits(source, x), rtol=1e-6)
+
+
 def small(size=3, window=3, alpha=1e-4, strides=2, pool=layers.MaxPooling2D, rate=1, epsilon=1e-3,
           padding="same", swap=False, slope=0.0):
     image = keras.Input((16, 16, 3))

@@ -313,6 +313,96 @@ def test_a_builder_with_a_weights_argument_of_its_own_keeps_it():
     assert seen == ["mine", "imagenet", None]
 
 
+def tuned(*front, body=None, operations=None):
+    """A body of keras.applications with a preparation of pixels of its own, and a new head."""
+    body = body or published("mobilenet_v2", include_top=False, alpha=0.35)
+    image = keras.Input(SMALL)
+    x = image
+    for layer in front:
+        x = layer(x)
+    if operations:
+        x = operations(x)
+    x = keras.layers.GlobalAveragePooling2D()(body(x))
+    return keras.Model(image, keras.layers.Dense(5)(x), name="tuned")
+
+
+def adapted():
+    layer = keras.layers.Normalization()
+    layer.adapt(images(SMALL, n=16))
+    return layer
+
+
+MEANS, VARIANCES = [120.0, 110.0, 100.0], [3600.0, 4900.0, 2500.0]
+MOBILE = {"input_shape": SMALL, "classes": 5, "alpha": 0.35}
+
+
+@pytest.mark.parametrize("front", [
+    lambda: [keras.layers.Rescaling(1 / 127.5, -1)],
+    lambda: [keras.layers.Rescaling([1 / 50, 1 / 60, 1 / 70], [-2.0, -1.9, -1.8])],
+    lambda: [keras.layers.Normalization(mean=MEANS, variance=VARIANCES)],
+    lambda: [adapted()],
+    lambda: [keras.layers.RandomFlip(), keras.layers.Resizing(*SMALL[:2]),
+             keras.layers.Rescaling(1 / 255),
+             keras.layers.Normalization(mean=[0.5, 0.4, 0.3], variance=[0.05, 0.06, 0.07])],
+])
+def test_plain_layers_before_the_body_become_mean_and_deviation(front, tmp_path):
+    source, x = tuned(*front()), images(SMALL)
+    expected = keras.ops.convert_to_numpy(source(x, training=False))
+    assert_same(logits(zoo.build("mobilenet_v2", weights=source, **MOBILE), x), expected)
+    source.save(tmp_path / "tuned.keras")
+    ours = zoo.build("mobilenet_v2", weights=tmp_path / "tuned.keras", **MOBILE)
+    assert_same(logits(ours, x), expected)
+
+
+def test_channels_are_not_reversed_behind_layers_that_take_rgb():
+    body, x = published("vgg19", include_top=False), images(SMALL)
+    source = tuned(keras.layers.Normalization(mean=MEANS, variance=[1.0] * 3), body=body)
+    expected = logits(source, x)
+    options = {"input_shape": SMALL, "units": 0, "classes": 5}
+    assert_same(logits(zoo.build("vgg19", weights=source, **options), x), expected)
+    explicit = zoo.build("vgg19", weights=tuned(body=body), mean=[m / 255 for m in MEANS],
+                         std=1 / 255, **{**options, "classes": 0})
+    np.testing.assert_array_equal(explicit.get_layer("stage1_conv1").kernel, body.layers[1].kernel)
+
+
+def test_layers_before_a_network_of_the_zoo_are_joined_with_its_own():
+    body = zoo.build("lenet5", mean=0.3, std=0.2)
+    image = keras.Input((32, 32, 1))
+    source = keras.Model(image, body(keras.layers.Rescaling(0.5, 20)(image)))
+    x = images((32, 32, 1))
+    ours = zoo.build("lenet5", weights=source)
+    np.testing.assert_allclose(logits(ours, x), logits(source, x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("front, words", [
+    ([keras.layers.Lambda(lambda x: x / 127.5 - 1, name="own")], r"'own' \(Lambda\)"),
+    ([keras.layers.Normalization(mean=MEANS, variance=VARIANCES, invert=True, name="own")],
+     r"'own' \(Normalization\), .*: it is inverted"),
+    ([keras.layers.Normalization(mean=0.45, variance=0.06, name="own")],
+     r"'own' \(Normalization\), .*: it is not for pixels in \[0, 255\]"),
+    ([keras.layers.Rescaling(-1 / 255, 1.0, name="own")], r"'own' \(Rescaling\), .*not for pixels"),
+    ([], r"'\w*div\w*' \(TrueDivide\)"),
+])
+def test_other_preparation_of_pixels_is_refused_or_said_explicitly(front, words):
+    operations = None if front else (lambda x: x / 127.5 - 1)
+    source, x = tuned(*front, operations=operations), images(SMALL)
+    match = f"tuned prepares images by {words}.*Pass mean= and std="
+    with pytest.raises(UsageError, match=match) as refusal:
+        zoo.build("mobilenet_v2", weights=source, **MOBILE)
+    assert "\n" not in str(refusal.value)
+    ours = zoo.build("mobilenet_v2", weights=source, mean=0.5, std=0.5, **MOBILE)
+    if not front or isinstance(front[0], keras.layers.Lambda):
+        assert_same(logits(ours, x), logits(source, x))
+
+
+def test_mean_and_deviation_can_be_said_for_a_body_that_was_fed_otherwise():
+    source, x = tuned(), images(SMALL)
+    ours = zoo.build("mobilenet_v2", weights=source, mean=0.0, std=1.0, **MOBILE)
+    assert_same(logits(ours, x), logits(source, x / 255))
+    assert_same(logits(zoo.build("mobilenet_v2", weights=source, **MOBILE), x),
+                logits(source, prepared("mobilenet_v2", x)))
+
+
 OFFLINE = """
 import keras, zoo
 from zoo.errors import UserError

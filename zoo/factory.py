@@ -59,7 +59,9 @@ def build(name: str, /, *, weights: "str | os.PathLike[str] | keras.Model | None
             - classes: the number of logits, or 0 for features.
             - mean, std: of the pixels on a scale of 0 to 1, a number or one per channel. The first
               layer computes (image / 255 - mean) / std; with several numbers, it repeats a grey
-              image in as many channels. Trained weights bring their own.
+              image in as many channels. Trained weights bring their own; with a `keras.Model` that
+              the zoo did not build, they replace what prepares its RGB pixels, and no channels are
+              reversed.
             - dropout: the rate of dropout before the logits, from 0 to 1.
             - stem: the first layers; "small" for images of about 32x32 pixels.
             - name: the name of the model, by default that of the network. Two networks inside one

@@ -1,7 +1,8 @@
 """What a network computes between its layers with weights, in a form that can be compared.
 
 Two networks whose weights have the same shapes may still compute different functions: by their
-activations, poolings, paddings or strides. `check_function` compares these. Names, dtypes,
+activations, poolings, paddings or strides. `check_function` compares these, from the prepared
+pixels on; `preparation` returns what prepares them. Names, dtypes,
 initializers, regularizers, dropout and other layers that do nothing at inference are ignored.
 """
 import dataclasses
@@ -42,6 +43,7 @@ class Node:
         stem: whether it follows layers with weights of the stem alone.
         front: whether no layer with weights precedes it.
         operation: whether it is an operation on tensors, such as keras.ops.add, and not a layer.
+        prepared: the layers and operations on pixels before it that are not among the steps.
     """
 
     id: int
@@ -52,6 +54,7 @@ class Node:
     stem: bool = False
     front: bool = False
     operation: bool = False
+    prepared: tuple[keras.Operation, ...] = ()
 
 
 class Graph:
@@ -74,23 +77,23 @@ class Graph:
 
     def __init__(self, model: keras.Model, numbers: dict[int, tuple[int, bool]],
                  ids: dict[Any, int]):
+        _function(model)  # before a model without inputs raises
         self._numbers, self._ids, self.seen = numbers, ids, set[int]()
         self.calls: dict[int, list[tuple[list[Node], Any]]] = {}
+        self._images = len(model.inputs) == 1 and len(model.inputs[0].shape) == 4
         inputs = [self._node(tensor.name, "input", {"number": number}, front=True)
                   for number, tensor in enumerate(model.inputs)]
         self.outputs: list[Node] = keras.tree.flatten(self._run(model, inputs))
 
     def _run(self, model, inputs):
-        function = getattr(model, "_functional", model)
-        if not hasattr(function, "_run_through_graph"):
-            raise TypeError(f"{model.name} is not a graph of layers.")
-        return function._run_through_graph(
+        return _function(model)._run_through_graph(
             inputs, operation_fn=lambda operation: functools.partial(self._apply, operation))
 
     def _node(self, name, kind, config, inputs=(), **flags):
         key = (kind, _frozen(config), tuple(node.id for node in inputs))
+        prepared = dict.fromkeys(layer for node in inputs for layer in node.prepared)
         node = Node(self._ids.setdefault(key, len(self._ids)), name, kind, config, tuple(inputs),
-                    **flags)
+                    prepared=tuple(prepared), **flags)
         self.seen.add(node.id)
         return node
 
@@ -102,6 +105,9 @@ class Graph:
         front = all(node.front for node in inputs)
         if _is_transparent(operation, inputs, front):
             return inputs[0]
+        if front and self._images and _prepares(operation):
+            prepared = dict.fromkeys(layer for node in inputs for layer in node.prepared)
+            return dataclasses.replace(inputs[0], prepared=(*prepared, operation))
         if getattr(operation, "weights", ()):
             return self._weighted(operation, inputs)
         stem = bool(inputs) and all(node.stem for node in inputs)
@@ -142,15 +148,44 @@ class Graph:
         return node
 
 
+def _function(model):
+    """Return the graph of layers of `model`."""
+    function = getattr(model, "_functional", model)
+    if not hasattr(function, "_run_through_graph"):
+        raise TypeError(f"{model.name} is not a graph of layers.")
+    return function
+
+
 def _is_transparent(operation, inputs, front):
     if isinstance(operation, _TRANSPARENT) or type(operation).__name__ == "Cast":
         return True
     if type(operation).__name__.startswith("Random") and not isinstance(
             operation, layers.RandomCrop):
         return True
-    if front and operation.name == "repeat":  # of a grey image in several channels
-        return len({node.id for node in inputs}) == 1
-    return front and isinstance(operation, (layers.Rescaling, layers.Normalization))
+    # A grey image in several channels.
+    return front and operation.name == "repeat" and len({node.id for node in inputs}) == 1
+
+
+def _prepares(operation):
+    """Whether `operation`, before all layers with weights, prepares the pixels for them."""
+    return not isinstance(operation, layers.Layer) or isinstance(
+        operation, (layers.Lambda, layers.Normalization, layers.Rescaling, layers.Resizing))
+
+
+def preparation(model: keras.Model) -> list[keras.Operation]:
+    """Return what prepares the pixels for the first layer with weights, from the input on.
+
+    These are layers of Rescaling, Normalization and Lambda, and operations; resizing is left to
+    whoever feeds images. The list is empty if `model` does not take images, or is not a graph of
+    layers.
+    """
+    try:
+        calls = Graph(model, {}, {}).calls
+    except TypeError:
+        return []
+    first = next(iter(calls.values()), None)
+    prepared = () if first is None else first[0][0][0].prepared
+    return [layer for layer in prepared if not isinstance(layer, layers.Resizing)]
 
 
 def _activation(layer):

@@ -19,7 +19,7 @@ import keras
 import numpy as np
 
 from zoo.errors import UsageError, UserError
-from zoo.graph import check_function
+from zoo.graph import check_function, preparation
 from zoo.registry import Spec
 
 
@@ -57,6 +57,8 @@ KERAS_APPLICATIONS = {
     "mobilenet_v2": ("MobileNetV2", TF),
 }
 
+_LARGEST_SCALE = 1.01  # CAFFE only subtracts means; more is for images in [0, 1]
+
 # The width multipliers for which weights are published.
 ALPHAS = {"mobilenet_v1": (0.25, 0.5, 0.75, 1.0), "mobilenet_v2": (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)}
 
@@ -85,26 +87,70 @@ def pretrained(spec: Spec, weights: keras.Model | Literal["imagenet"],
         weights: "imagenet"; or a `keras.Model` of the same architecture, from the zoo or from
             keras.applications, with or without its classifier.
         overrides: what `Spec.build` takes. The classifier keeps its trained weights if `classes`
-            is as in `weights`, and starts from random weights otherwise.
+            is as in `weights`, and starts from random weights otherwise. `mean` and `std` are for
+            a network that was not built by the zoo, and are those of RGB pixels as it was fed.
 
     Returns:
-        A `keras.Model` as from `zoo.build`. Its first layer normalizes images as that of
-        `weights` does, or as keras.applications documents.
+        A `keras.Model` as from `zoo.build`. Its first layer normalizes images as the layers of
+        Rescaling and Normalization before the body of `weights` do. For a network of
+        keras.applications without such layers, it does so as keras.applications documents.
 
     Raises:
         zoo.errors.UsageError: if the weights do not exist for this network or do not fit it.
         zoo.errors.UserError: if they cannot be downloaded.
     """
-    for option in ("mean", "std"):
-        if option in overrides:
-            raise UsageError("Weights bring their own mean and std. "
-                             f"Received: {option}={overrides[option]!r}.")
-    from_keras = spec.name in KERAS_APPLICATIONS and _rescaling(weights) is None
-    if weights == "imagenet" or from_keras:
+    explicit = {name: overrides[name] for name in ("mean", "std") if name in overrides}
+    layers = [] if weights == "imagenet" else preparation(weights)
+    own = weights == "imagenet" or _rescaling(weights) is not None
+    if explicit and own:
+        name, value = next(iter(explicit.items()))
+        raise UsageError(f"Weights bring their own mean and std. Received: {name}={value!r}.")
+    documented = spec.name in KERAS_APPLICATIONS and not (layers or own or explicit)
+    if weights == "imagenet" or documented:
         return _from_keras(spec, weights, overrides)
-    model = spec.build({**overrides, **normalization(weights)})
+    adopted = {} if {"mean", "std"} <= explicit.keys() else _adopted(spec, weights, layers)
+    model = spec.build({**adopted, **overrides})
     copy_weights(weights, model)
     return model
+
+
+def _adopted(spec, source, layers):
+    """Return the mean and std by which `layers` prepare the pixels in `source`, for `spec`."""
+    if not {"mean", "std"} <= spec.parameters.keys():
+        return {}
+    if not layers:
+        return normalization(source)
+    for layer in layers:
+        if not isinstance(layer, (keras.layers.Rescaling, keras.layers.Normalization)):
+            raise _not_adopted(source, layer)
+    scale, offset = _affine(source, layers[0])
+    for layer in layers[1:]:
+        factor, shift = _affine(source, layer)
+        scale, offset = scale * factor, offset * factor + shift
+    size = layers[-1]._inbound_nodes[0].outputs[0].shape[-1:]
+    scale, offset = np.broadcast_to(scale, size), np.broadcast_to(offset, size)
+    if not scale.min() > 0 or (scale.max() > _LARGEST_SCALE and layers[0].name != "rescale"):
+        raise _not_adopted(source, layers[-1], ": it is not for pixels in [0, 255]")
+    return {"mean": (-offset / (255 * scale)).tolist(), "std": (1 / (255 * scale)).tolist()}
+
+
+def _affine(source, layer):
+    """Return what a layer of Rescaling or Normalization computes as (scale, offset)."""
+    if isinstance(layer, keras.layers.Rescaling):
+        return np.asarray(layer.scale, "float64"), np.asarray(layer.offset, "float64")
+    if layer.invert or layer.mean is None or tuple(layer.axis) not in ((), (-1,), (3,)):
+        raise _not_adopted(source, layer, ": it is inverted, not adapted, or not per channel")
+    mean, variance = (np.ravel(keras.ops.convert_to_numpy(values)).astype("float64")
+                      for values in (layer.mean, layer.variance))
+    scale = 1 / np.maximum(np.sqrt(variance), keras.config.epsilon())
+    return scale, -mean * scale
+
+
+def _not_adopted(source, layer, reason=""):
+    return UsageError(
+        f"{source.name} prepares images by {layer.name!r} ({type(layer).__name__}), which cannot "
+        f"be adopted{reason}. Pass mean= and std= of RGB pixels, on a scale of 0 to 1, that stand "
+        "for it, or the network without it.")
 
 
 def _from_keras(spec: Spec, weights: keras.Model | Literal["imagenet"],
@@ -234,7 +280,7 @@ def _weighted_layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from _weighted_layers(layer)
-        elif layer.weights:
+        elif layer.weights and not isinstance(layer, keras.layers.Normalization):
             yield layer
 
 
