@@ -1,4 +1,4 @@
-# The two commands: `make train` and `make test`. Both set up .venv first, with whatever python3 is at hand (3.11 to 3.13).
+# The two commands are `make train` and `make test`. Both create .venv first, with python3 (3.11 to 3.13).
 PYTHON ?= python3
 VENV ?= .venv
 RUN ?= runs/lenet5-digits
@@ -19,7 +19,7 @@ test: $(VENV)/.installed
 slow: $(VENV)/.bench
 	$(BIN)/python -m pytest -m slow
 
-# The networks on another backend, once it is installed: make contract KERAS_BACKEND=jax
+# The contract of the networks on another installed backend: make contract KERAS_BACKEND=jax
 contract: $(VENV)/.installed
 	$(BIN)/python -m pytest -n auto tests/test_contract.py
 
@@ -35,7 +35,7 @@ models: $(VENV)/.installed
 	$(BIN)/python -m zoo.catalog
 
 # Train the recipes of docs/results.md in runs/results and update its table: make results RECIPES="lenet5-digits" SEEDS="0 1 2"
-# What is finished is passed over, what is not goes on. `python -m zoo.training.results.record` writes the table alone.
+# It skips finished runs and resumes interrupted ones. `python -m zoo.training.results.record` only updates the table.
 results: $(VENV)/.installed
 	$(BIN)/python -m zoo.training.results.rerun $(RECIPES) $(if $(SEEDS),--seeds $(SEEDS)) $(if $(FILES),--files $(FILES))
 
@@ -43,7 +43,7 @@ results: $(VENV)/.installed
 ship: $(VENV)/.installed
 	$(BIN)/python -m zoo.training.results.publish $(RUNS)
 
-# The zoo beside its peers, see benchmarks/README.md: make bench IMAGES=a/folder/of/class/folders
+# Benchmarks beside other libraries, see benchmarks/README.md: make bench IMAGES=FOLDER
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/training_step.py
 	$(BIN)/python benchmarks/inference.py

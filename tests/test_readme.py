@@ -327,7 +327,7 @@ def test_the_migration_table_is_complete_and_true():
     assert {ours: theirs for theirs, ours in rows} == {
         ours: theirs for ours, (theirs, _) in weights.KERAS_APPLICATIONS.items()
     }
-    absent = re.search(r"without `_keras`.*?says so\. (.*?) are not here", text, re.S)[1]
+    absent = re.search(r"without `_keras`.*?says so\.\s(.*?) are not here", text, re.S)[1]
     named = "".join(row[0] for row in rows) + absent.replace("-", "")
     for network in (name for name in dir(keras.applications) if name[0].isupper()):
         family = re.match(
