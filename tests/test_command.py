@@ -228,6 +228,7 @@ def test_an_interrupt_is_one_line_and_the_same_command_goes_on(tmp_path, seconds
     assert again.returncode == 0 and "epoch 10/10" in again.stdout
 
 
+@pytest.mark.slow
 def test_a_run_is_repeated_from_its_recipe_file(zoo_command, finished_run, tmp_path):
     again = zoo_command(
         "train", "--recipe", finished_run / "recipe.json", "--run", tmp_path / "again", "--json"

@@ -94,6 +94,7 @@ def test_a_classic_answers_and_is_exported_by_its_name(home):
     )
 
 
+@pytest.mark.slow
 def test_without_a_network_a_line_says_what_is_missing(home):
     script = COMMANDS.replace("imagenet_utils.CLASS_INDEX", "_")
     done = run(home, script, "predict mobilenet_v2-imagenet photo.jpg --json")

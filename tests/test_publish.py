@@ -74,7 +74,9 @@ def test_an_interrupt_leaves_nothing(finished_run, tmp_path):
     ("name", "limit", "where"),
     [
         ("lenet5-digits", 100_000, "saved_model.pb"),
-        ("textcnn-uit_vsfc", 300_000, "variables.data.*"),
+        pytest.param(
+            "textcnn-uit_vsfc", 300_000, "variables.data.*", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_full_disk_leaves_nothing_and_is_told(tmp_path, name, limit, where):

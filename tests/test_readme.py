@@ -265,12 +265,14 @@ def test_adding_a_network_works_to_the_letter(tmp_path):
     )
     for kind, code in blocks(inside):
         if kind == "python":
-            target, body = re.match(r"# ([\w/]+\.py)[^\n]*\n(.*)", code, re.S).groups()
+            target, table, body = re.match(
+                r"# ([\w/]+\.py)(?:, in (\w+))?[^\n]*\n(.*)", code, re.S
+            ).groups()
             file = tmp_path / target
-            if target == "tests/models.py":
-                text = file.read_text()
-                assert text.count("\nTINY = {\n") == 1
-                file.write_text(text.replace("\nTINY = {\n", f"\nTINY = {{\n{body}"))
+            if table:
+                text, head = file.read_text(), f"\n{table} = {{\n"
+                assert text.count(head) == 1
+                file.write_text(text.replace(head, head + body))
             elif file.exists():
                 file.write_text(file.read_text() + "\n\n" + body)
             else:

@@ -96,6 +96,7 @@ def test_folds_cover_every_sentence_once(recipe):
         assert np.bincount(dataset.test.labels).tolist() == [30, 30]
 
 
+@pytest.mark.slow
 def test_cross_validation_trains_each_fold_once(recipe, tmp_path):
     short = dataclasses.replace(recipe, folds=3, epochs=1)
     result = folds.cross_validate(short, tmp_path, log=False)

@@ -210,6 +210,7 @@ def test_a_run_does_not_go_on_from_other_weights(finished_run, tmp_path):
         train(recipe, tmp_path / "run", log=False)
 
 
+@pytest.mark.slow
 def test_what_was_started_from_weights_ships_without_them(tmp_path):
     """With their preparation of pixels, which no argument of its recipe tells."""
     settings = ["weights=resnet20-cifar10", "epochs=1", "max_train_examples=64", "learning_rate=0"]

@@ -148,6 +148,7 @@ def test_another_search_is_not_mixed_in(finished, changed, words):
     assert (run / "trials.csv").read_text() == kept
 
 
+@pytest.mark.slow
 def test_data_that_cannot_be_tuned_on_ends_it_before_the_first_trial(tmp_path):
     for recipe, words in (
         (dataclasses.replace(DIGITS, data="no/such.npz"), "no/such.npz"),

@@ -122,7 +122,7 @@ def linear(hp, recipe):
     [
         pytest.param("random", marks=pytest.mark.slow),
         pytest.param("bayesian", marks=pytest.mark.slow),
-        "hyperband",
+        pytest.param("hyperband", marks=pytest.mark.slow),
         pytest.param("grid", marks=pytest.mark.slow),
     ],
 )
