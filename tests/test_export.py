@@ -85,9 +85,14 @@ def test_tensorflow_alone_predicts_a_label(exported, finished_run, test_images, 
     assert process.stdout.strip() == expected["label"], process.stderr
 
 
-@pytest.mark.parametrize(("limit", "variables"),
-                         [(saved_model.CONSTANT_LIMIT, 0), pytest.param(1_000, 4, marks=pytest.mark.slow),
-                          (0, 10)])
+@pytest.mark.parametrize(
+    ("limit", "variables"),
+    [
+        (saved_model.CONSTANT_LIMIT, 0),
+        pytest.param(1_000, 4, marks=pytest.mark.slow),
+        (0, 10),
+    ],
+)
 def test_the_weights_are_on_disk_once(finished_run, tmp_path, monkeypatch, limit, variables):
     """As constants of the graph up to the limit, as variables over it."""
     monkeypatch.setattr(saved_model, "CONSTANT_LIMIT", limit)
