@@ -197,6 +197,16 @@ def test_a_stage_named_error_is_an_error(finished_run, tmp_path):
         saved_model.write(source, tmp_path)
 
 
+def test_another_model_without_weights_does_not_matter(finished_run, tmp_path):
+    with keras.StatelessScope(initialize_variables=False):
+        other = keras.layers.Dense(2)
+        other.build((None, 3))
+    try:
+        exporter.export(finished_run, tmp_path / "model")
+    finally:
+        keras.utils.clear_session()  # forgets the weights that were not made
+
+
 @pytest.mark.parametrize("size", [(40, 70), (70, 40), (5, 9)])
 def test_a_crop_equals_resizing_and_cropping(size):
     image = tf.random.stateless_uniform((1, *size, 3), (1, 2), 0, 256, tf.int32)

@@ -5,6 +5,7 @@ writes FOLDER/result.json and ends. `python -m zoo.tuning.job DESCRIPTOR` does j
 answered by a line of JSON written to that file descriptor. Both end when standard input does, so
 that no trial outlives its search.
 """
+import contextlib
 import json
 import os
 import pkgutil
@@ -33,8 +34,6 @@ def check(folder: Path, data_dir: str | None, log: bool,
         args, the builder arguments that the data determine, and data, a fingerprint of the
         training and validation splits.
     """
-    import keras
-
     from zoo.training.data.splits import fingerprint
     from zoo.training.engine import fit
     recipe = read(folder / "recipe.json")
@@ -43,7 +42,7 @@ def check(folder: Path, data_dir: str | None, log: bool,
     if dataset.validation is None:
         raise UserError("Tuning needs a validation split to select by. Set validation_split to a "
                         "share of the training split, such as 0.1.")
-    with keras.StatelessScope(initialize_variables=False):  # shapes, no weights
+    with _shapes_only():
         model = build()
     args: dict[str, Any]
     if dataset.vocabulary:
@@ -58,15 +57,20 @@ def check(folder: Path, data_dir: str | None, log: bool,
 
 def size(model: str, args: dict[str, Any]) -> dict[str, int]:
     """Return a network's params and multiply_adds, counted without making its weights."""
-    import keras
-
     import zoo
     from zoo.tables import total_multiply_adds
-    with keras.StatelessScope(initialize_variables=False):
+    with _shapes_only():
         network = zoo.build(model, **args)
-        counts = {"params": network.count_params(), "multiply_adds": total_multiply_adds(network)}
-    keras.utils.clear_session()  # forgets the weights that were not made
-    return counts
+        return {"params": network.count_params(), "multiply_adds": total_multiply_adds(network)}
+
+
+@contextlib.contextmanager
+def _shapes_only():
+    """Have models built in the block make no weights."""
+    import keras
+    with keras.StatelessScope(initialize_variables=False):
+        yield
+    keras.utils.clear_session()  # else a later scope would make the weights
 
 
 def search(folder: Path, data_dir: str | None, log: bool, until: int,

@@ -140,9 +140,11 @@ def _shared_function(model: keras.Model, weights: Sequence[Sequence[tuple[str, n
 
     @tf.function(autograph=False)
     def run(inputs):
-        (logits, features, maps), _ = model.stateless_call(
-            *([tf.convert_to_tensor(weight) for weight in group] for group in constants),
-            inputs, training=False)
+        # The outer scope keeps Keras from initializing other models' variables in this graph.
+        with keras.StatelessScope(initialize_variables=False):
+            (logits, features, maps), _ = model.stateless_call(
+                *([tf.convert_to_tensor(weight) for weight in group] for group in constants),
+                inputs, training=False)
         names, probabilities = tf.constant(class_names), tf.nn.softmax(logits)
         class_id = tf.argmax(probabilities, axis=1)
         best = tf.math.top_k(probabilities, min(TOP_K, len(class_names)))
