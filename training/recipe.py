@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from zoo.catalog import arguments
 from zoo.errors import UsageError, unknown
-from zoo.registry import spec
 from zoo.settings import builder_args, check_type, convert, split_setting
 
 # The fields' names up to version 0.1; accepted for one more version.
@@ -169,7 +169,7 @@ def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
     types = {name: kind for name, kind in _types().items() if name not in ("name", "model", "data")}
     for setting in settings:
         name, value = split_setting(setting)
-        if name in OLD_NAMES and name not in spec(recipe.model).defaults:
+        if name in OLD_NAMES and name not in arguments(recipe.model):
             (name, value), = current_names({name: value}, "--set").items()
         if name in types:
             recipe = dataclasses.replace(recipe, **{name: convert(name, value, types[name])})

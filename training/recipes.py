@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import unknown
-from zoo.registry import spec
+from zoo import catalog
+from zoo.errors import UsageError, unknown
 from zoo.training.recipe import Recipe, override, read
 
 __all__ = ["RECIPES", "Recipe", "get_recipe", "list_recipes", "override", "read"]
@@ -86,9 +86,10 @@ def _default(name, model, data):
     all architectures but those with an entry in `_RATES` and those with layers of thousands of
     units, which need a smaller one. Without clipping, MobileNets learn much less in as many steps.
     """
-    if "input_shape" not in (args := spec(model).defaults):
+    args = catalog.arguments(model)
+    if "input_shape" not in args:
         return Recipe(name, model, data)
-    large = (spec(model).params or 0) > _LARGE
+    large = (catalog.params(model) or 0) > _LARGE
     return Recipe(name, model, data, normalize={"mean", "std"} <= args.keys(), optimizer="adamw",
                   learning_rate=3e-4 if large else _RATES.get(model, 2e-3), weight_decay=0.05,
                   clip_norm=1.0, batch_size=32)
@@ -154,7 +155,7 @@ def get_recipe(name: str, data: str | os.PathLike | None = None) -> Recipe:
     """
     if data is None:
         if name not in RECIPES:
-            raise unknown("recipe", name, RECIPES)
+            raise _no_recipe(name)
         recipe = RECIPES[name]
         if not Path(recipe.data).is_file():
             return recipe
@@ -166,6 +167,15 @@ def get_recipe(name: str, data: str | os.PathLike | None = None) -> Recipe:
     if Path(data).stem == Path(RECIPES[name].data).stem:  # its own data, in another folder
         title = name
     return dataclasses.replace(RECIPES[name], name=title, data=source)
+
+
+def _no_recipe(name: str) -> UsageError:
+    if ":" not in name and name not in catalog.names():
+        return unknown("recipe", name, [*RECIPES, *catalog.names()])
+    own = [f" or choose the recipe {recipe}" for recipe, settings in RECIPES.items()
+           if settings.model == name]
+    return UsageError(f"{name} is a network. Name the data to train it on (--data DATASET; in "
+                      f"Python data=){own[0] if own else ''}.")
 
 
 def list_recipes(pattern: str = "*") -> list[str]:

@@ -55,6 +55,12 @@ def check_run(path: Path, recipe: Recipe) -> None:
                             f"there, {here[key]!r} here). Choose another --run, or delete it.")
 
 
+def is_run(name_or_path: str | os.PathLike[str]) -> bool:
+    """Return whether this is a path, not a name: it exists, or has several parts."""
+    path = Path(name_or_path)
+    return path.exists() or path.name != str(name_or_path)
+
+
 def results(path: str | os.PathLike) -> dict:
     """Return the content of metrics.json of a finished run.
 

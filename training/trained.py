@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from zoo import shipped
-from zoo.errors import UserError, unknown
+from zoo.errors import UserError
 from zoo.training import files, run_dir
 from zoo.training.data import pipeline
 from zoo.training.data.dataset import Dataset, load_dataset, open_source
@@ -144,15 +144,9 @@ def load(name_or_path: str | os.PathLike[str]) -> Trained:
         zoo.errors.UserError: if there is no such network, the run has not finished, a file is
             damaged, or ImageNet weights cannot be downloaded.
     """
-    if is_run(name_or_path):
+    if run_dir.is_run(name_or_path):
         return _load_run(Path(name_or_path))
     return _load_shipped(str(name_or_path))
-
-
-def is_run(name_or_path: str | os.PathLike[str]) -> bool:
-    """Return whether `load` reads a run directory: whether the path exists or has several parts."""
-    path = Path(name_or_path)
-    return path.exists() or path.name != str(name_or_path)
 
 
 def _load_run(run: Path) -> Trained:
@@ -170,9 +164,7 @@ def _load_run(run: Path) -> Trained:
 
 
 def _load_shipped(name: str) -> Trained:
-    if not shipped.is_shipped(name):
-        nearest = unknown("shipped model", name, shipped.names())
-        raise UserError(f"{name} is not a run directory. {nearest}")
+    shipped.check_name(name)
     card, vocabulary = shipped.card(name), None
     if "vocab.txt" in card["files"]:
         vocabulary = Vocabulary.parse(shipped.read(name, "vocab.txt").decode())

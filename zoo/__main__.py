@@ -13,14 +13,17 @@ from zoo.errors import UserError
 from zoo.startup import INTERRUPTED, add_current_folder, record_interrupts
 
 
-@click.group(cls=Group,
+@click.group(cls=Group, invoke_without_command=True, subcommand_metavar="COMMAND [ARGS]...",
              context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
              epilog=example("zoo train lenet5-digits --run runs/digits",
                             "zoo export runs/digits"))
 @click.version_option(__version__, prog_name="zoo")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """The classic networks: exact to their papers, trained on real data, exported with one command.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 for _command in (list.list_models, list.info, list.recipes, train.train, train.doctor,

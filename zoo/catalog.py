@@ -1,9 +1,10 @@
-"""models.json, which describes every network so that `zoo list` need not build them.
+"""models.json, which describes every network: to read it is quicker than to import Keras.
 
 `python -m zoo.catalog` writes it, and the table in docs/networks.md; tests compare both.
 """
 import dataclasses
 import fnmatch
+import functools
 import inspect
 import json
 import math
@@ -36,15 +37,53 @@ def matching(pattern: str = "*", max_params: int | None = None,
     Raises:
         zoo.errors.UsageError: if no network matches.
     """
-    entries = json.loads(PATH.read_text())
-    matches = [entry for entry in entries if fnmatch.fnmatchcase(entry["name"], pattern.lower())]
+    matches = [entry for name, entry in _by_name().items()
+               if fnmatch.fnmatchcase(name, pattern.lower())]
     if not matches:
-        raise unknown("model", pattern, [entry["name"] for entry in entries])
+        raise unknown("model", pattern, _by_name())
     small = [entry for entry in matches if max_params is None or entry["params"] <= max_params]
     if not small:
         raise UsageError(f"No model {pattern!r} has at most {max_params:,} params; "
                          f"the smallest has {min(entry['params'] for entry in matches):,}.")
     return sorted(small, key=operator.itemgetter(sort))
+
+
+@functools.cache
+def _by_name() -> dict[str, dict[str, Any]]:
+    return {entry["name"]: entry for entry in json.loads(PATH.read_text(encoding="utf-8"))}
+
+
+def arguments(model: str) -> dict[str, Any]:
+    """Return the arguments of a network's builder, {name: default}.
+
+    Those of the zoo's own networks are in models.json; for another network its module is imported.
+    The default of an argument without one is None.
+
+    Raises:
+        zoo.errors.UsageError: if no such network is registered.
+    """
+    entry = _by_name().get(model)
+    if entry:
+        return {name: _tuples(default) for name, default in entry["arguments"].items()}
+    from zoo.registry import is_registered, spec
+    if ":" not in model and not is_registered(model):  # `spec` would import Keras to say the same
+        raise unknown("model", model, _by_name())
+    return {**dict.fromkeys(spec(model).parameters), **spec(model).defaults}
+
+
+def names() -> list[str]:
+    """Return the names of the zoo's own networks."""
+    return list(_by_name())
+
+
+def params(model: str) -> int | None:
+    """Return a network's number of parameters as in models.json; None for a network of your own."""
+    return _by_name().get(model, {}).get("params")
+
+
+def _tuples(value: Any) -> Any:
+    """Return a default with the tuples that JSON has turned into lists."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def cells(entry: dict[str, Any]) -> tuple[str, ...]:
@@ -92,7 +131,7 @@ def _entry(spec: "Spec", model: "keras.Model") -> dict[str, Any]:
             "trainable": sum(math.prod(weight.shape) for weight in model.trainable_weights),
             "flops": total_multiply_adds(model), "input_shape": list(model.input.shape[1:]),
             "paper": spec.paper, "summary": (inspect.getdoc(spec.builder) or "").split("\n")[0],
-            "trained": _trained(spec.name)}
+            "trained": _trained(spec.name), "arguments": spec.defaults}
 
 
 def _trained(name: str) -> list[str]:

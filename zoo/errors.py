@@ -3,7 +3,8 @@
 Each is one line: what was expected, what was received, and the nearest valid choice.
 """
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 _SHOWN = 12     # choices that a message lists if none is near
 _LONGEST = 100  # characters of a name that are compared and shown
@@ -27,10 +28,15 @@ def missing_packages(feature: str, packages: str, extra: str) -> UserError:
                      "checkout of classic-zoo.")
 
 
-def unknown(kind: str, name: object, choices: Iterable[str]) -> UsageError:
+def unknown(kind: str, name: object, choices: Iterable[str],
+            synonyms: Mapping[str, str] = MappingProxyType({})) -> UsageError:
     """Return the UsageError for a `name` that is not one of `choices`.
 
-    The message names the nearest choice, or, if none is near, the first 12.
+    The message names the choice that `synonyms` give, or the nearest, or, if none is near, the
+    first 12.
+
+    Args:
+        synonyms: {another name: choice}.
     """
     ordered = sorted(choices)
     if len(str(name)) > _LONGEST:
@@ -40,6 +46,8 @@ def unknown(kind: str, name: object, choices: Iterable[str]) -> UsageError:
     containing = [choice for choice in by_lower_case if lower and lower in choice]
     candidates = containing or list(by_lower_case)  # float16 means mixed_float16
     near = difflib.get_close_matches(lower, candidates, n=1, cutoff=0.5)
+    if synonyms.get(lower) in by_lower_case:
+        near = [synonyms[lower]]
     if near:
         return UsageError(f"Unknown {kind} {name!r}. Did you mean {by_lower_case[near[0]]!r}?")
     more = f" and {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else ""

@@ -150,6 +150,11 @@ def _import_zoo() -> None:
             importlib.import_module(f"zoo.{module.name}")
 
 
+def is_registered(name: str) -> bool:
+    """Return whether a module that has been imported registered `name`."""
+    return name in _specs
+
+
 def spec(name: str) -> Spec:
     """Return the `Spec` of `name`, which may be `package.module:model` for your own builder.
 

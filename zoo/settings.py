@@ -4,12 +4,27 @@ from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
+from zoo import catalog
 from zoo.errors import UsageError, unknown
-from zoo.registry import spec
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text",
           list: "a list", tuple: "numbers separated by commas",
           dict: """a dictionary such as {'shift': 2}"""}
+_SYNONYMS = {  # what other libraries call a field of a recipe or an argument of a builder
+    "lr": "learning_rate", "rate": "learning_rate", "wd": "weight_decay", "decay": "weight_decay",
+    "l2": "weight_decay", "bs": "batch_size", "opt": "optimizer", "optim": "optimizer",
+    "scheduler": "schedule", "sched": "schedule", "lr_schedule": "schedule",
+    "num_epochs": "epochs", "n_epochs": "epochs", "early_stopping": "patience",
+    "smoothing": "label_smoothing", "grad_clip": "clip_norm", "clipnorm": "clip_norm",
+    "grad_accum": "accumulation_steps", "fp16": "precision", "amp": "precision",
+    "dtype": "precision", "augmentation": "augment", "transforms": "augment",
+    "image_size": "input_shape", "img_size": "input_shape", "size": "input_shape",
+    "shape": "input_shape", "num_classes": "classes", "n_classes": "classes",
+    "freeze": "frozen", "random_state": "seed", "pretrained": "weights",
+    "val_split": "validation_split", "max_len": "max_tokens", "maxlen": "max_tokens",
+    "sequence_length": "max_tokens", "max_words": "vocabulary", "num_words": "vocabulary",
+    "class_weight": "balance", "warmup_epochs": "warmup", "init": "initializer",
+    "embedding_dim": "embedding", "drop": "dropout", "drop_rate": "dropout"}
 _PER_CHANNEL = ("mean", "std")  # a number, or one per channel
 
 
@@ -25,13 +40,13 @@ def builder_args(model: str, settings: Iterable[str], also: Iterable[str] = ()) 
         zoo.errors.UsageError: if the builder does not have such an argument, or the value is of
             another type.
     """
-    network = spec(model)
-    choices = [*network.parameters, "weights"]  # `zoo.build` accepts weights for every network
+    defaults = catalog.arguments(model)
+    choices = [*defaults, "weights"]  # `zoo.build` accepts weights for every network
     args: dict[str, Any] = {}
     for name, value in map(split_setting, settings):
         if name not in choices:
-            raise unknown(f"setting of {model}", name, [*choices, *also])
-        default = network.defaults.get(name)
+            raise unknown(f"setting of {model}", name, [*choices, *also], _SYNONYMS)
+        default = defaults.get(name)
         kind = tuple if isinstance(default, tuple) else type(default)
         if name in _PER_CHANNEL and "," in value:
             kind = tuple

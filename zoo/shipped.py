@@ -44,6 +44,12 @@ def is_shipped(name: str) -> bool:
     return name in names() or _is_imagenet(name, None)
 
 
+def check_name(name: str) -> None:
+    """Raise UserError if `name` is not the name of a trained network; see `is_shipped`."""
+    if not is_shipped(name):
+        raise UserError(f"{name} is not a run directory. {unknown('shipped model', name, names())}")
+
+
 def _is_imagenet(name: str, folder: str | os.PathLike[str] | None) -> bool:
     return folder is None and name.endswith(IMAGENET)
 

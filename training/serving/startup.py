@@ -5,6 +5,7 @@ import socket
 from pathlib import Path
 
 from zoo.errors import UserError
+from zoo.shipped import is_shipped
 
 
 def find_models(folder: str | os.PathLike[str]) -> dict[str, dict[int, Path]]:
@@ -20,7 +21,7 @@ def find_models(folder: str | os.PathLike[str]) -> dict[str, dict[int, Path]]:
     Raises:
         zoo.errors.UserError: if there is no SavedModel.
     """
-    folder = Path(folder).resolve()
+    name, folder = str(folder), Path(folder).resolve()
     if _is_saved_model(folder):
         if folder.name.isdecimal():
             return {folder.parent.name: {int(folder.name): folder}}
@@ -31,6 +32,10 @@ def find_models(folder: str | os.PathLike[str]) -> dict[str, dict[int, Path]]:
     models = {path.name: {1: path} if _is_saved_model(path) else _versions(path)
               for path in folders}
     if not any(models.values()):
+        if (folder / "metrics.json").is_file() or is_shipped(name):
+            raise UserError(f"{name} is a trained network, not an export. Export it first: "
+                            f"zoo export {name} --to saved_models/{folder.name}, then zoo serve "
+                            f"saved_models/{folder.name}.")
         raise UserError(f"{folder} holds no SavedModel: expected saved_model.pb in it, in "
                         f"{folder}/VERSION/ or in {folder}/MODEL/. `zoo export RUN` writes one.")
     return {name: versions for name, versions in models.items() if versions}

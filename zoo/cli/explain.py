@@ -5,7 +5,7 @@ from typing import cast
 
 import click
 
-from zoo.cli.console import check_writable, data_dir_option, example, json_option
+from zoo.cli.console import check_trained, check_writable, data_dir_option, example, json_option
 from zoo.errors import UsageError, UserError
 from zoo.startup import quiet_import
 
@@ -40,6 +40,8 @@ def explain(run: str | None, image: str | None, text: str | None, filters: str |
                          "or --filters IMAGE.")
     if filters is not None and (image is not None or text is not None):
         raise UsageError("--filters FILE stands alone: --image and --text are for a RUN.")
+    if run:
+        check_trained(run)
     with quiet_import():
         from zoo.training.explanation import explainer, kernels
         from zoo.training.explanation import page as pages
@@ -64,8 +66,7 @@ def explain(run: str | None, image: str | None, text: str | None, filters: str |
 
 
 def _default_page(run):
-    from zoo.training.run_dir import results
-    from zoo.training.trained import is_run
+    from zoo.training.run_dir import is_run, results
     if run and is_run(run):
         results(run)  # reports a missing run before a missing folder
         return f"{run}/explain.html"

@@ -1,10 +1,18 @@
 """Using what was trained: `zoo predict`, `zoo export`."""
 import json
+from pathlib import Path
 
 import click
 
-from zoo.cli.console import check_writable, data_dir_option, example, json_option, table
-from zoo.errors import UserError
+from zoo.cli.console import (
+    check_trained,
+    check_writable,
+    data_dir_option,
+    example,
+    json_option,
+    table,
+)
+from zoo.errors import UsageError, UserError
 from zoo.startup import quiet_import
 
 
@@ -29,6 +37,8 @@ def predict(model: str, files: tuple[str, ...], csv_file: str | None, top: int,
     """
     if csv_file:
         check_writable(csv_file)
+    _check_order(model, files)
+    check_trained(model)
     with quiet_import():
         from zoo.training import prediction
         from zoo.training.engine.progress import counter
@@ -47,6 +57,17 @@ def predict(model: str, files: tuple[str, ...], csv_file: str | None, top: int,
     if bad:
         raise UserError(f"{len(bad):,} of {inputs:,} files could not be labelled; "
                         f"the first is {bad[0]}.")
+
+
+def _check_order(model, files):
+    """Raise UsageError if the network stands last, after the files."""
+    from zoo import shipped
+    last = Path(files[-1])
+    is_network = shipped.is_shipped(files[-1]) or any(
+        (last / name).is_file() for name in ("recipe.json", "saved_model.pb"))
+    if is_network and not Path(model).is_dir() and not shipped.is_shipped(model):
+        raise UsageError("The network comes before the files: zoo predict "
+                         f"{files[-1]} {' '.join([model, *files[:-1]])}.")
 
 
 def _cells(row):
@@ -79,6 +100,7 @@ def export(run: str, to: str | None, force: bool, formats: str, report: bool,
     Each format runs in a separate process and is compared with the network. NAME is a shipped
     model, such as lenet5-digits, or one with ImageNet weights, such as resnet50_keras-imagenet.
     """
+    check_trained(run)
     with quiet_import():
         from zoo.training.deployment import exporter, verification
         from zoo.training.engine.progress import counter

@@ -3,15 +3,15 @@ import json
 
 import click
 
-from zoo.cli.console import example, json_option, table
+from zoo.cli.console import Count, example, json_option, table
 from zoo.startup import quiet_import
 
 
 @click.command("list", epilog=example("zoo list", "zoo list 'resnet*' --sort flops",
                                       "zoo list --max-params 1000000"))
 @click.argument("pattern", default="*")
-@click.option("--max-params", type=click.IntRange(min=1), metavar="N",
-              help="Only networks of at most N parameters.")
+@click.option("--max-params", type=Count(), metavar="N",
+              help="Only networks of at most N parameters: 100000, 100k or 1.5M.")
 @click.option("--sort", type=click.Choice(["name", "params", "flops"]), default="name",
               help="The order of the list.")
 @json_option

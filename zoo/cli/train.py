@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import click
 
-from zoo.cli.console import data_dir_option, example, json_option, table
+from zoo.cli.console import check_trained, data_dir_option, example, json_option, table
 from zoo.errors import UsageError
 from zoo.startup import quiet_import
 
@@ -44,16 +44,17 @@ def train(name: str | None, data: str | None, file: str | None, run: str | None,
     if (name is None) == (file is None):
         raise click.UsageError("Name a recipe, or a model and --data, or --recipe FILE. "
                                "`zoo recipes` lists the recipes.")
-    with quiet_import():
+    with quiet_import():  # a network of one's own imports Keras
         recipe = recipes.read(file) if file else recipes.get_recipe(cast(str, name), data)
         if file and data:
             data = recipes.get_recipe(recipe.model, data).data
             recipe = dataclasses.replace(recipe, data=data)
-        from zoo.training.engine import fit
     if skip_bad:
         fields["skip_bad"] = "true"
     replaced = [f"{key}={value}" for key, value in fields.items() if value is not None]
     recipe = recipes.override(recipe, [*settings, *replaced])
+    with quiet_import():  # takes seconds: a mistake in the lines above is reported before
+        from zoo.training.engine import fit
     run = run or f"runs/{recipe.name}"
     options: dict[str, Any] = {"data_dir": data_dir, "log": not as_json, "strategy": strategy,
                                "deterministic": deterministic}
@@ -127,6 +128,7 @@ def doctor(dataset: str, data_dir: str | None, move_bad: str | None, as_json: bo
 @json_option
 def evaluate(run: str, data: str | None, data_dir: str | None, as_json: bool) -> None:
     """Score the trained network of RUN, or the shipped model NAME, on the test split."""
+    check_trained(run)
     with quiet_import():
         from zoo.training import evaluation
     scores = evaluation.evaluate(run, data, data_dir)

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from zoo.cli.console import data_dir_option, example, json_option, table
+from zoo.cli.console import Count, data_dir_option, example, json_option, table
 from zoo.settings import split_setting
 from zoo.startup import quiet_import
 
@@ -34,9 +34,9 @@ _SHOWN = 10  # rows of the leaderboard
               help="Do not search this hyperparameter; use the value.")
 @click.option("--space", type=click.Path(), metavar="FILE",
               help="Search what space(hp) in this Python file declares instead.")
-@click.option("--max-params", type=click.IntRange(min=1), metavar="N",
+@click.option("--max-params", type=Count(), metavar="N",
               help="Do not try networks with more parameters.")
-@click.option("--max-flops", type=click.IntRange(min=1), metavar="N",
+@click.option("--max-flops", type=Count(), metavar="N",
               help="Do not try networks with more multiply-adds.")
 @click.option("--keep", type=click.IntRange(min=1), default=3, show_default=True, metavar="K",
               help="Keep the weights of the best K trials.")
@@ -55,15 +55,17 @@ def tune(name: str, data: str | None, settings: tuple[str, ...], epochs: str | N
 
     It writes RUN/best.json, a recipe for `zoo train --recipe`, and RUN/trials.csv, a row per trial.
     """
-    with quiet_import():
-        from zoo import tuning
-        from zoo.training import recipes
-        search = tuning.search
+    from zoo.training import recipes
     if epochs:
         settings = (*settings, f"epochs={epochs}")
-    recipe = recipes.override(recipes.get_recipe(name, data), settings)
-    folder = Path(run or f"runs/{recipe.name}-search")
     fixed = dict(split_setting(setting, "--fix") for setting in fix)
+    with quiet_import():  # a network of one's own imports Keras
+        recipe = recipes.get_recipe(name, data)
+    recipe = recipes.override(recipe, settings)
+    with quiet_import():  # takes seconds: a mistake in the lines above is reported before
+        from zoo import tuning
+        search = tuning.search
+    folder = Path(run or f"runs/{recipe.name}-search")
     log = not as_json
     rows = search(recipe, folder, fixed=fixed, data_dir=data_dir, log=log, **options)
     if log:
