@@ -79,7 +79,7 @@ MISTAKES = [
     (
         ["tune", "lenet5-digits", "--fix", "batch"],
         2,
-        "--fix takes name=value, such as batch_size=64. Received: 'batch'.",
+        "--fix must be name=value, such as batch_size=64. Received: 'batch'.",
     ),
     (["info", "lenet5", "--set", "classes=-1"], 2, "lenet5 cannot be built with {'classes': -1}: "),
     (["info", "lenet9"], 2, "Unknown model 'lenet9'."),

@@ -306,7 +306,7 @@ def test_a_broken_file_ends_in_its_path_or_is_left_out(tmp_path):
     broken.write_bytes(broken.read_bytes()[:40])
     with pytest.raises(
         UserError,
-        match=f"{broken} cannot be decoded. `zoo doctor {tmp_path}` says what is wrong; --skip-bad",
+        match=f"{broken} cannot be decoded. `zoo doctor {tmp_path}` says what is wrong; skip_bad",
     ):
         load_data(str(tmp_path), (4, 4, 3))
     told = []

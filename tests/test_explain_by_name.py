@@ -61,8 +61,8 @@ def test_a_sentence_is_looked_into():
 def test_something_has_to_be_given(capsys, monkeypatch, tmp_path, photo):
     monkeypatch.chdir(tmp_path)
     for name, option in (
-        ("lenet5-mnist", "--image FILE"),
-        ("textcnn-uit_vsfc", "--text 'a sentence'"),
+        ("lenet5-mnist", r"an image \(--image\)"),
+        ("textcnn-uit_vsfc", r"a sentence \(--text\)"),
     ):
         with pytest.raises(
             UserError, match=f"^{name} comes without its data. Pass {option} to look into.$"

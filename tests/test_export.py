@@ -115,7 +115,7 @@ def test_the_only_other_file_is_the_card(exported):
 
 def test_an_existing_export_is_kept_unless_forced(exported, finished_run):
     before = (exported[0] / "saved_model.pb").read_bytes()
-    with pytest.raises(UserError, match="exists. Choose another --to, or replace it with --force"):
+    with pytest.raises(UserError, match="exists. Choose another directory, or replace it"):
         exporter.export(finished_run, exported[0])
     assert (exported[0] / "saved_model.pb").read_bytes() == before
     exporter.export(finished_run, exported[0], force=True)
@@ -219,7 +219,7 @@ def test_a_crop_equals_resizing_and_cropping(size):
 
 def test_a_network_too_large_for_onnx_is_an_error_before_anything_is_written():
     model = zoo.build("lenet5")
-    words = r"^Converting lenet5 to ONNX takes about 0 GB .* Leave onnx out: --formats "
+    words = r"^Converting lenet5 to ONNX takes about 0 GB .* Leave onnx out: formats "
     with pytest.raises(UserError, match=words):
         conversion.check_memory(model, ("saved_model", "onnx-int8"), memory=1e6)
     conversion.check_memory(model, ("saved_model", "litert"), memory=1e6)

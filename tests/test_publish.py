@@ -112,7 +112,7 @@ def test_a_kill_between_the_two_renames_is_mended(tmp_path):
         [sys.executable, "-c", SWAP, to], env={**os.environ, "PYTHONPATH": str(ROOT)}
     )
     assert killed.returncode == -signal.SIGKILL and not to.exists()
-    with pytest.raises(UserError, match="exists. Choose another --to"), files.replacing(to):
+    with pytest.raises(UserError, match="exists. Choose another directory"), files.replacing(to):
         pass
     assert (to / "assets/card.json").read_text() == "old" and [
         path.name for path in tmp_path.iterdir()
@@ -122,10 +122,10 @@ def test_a_kill_between_the_two_renames_is_mended(tmp_path):
 def test_only_an_export_is_replaced_and_by_one_process(tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home/letter.txt").write_text("mine")
-    with pytest.raises(UserError, match="home is not an export, and --force replaces nothing else"):
+    with pytest.raises(UserError, match="home is not an export, and nothing else is replaced"):
         with files.replacing(tmp_path / "home", force=True):
             pass
-    with pytest.raises(UserError, match="^/ exists. Choose another --to"), files.replacing("/"):
+    with pytest.raises(UserError, match="^/ exists. Choose another"), files.replacing("/"):
         pass
     with files.replacing(tmp_path / "model") as scratch:
         (scratch / "new").mkdir()

@@ -55,7 +55,7 @@ def test_settings_replace_fields_and_arguments_of_the_network():
         ("resize=squash", "Unknown resize 'squash'"),
         ("balance=wieghts", "Did you mean 'weights'?"),
         ("epchs=3", "Unknown setting of lenet5 'epchs'. Did you mean 'epochs'?"),
-        ("epochs", "--set takes name=value"),
+        ("epochs", "A setting must be name=value"),
     ],
 )
 def test_a_wrong_setting_is_explained(setting, words):

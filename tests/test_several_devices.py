@@ -81,12 +81,12 @@ def test_mirrored_devices_train_as_one_does(tmp_path):
         (
             "multi_worker",
             {},
-            "needs TF_CONFIG in the environment.*--strategy mirrored is for one machine",
+            "needs TF_CONFIG in the environment.*Strategy mirrored is for one machine",
         ),
         (
             "mirrored",
             {"accumulation_steps": 2},
-            "accumulation_steps does not work with --strategy mirrored",
+            "accumulation_steps does not work with strategy mirrored",
         ),
     ],
 )
@@ -102,8 +102,8 @@ def test_a_strategy_that_cannot_work_is_refused(tmp_path, strategy, fields, word
         (1293, 4, None),
         (64, 4, None),
         (71, 4, None),
-        (65, 2, "would have 1 of 65 examples, too few for 2 devices. Choose --set batch_size=62"),
-        (69, 4, "5 of 69 examples, too few for 4 devices. Choose --set batch_size=56"),
+        (65, 2, "would have 1 of 65 examples, too few for 2 devices. Choose batch_size=62"),
+        (69, 4, "5 of 69 examples, too few for 4 devices. Choose batch_size=56"),
         (5, 4, "Choose fewer devices"),
     ],
 )

@@ -1,4 +1,4 @@
-"""`--strategy multi_worker`: two processes train as one does, and a killed one can be restarted."""
+"""`strategy="multi_worker"`: two processes train as one does, and a killed one can be restarted."""
 import contextlib
 import json
 import os

@@ -388,4 +388,4 @@ def test_what_cannot_be_done_with_word_vectors_is_told(recipe, tmp_path, capsys)
     with pytest.raises(UserError, match="Cannot read .*gone.bin"):
         fit.train(dataclasses.replace(recipe, vectors=str(tmp_path / "gone.bin")), tmp_path / "run")
     fit.prepare(dataclasses.replace(recipe, model="textcnn_static"), say=print)
-    assert "stay random: --set vectors=FILE" in capsys.readouterr().out
+    assert "stay random: vectors=FILE" in capsys.readouterr().out

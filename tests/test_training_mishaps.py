@@ -100,7 +100,7 @@ def test_a_slow_disk_is_written_to_for_a_tenth_of_the_time(tmp_path, monkeypatch
 def test_a_batch_beyond_the_memory_is_refused_with_one_that_fits(tmp_path):
     model = zoo.build("resnet20")
     with pytest.raises(
-        UserError, match=r"batch of 1024 takes 2 GB .* has 1 GB\. Try --set batch_size=(\d+) "
+        UserError, match=r"batch of 1024 takes 2 GB .* has 1 GB\. Try batch_size=(\d+) "
     ) as refused:
         prepare.check_memory(model, 1024, memory=1e9)
     fits = int(re.search(r"batch_size=(\d+)", str(refused.value))[1])
@@ -186,7 +186,7 @@ def test_a_damaged_run_directory_is_told_in_a_line(file, drawn):
     )
     with pytest.raises(
         UserError,
-        match=f"Cannot read .*{file}: .* The run directory is damaged: choose a new --run",
+        match=f"Cannot read .*{file}: .* The run directory is damaged: choose a new run directory",
     ):
         doing(run) if doing else train(recipe, run, log=False)
 

@@ -155,7 +155,7 @@ def test_a_damaged_file_is_reported(tmp_path):
 
 def test_sentences_do_not_start_from_the_weights_of_others(tmp_path):
     (tmp_path / "few.csv").write_text("text,label\n" + "good,1\nbad,0\n" * 20)
-    with pytest.raises(UsageError, match="--set vectors=FILE starts from word vectors"):
+    with pytest.raises(UsageError, match="vectors=FILE starts from word vectors"):
         recipe = recipes.get_recipe("textcnn-mr", str(tmp_path / "few.csv"))
         prepare.prepare(recipes.override(recipe, ["weights=textcnn-uit_vsfc"]))
 
@@ -175,7 +175,7 @@ def test_frozen_stages_without_weights_are_reported():
     prepare.prepare(
         recipes.override(recipes.get_recipe("lenet5-digits"), settings), say=lines.append
     )
-    assert any("random weights: --set weights=RUN" in line for line in lines)
+    assert any("random weights: weights=RUN" in line for line in lines)
     lines.clear()
     settings += ["weights=lenet5-digits"]
     prepare.prepare(

@@ -100,7 +100,7 @@ def test_limits_that_nothing_is_within_are_told(tmp_path, capfd):
 
     plan = Plan(MISHAP, "random", space=rates, max_params=7, trials=2)
     with pytest.raises(
-        UserError, match="^No network of the space is within --max-params and --max-flops"
+        UserError, match="^No network of the space is within max_params and max_flops"
     ):
         run_search(plan, tmp_path / "run")
     assert "10 candidates rejected: their networks are over the limits" in capfd.readouterr().out

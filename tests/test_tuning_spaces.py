@@ -212,7 +212,7 @@ def test_the_sizes_of_weights_that_come_ready_made_are_not_searched(name, fields
         ("def spcae(hp): return {}", "defines no function space"),
         (
             "def space(hp): return {'epochs': hp.Int('epochs', 1, 9)}",
-            "epochs are not searched: --epochs sets",
+            "epochs are not searched: the recipe's are the length",
         ),
         (
             "def space(hp): return {'bacth': 3}",

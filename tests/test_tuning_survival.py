@@ -199,7 +199,7 @@ def test_a_search_does_not_go_on_with_other_data(tmp_path, monkeypatch):
     sequential.run_search(plan, tmp_path / "run", log=False)
     np.savez(tmp_path / "set.npz", images=images, labels=1 - labels)
     with pytest.raises(
-        UserError, match="set.npz has changed since the search in .* began. Choose another --run."
+        UserError, match="set.npz has changed since the search in .* began. Choose another run"
     ):
         sequential.run_search(dataclasses.replace(plan, trials=2), tmp_path / "run", log=False)
     assert not (tmp_path / "run/trials/0001").exists()

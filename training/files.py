@@ -102,7 +102,7 @@ def arrays_of(file: str | os.PathLike) -> Iterator:
 def damaged(file: str | os.PathLike, error: Exception) -> UserError:
     """Return the UserError for a damaged or missing `file` of a run directory."""
     return UserError(f"Cannot read {file}: {type(error).__name__}. The run directory is damaged: "
-                     "choose a new --run, or delete it to train again.")
+                     "choose a new run directory, or delete it to train again.")
 
 
 @contextlib.contextmanager
@@ -149,7 +149,7 @@ def replacing(to: str | os.PathLike, force: bool = False,
     to = Path(to).absolute()
     scratch = to.parent / f".{to.name}.tmp"
     missing = [folder for folder in to.parents if not folder.exists()]
-    busy = f"Another process is writing {to}. Wait for it, or choose another --to."
+    busy = f"Another process is writing {to}. Wait for it, or choose another directory."
     try:
         if not scratch.exists():
             _check_replaceable(to, force, marks)  # before a folder is made
@@ -186,7 +186,8 @@ def _clean_up(scratch, to):
 
 def _check_replaceable(to, force, marks):
     if to.exists() and not force:
-        raise UserError(f"{to} exists. Choose another --to, or replace it with --force.")
+        raise UserError(f"{to} exists. Choose another directory, or replace it (--force; in Python "
+                        "force=True).")
     if to.exists() and not any((to / mark).exists() for mark in marks):
-        raise UserError(f"{to} is not an export, and --force replaces nothing else. Choose another "
-                        "--to.")
+        raise UserError(f"{to} is not an export, and nothing else is replaced. Choose another "
+                        "directory.")

@@ -22,7 +22,7 @@ def claim(path: str | os.PathLike, recipe: Recipe) -> Iterator[Path]:
     """
     path = Path(path)
     created = [folder for folder in (path, *path.parents) if not folder.exists()]
-    busy = f"Another process is training in {path}. Choose another --run, or wait for it."
+    busy = f"Another process is training in {path}. Choose another run directory, or wait for it."
     with contextlib.ExitStack() as stack:
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -46,13 +46,14 @@ def check_run(path: Path, recipe: Recipe) -> None:
         others = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
         if others:
             raise UserError(f"{path} is not a run directory: it contains {others[0]!r} and no "
-                            "recipe.json. Choose a new --run.")
+                            "recipe.json. Choose a new run directory.")
         return
     there, here = (json.loads(each.to_json()) for each in (read(path / "recipe.json"), recipe))
     for key in here:
         if there[key] != here[key]:
             raise UserError(f"{path} contains a run of another recipe ({key} is {there[key]!r} "
-                            f"there, {here[key]!r} here). Choose another --run, or delete it.")
+                            f"there, {here[key]!r} here). Choose another run directory, or "
+                            "delete it.")
 
 
 def is_run(name_or_path: str | os.PathLike[str]) -> bool:

@@ -35,7 +35,7 @@ try:
 
     from zoo.tuning import samplers
 except ImportError:
-    raise missing_packages("--storage", "Optuna and SQLAlchemy", "distributed") from None
+    raise missing_packages("A shared search", "Optuna and SQLAlchemy", "distributed") from None
 
 _HEARTBEAT = 20    # seconds; a process that is silent for three times as long has died
 _TAKEOVERS = 5     # of one trial, before it fails because it kills its processes

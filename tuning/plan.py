@@ -87,7 +87,7 @@ def open_search(plan: Plan, run: Path, declared: "HyperParameters", worker: "Wor
     if before:
         if before["data"] != now["data"]:
             raise UserError(f"{plan.recipe.data} has changed since the search in {run} began. "
-                            "Choose another --run.")
+                            "Choose another run directory.")
         return before["args"]
     write(run / "recipe.json", plan.recipe.to_json())
     search = {**settings, "args": now["args"], "data": now["data"]}
@@ -105,7 +105,7 @@ def _check_same(run, before, now):
             old, value = next(pair for pair in itertools.zip_longest(old, value)
                               if pair[0] != pair[1])
         raise UserError(f"{run} holds another search ({key} is {str(old)[:200]} there, "
-                        f"{str(value)[:200]} here). Choose another --run, or delete it.")
+                        f"{str(value)[:200]} here). Choose another run directory, or delete it.")
 
 
 def write_tables(plan: Plan, run: Path, declared: "HyperParameters", rows: list[dict]) -> None:
@@ -127,7 +127,7 @@ def finish(plan: Plan, run: Path, rows: list[dict]) -> list[dict]:
     write(run / "search.html", report.page(plan.recipe, rows))
     ranked = report.ranked(rows)
     if not ranked:
-        raise UserError("No network of the space is within --max-params and --max-flops. "
+        raise UserError("No network of the space is within max_params and max_flops. "
                         "Raise them.")
     if ranked[0]["status"] != "completed":
         raise UserError(f"No trial in {run} succeeded. The first one: {rows[0]['error']}")

@@ -65,7 +65,7 @@ def _train(recipe, folder, worker, more):
         write(folder / "recipe.json", recipe.to_json())
     elif read(folder / "recipe.json") != recipe:
         raise UserError(f"{folder} holds the training of another recipe: the search has since "
-                        "found a better one. Move it away, or choose another --run.")
+                        "found a better one. Move it away, or choose another run directory.")
     (folder / "result.json").unlink(missing_ok=True)
     result = worker.run("train", folder, more)
     if result["status"] == "failed":

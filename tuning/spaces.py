@@ -131,8 +131,8 @@ def apply(recipe: Recipe, chosen: dict[str, Any]) -> Recipe:
                          f"Received: {chosen!r}.")
     chosen = current_names(chosen, "space(hp)")
     if "epochs" in chosen:
-        raise UsageError("epochs are not searched: --epochs sets the length of a whole training, "
-                         "and hyperband shortens it.")
+        raise UsageError("epochs are not searched: the recipe's are the length of a whole "
+                         "training, and hyperband shortens it.")
     args = {*zoo.spec(recipe.model).parameters, "weights"}
     for name in chosen:
         if name not in _FIELDS | args:

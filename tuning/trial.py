@@ -124,7 +124,8 @@ def run_trial(plan: "Plan", run: Path, declared: "HyperParameters", args: dict[s
     if before and (searched(before["values"]) != searched(values)
                    or _makes_another_recipe(plan, declared, values, folder)):
         raise UserError(f"{folder} holds other hyperparameters than this search proposes: "
-                        "keras-tuner, the recipe or the space has changed. Choose another --run.")
+                        "keras-tuner, the recipe or the space has changed. Choose another run "
+                        "directory.")
     folder.mkdir(parents=True, exist_ok=True)
     until = values.get("tuner/epochs", plan.recipe.epochs)
     if not _ended(folder, until):

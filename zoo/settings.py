@@ -59,15 +59,15 @@ def builder_args(model: str, settings: Iterable[str], also: Iterable[str] = ()) 
     return args
 
 
-def split_setting(setting: str, option: str = "--set") -> tuple[str, str]:
-    """Return (name, value) of "name=value"; the error names the command-line `option`.
+def split_setting(setting: str, option: str = "A setting") -> tuple[str, str]:
+    """Return (name, value) of "name=value"; the error names the `option`.
 
     Raises:
         zoo.errors.UsageError: if there is no equals sign.
     """
     name, equals, value = setting.partition("=")
     if not equals:
-        raise UsageError(f"{option} takes name=value, such as batch_size=64. "
+        raise UsageError(f"{option} must be name=value, such as batch_size=64. "
                          f"Received: {setting!r}.")
     return name.strip(), value.strip()
 

@@ -135,8 +135,8 @@ def _allocate(count, shape, cache_dir, say):
     free = shutil.disk_usage(folder).free
     if size > free:
         raise UserError(f"{count:,} decoded images need {size / 1e9:,.1f} GB; {folder} has "
-                        f"{free / 1e9:,.1f} GB free. Choose a smaller input_shape, or a --run on "
-                        "another disk.")
+                        f"{free / 1e9:,.1f} GB free. Choose a smaller input_shape, or a run "
+                        "directory on another disk.")
     say(f"{words}: {size / 1e6:,.1f} MB on disk, in {folder}")
     with tempfile.TemporaryFile(dir=folder) as file:
         return np.memmap(file, "uint8", "w+", shape=(count, *shape))
@@ -149,7 +149,7 @@ def _report_bad(source, bad, skip_bad, say):
         return
     more = f", nor can {len(bad) - 1} more" if len(bad) > 1 else ""
     raise UserError(f"{first} cannot be decoded{more}. `zoo doctor {source.name}` says what is "
-                    "wrong; --skip-bad leaves such files out.")
+                    "wrong; skip_bad=True (--skip-bad) leaves such files out.")
 
 
 class TokenCache(Source):

@@ -230,5 +230,5 @@ def _prepare(builder):
         name = builder.info.full_name  # with version and configuration: a folder each
         raise UserError(f"The data set {name!r} is not prepared in "
                         f"{builder.data_path.parents[name.count('/')]} and could not be downloaded "
-                        f"({reason}). Connect to the network, or name another --data-dir."
-                        ) from error
+                        f"({reason}). Connect to the network, or name another data_dir "
+                        "(--data-dir).") from error

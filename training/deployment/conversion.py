@@ -49,7 +49,7 @@ def check_memory(model: keras.Model, formats: Sequence[str], memory: float | Non
         others = [name for name in FILES if not name.startswith("onnx")]
         raise UserError(f"Converting {model.name} to ONNX takes about {needed / 1e9:,.0f} GB of "
                         f"memory, and this machine has {memory / 1e9:,.0f} GB. Leave onnx out: "
-                        f"--formats saved_model,{','.join(others)}.")
+                        f"formats saved_model,{','.join(others)}.")
 
 
 def calibration(trained: Trained, data_dir: str | None = None) -> np.ndarray:

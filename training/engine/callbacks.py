@@ -183,8 +183,8 @@ def _diverged(model, state):
     epoch = (state.step - 1) // state.steps_per_epoch + 1
     return UserError(
         f"The loss is no longer a finite number at step {state.step} (epoch {epoch}), with a "
-        f"learning rate of {rate:.3g}. {saved}. A lower rate or --set clip_norm=1 may help, with "
-        "a new --run.")
+        f"learning rate of {rate:.3g}. {saved}. A lower rate or clip_norm=1 may help, with "
+        "a new run directory.")
 
 
 def _scales_loss(model):

@@ -34,10 +34,10 @@ def make(name: str, recipe: Recipe, deterministic: bool = False) -> tf.distribut
     if name == "none":
         return tf.distribute.get_strategy()
     if recipe.accumulation_steps > 1:
-        raise UsageError(f"accumulation_steps does not work with --strategy {name}: Keras "
+        raise UsageError(f"accumulation_steps does not work with strategy {name}: Keras "
                          "accumulates gradients on one device only. Use a larger batch_size.")
     if deterministic:
-        raise UsageError(f"--deterministic does not work with --strategy {name}: TensorFlow cannot "
+        raise UsageError(f"deterministic does not work with strategy {name}: TensorFlow cannot "
                          "run a distributed graph deterministically. CPUs do not need it.")
     if name == "multi_worker":
         made = _multi_worker()
@@ -45,7 +45,7 @@ def make(name: str, recipe: Recipe, deterministic: bool = False) -> tf.distribut
         devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
         made = _mirrored(*(device.name for device in devices))
     if recipe.batch_size % made.num_replicas_in_sync:
-        raise UsageError(f"With --strategy {name}, batch_size must be a multiple of the "
+        raise UsageError(f"With strategy {name}, batch_size must be a multiple of the "
                          f"{made.num_replicas_in_sync} devices. Received: {recipe.batch_size}.")
     return made
 
@@ -61,18 +61,18 @@ def _multi_worker():
         workers = json.loads(os.environ["TF_CONFIG"])["cluster"]["worker"]
     except (KeyError, ValueError, TypeError):
         raise UsageError(
-            f"--strategy multi_worker needs TF_CONFIG in the environment, such as {_EXAMPLE}, with "
-            "another index on each machine. --strategy mirrored is for one machine.") from None
+            f"Strategy multi_worker needs TF_CONFIG in the environment, such as {_EXAMPLE}, with "
+            "another index on each machine. Strategy mirrored is for one machine.") from None
     if not keras.__version__.startswith(_PATCHED):
-        raise UserError(f"--strategy multi_worker works with Keras {_PATCHED}x. Received: "
-                        f"{keras.__version__}. --strategy mirrored is for one machine.")
+        raise UserError(f"Strategy multi_worker works with Keras {_PATCHED}x. Received: "
+                        f"{keras.__version__}. Strategy mirrored is for one machine.")
     if len(workers) < 2:
-        raise UsageError("--strategy multi_worker needs two or more workers in TF_CONFIG. "
+        raise UsageError("Strategy multi_worker needs two or more workers in TF_CONFIG. "
                          f"Received: {len(workers)}.")
     try:
         made = tf.distribute.MultiWorkerMirroredStrategy()
     except RuntimeError:
-        raise UserError("--strategy multi_worker must be created before TensorFlow executes any "
+        raise UserError("Strategy multi_worker must be created before TensorFlow executes any "
                         "operation in this process.") from None
     _patch_keras()
     return made
@@ -144,7 +144,7 @@ def check_last_batch(examples: int, recipe: Recipe, strategy: tf.distribute.Stra
         return
     fits = [size for size in range(devices, recipe.batch_size, devices)
             if not _leaves_device_empty(examples, size, devices)]
-    choice = f"--set batch_size={fits[-1]}" if fits else "fewer devices"
+    choice = f"batch_size={fits[-1]}" if fits else "fewer devices"
     raise UsageError(
         f"The last batch of an epoch would have {examples % recipe.batch_size} of {examples:,} "
         f"examples, too few for {devices} devices. Choose {choice}.")

@@ -138,8 +138,8 @@ def explain_failures(run: Path, recipe: Recipe, strategy: str) -> Iterator[None]
         yield
     except tf.errors.ResourceExhaustedError:
         size = recipe.batch_size
-        raise UserError(f"Out of memory with batches of {size}. Try --set batch_size="
-                        f"{max(size // 2, 1)} with a new --run; with --set accumulation_steps=2 "
+        raise UserError(f"Out of memory with batches of {size}. Try batch_size="
+                        f"{max(size // 2, 1)} with a new run directory; with accumulation_steps=2 "
                         f"an update still uses {size} examples.") from None
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError,
             tf.errors.InternalError) as error:

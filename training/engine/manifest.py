@@ -57,8 +57,8 @@ def write_or_check_manifest(run: Path, made: dict[str, object],
     for key in _FIXED:
         if key in changed:
             raise UserError(f"{run} was started with {key.replace('_', ' ')} {before.get(key)}. "
-                            f"Received: {made[key]}. Choose another --run, or resume with the "
-                            "same data and options.")
+                            f"Received: {made[key]}. Choose another run directory, or resume with "
+                            "the same data and options.")
     if changed:
         say(f"Resuming with different {', '.join(changed)}: the result will not be bit-identical.")
 

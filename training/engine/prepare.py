@@ -68,7 +68,7 @@ def arguments(recipe: Recipe, data_dir: str | os.PathLike | None = None, *,
     if count < 2:
         raise UserError(f"{recipe.data}: expected at least 2 classes, received {count}.")
     if recipe.patience and not dataset.validation:
-        raise UsageError("patience needs a validation split, such as --set validation_split=0.1. "
+        raise UsageError("patience needs a validation split, such as validation_split=0.1. "
                          f"Received: patience={recipe.patience}, "
                          f"validation_split={recipe.validation_split:g}.")
     if args.get("classes", count) != count:
@@ -103,7 +103,7 @@ def _settle_sentences(recipe, spec, args, source, say):
             raise UsageError(f"{name} is for images, and the examples of {recipe.data} are "
                              f"sentences. Received: {value!r}.")
     if args.get("weights") is not None and "weights" not in spec.defaults:
-        raise UsageError("weights are for images, as each data set numbers its own words; --set "
+        raise UsageError("weights are for images, as each data set numbers its own words; "
                          "vectors=FILE starts from word vectors. "
                          f"Received: weights={args['weights']}.")
 
@@ -120,7 +120,7 @@ def resolve_weights(recipe: Recipe, spec: "Spec", args: dict, say: Callable) -> 
         return
     if args.get("weights") is None:
         if recipe.frozen:
-            say("Frozen stages keep their random weights: --set weights=RUN, or the name of a "
+            say("Frozen stages keep their random weights: weights=RUN, or the name of a "
                 "shipped network, gives trained ones.")
         return
     args["weights"] = resolve(args["weights"])
@@ -130,7 +130,7 @@ def _vectors(recipe, vocabulary, args, say):
     """The builder arguments of the pre-trained word vectors that the recipe names, if it does."""
     if not recipe.vectors:
         if "static" in args.get("tables", ()):
-            say(f"Word vectors of {recipe.model} that are not trained stay random: --set "
+            say(f"Word vectors of {recipe.model} that are not trained stay random: "
                 "vectors=FILE gives it better ones.")
         return {}
     if "vectors" not in args:
@@ -222,7 +222,7 @@ def check_memory(model: keras.Model, batch: int, memory: int | None = None) -> N
         fits = 2 ** max(int(math.log2(memory / each / 2)), 0)  # the gradients take as much again
         raise UserError(f"Out of memory: a batch of {batch} takes {batch * each / 1e9:,.0f} GB for "
                         f"the layers' outputs, and this machine has {memory / 1e9:,.0f} GB. Try "
-                        f"--set batch_size={fits} with a new --run.")
+                        f"batch_size={fits} with a new run directory.")
 
 
 def _map_bytes(layer):

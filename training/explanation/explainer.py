@@ -98,7 +98,7 @@ def explain(run: str | os.PathLike[str], image: str | os.PathLike[str] | None = 
     sample = _sample(source, image, text)
     if source.is_shipped:
         if sample is None:
-            option = "--text 'a sentence'" if source.vocabulary else "--image FILE"
+            option = "a sentence (--text)" if source.vocabulary else "an image (--image)"
             raise UserError(f"{source.name} comes without its data. Pass {option} to look into.")
         return Explained(source, *_look_into(source, _predict_sample(source, sample)))
     split, tested = _test_split(source, data_dir)
@@ -149,10 +149,10 @@ def _sample(source, image, text):
     """The image, as the network takes it, or the sentence of the user; None if there is neither."""
     if image and source.vocabulary:
         raise UserError(f"{source.name} is a network for sentences. "
-                        "Pass --text 'a sentence' instead of --image.")
+                        "Pass a sentence (--text), not an image.")
     if text is not None and not source.vocabulary:
         raise UserError(f"{source.name} is a network for images. "
-                        "Pass --image FILE instead of --text.")
+                        "Pass an image (--image), not a text.")
     if not image:
         return text
     shape = source.model.input.shape[1:]
