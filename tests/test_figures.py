@@ -22,6 +22,27 @@ def test_a_steep_first_validation_is_told_and_flattens_nothing(first, told):
     assert loss.get_ylim()[1] < 2.2
 
 
+def test_small_losses_hide_no_accuracy():
+    history = [
+        {"epoch": epoch, "loss": 0.1 / epoch, "val_loss": 0.1, "accuracy": 0.9, "val_accuracy": 1.0}
+        for epoch in (1, 2, 3)
+    ]
+    loss, accuracy = figures.curves(history, best=2).axes
+    training, validation, best = accuracy.lines
+    assert training.get_ydata().tolist() == [0.9] * 3
+    assert validation.get_ydata().tolist() == [1.0] * 3
+    assert best.get_xdata() == [2, 2]
+    for axes in (loss, accuracy):
+        assert axes.get_legend().get_texts()[-1].get_text() == "best epoch: 2"
+    accuracy.figure.canvas.draw()
+    assert {label.get_text()[-1] for label in accuracy.get_yticklabels()} == {"%"}
+
+
+def test_a_small_confusion_matrix_shows_shares():
+    axes, _ = figures.confusion(np.array([[3, 1], [0, 1234]]), ["a", "b"]).axes
+    assert [text.get_text() for text in axes.texts] == ["3\n75%", "1\n25%", "1,234\n100%"]
+
+
 @pytest.mark.parametrize("classes, numbers, names", [(20, 20, 20), (21, 0, 21), (61, 0, 0)])
 def test_a_confusion_matrix_shows_the_numbers_and_names_that_fit(classes, numbers, names):
     labels = [f"$class {number}" for number in range(classes)]

@@ -53,9 +53,9 @@ def test_info_counts_the_parameters(zoo_command, args, params):
 
 
 def test_costs_are_per_token_and_of_images_of_one_size():
-    assert catalog.cost(catalog.describe("textcnn", ["embedding=100"])) == "120,600 a token"
+    assert catalog.cost(catalog.describe("textcnn", {"embedding": 100})) == "120,600 a token"
     assert catalog.cost(catalog.describe("resnet20")) == "40,551,040"
-    assert catalog.cost(catalog.describe("resnet20", ["input_shape=None,None,3"])) == "-"
+    assert catalog.cost(catalog.describe("resnet20", {"input_shape": (None, None, 3)})) == "-"
 
 
 def test_recipes_lists_the_settings_of_one_and_the_names_of_many(capsys):
@@ -79,6 +79,6 @@ def test_recipes_lists_the_settings_of_one_and_the_names_of_many(capsys):
 
 @pytest.mark.parametrize("name", ["lenet5", "resnet20", "mobilenet_v1", "textcnn_static"])
 def test_the_arguments_to_set_are_listed(name):
-    described = catalog.describe(name, ["classes=7"])
+    described = catalog.describe(name, {"classes": 7})
     ours = zoo.build(name, **described["arguments"])
     assert ours.output.shape == (None, 7) and ours.count_params() == described["params"]

@@ -4,8 +4,10 @@ import io
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 MATRIX_CLASSES = 20  # the most classes for which a confusion matrix shows its numbers
+_SHARED_CLASSES = 10  # the most for which it shows their shares as well
 _NAMED_CLASSES = 60  # the most for which it shows their names; beyond, it shows their indices
 _STEEP = 3  # times the largest training loss: a validation value above is written, not drawn
 _SHARES = LinearSegmentedColormap.from_list(  # transparent to blue: on light and dark
@@ -19,29 +21,30 @@ def png(figure: Figure, dpi: int = 120) -> bytes:
     return file.getvalue()
 
 
-def curves(history: list[dict[str, float]]) -> Figure:
+def curves(history: list[dict[str, float]], best: int | None = None) -> Figure:
     """Return a figure of loss and accuracy over the epochs.
 
     Args:
         history: a dict for each epoch: epoch, loss, accuracy and, with validation data, val_loss
             and val_accuracy.
+        best: the epoch whose weights were kept, which is marked; None for no mark.
     """
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        _curve(axes, history, name)
+        _curve(axes, history, name, best)
     return figure
 
 
-def curve(history: list[dict[str, float]], name: str) -> Figure:
+def curve(history: list[dict[str, float]], name: str, best: int | None = None) -> Figure:
     """Return a figure of "loss" or "accuracy" alone, see `curves`, legible on a phone."""
-    figure = Figure(figsize=(4.5, 3.2), layout="constrained")
-    _curve(figure.subplots(), history, name)
+    figure = Figure(figsize=(4.5, 3.4), layout="constrained")
+    _curve(figure.subplots(), history, name, best)
     return figure
 
 
-def _curve(axes, history, name):
+def _curve(axes, history, name, best):
     epochs = [row["epoch"] for row in history]
-    limit = _STEEP * max(row["loss"] for row in history)
+    limit = _STEEP * max(row["loss"] for row in history) if name == "loss" else 1
     for key, label in ((name, "training"), (f"val_{name}", "validation")):
         if key not in history[0]:
             continue
@@ -53,17 +56,22 @@ def _curve(axes, history, name):
             axes.annotate(f"{values[i]:.3g}\u2191", (epochs[i], 1), (5, -3),
                           ("data", "axes fraction"), "offset points", va="top",
                           color=axes.lines[-1].get_color())
+    if best:
+        axes.axvline(best, color="gray", linestyle=":", zorder=0, label=f"best epoch: {best}")
     axes.set(xlabel="epoch", ylabel=name, title=name.capitalize())
     axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    if name == "accuracy":
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(alpha=0.3)
-    axes.legend()
+    axes.legend(fontsize="small")
 
 
 def confusion(matrix: np.ndarray, class_names: list[str], side: float | None = None) -> Figure:
     """Return a figure of a confusion matrix, coloured by the share of each true class.
 
     scikit-learn's ConfusionMatrixDisplay colours by the numbers it prints. Here these differ:
-    counts are printed, so that a rare class stays readable, and shares are coloured.
+    counts are printed, so that a rare class stays readable, and shares are coloured. Up to 10
+    classes, shares are printed below the counts.
 
     Args:
         matrix: integers (classes, classes); rows are true classes, columns predicted ones.
@@ -88,7 +96,12 @@ def confusion(matrix: np.ndarray, class_names: list[str], side: float | None = N
     if count <= MATRIX_CLASSES:
         for row, column in zip(*np.nonzero(matrix), strict=True):
             colour = "white" if shares[row, column] > 0.5 else None
-            axes.text(column, row, matrix[row, column], ha="center", va="center", fontsize=8,
-                      color=colour)
-    figure.colorbar(image, label="share of the true class", fraction=0.046)
+            label = f"{matrix[row, column]:,}"
+            if count <= _SHARED_CLASSES:
+                label += f"\n{shares[row, column]:.0%}"
+            axes.text(column, row, label, ha="center", va="center", color=colour,
+                      fontsize=max(7, min(11, 60 * side / count / max(
+                          map(len, label.split("\n"))))))
+    figure.colorbar(image, label="share of the true class", fraction=0.046,
+                    format=PercentFormatter(1))
     return figure

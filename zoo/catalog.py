@@ -9,8 +9,9 @@ import inspect
 import json
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError, unknown
@@ -104,17 +105,15 @@ def cost(entry: dict[str, Any]) -> str:
     return f"{entry['flops']:,}"
 
 
-def describe(name: str, settings: Iterable[str] = ()) -> dict[str, Any]:
+def describe(name: str, overrides: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     """Return what `zoo info` shows: counts, paper, summary, arguments and layer table.
 
     Args:
         name: a registered name, or `package.module:model`.
-        settings: "argument=value" texts that replace builder arguments.
+        overrides: builder arguments that replace the network's own.
     """
     import zoo
-    from zoo.settings import builder_args
-    spec, overrides = zoo.spec(name), builder_args(name, settings)
-    model = zoo.build(name, **overrides)
+    spec, model = zoo.spec(name), zoo.build(name, **overrides)
     return {**_entry(spec, model), "arguments": {"weights": None, **spec.defaults, **overrides},
             "layers": [dataclasses.asdict(row) for row in zoo.layer_table(model)]}
 

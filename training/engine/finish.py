@@ -28,6 +28,7 @@ def finish(model: keras.Model, dataset: Dataset, recipe: Recipe, run: Path,
         run: the run directory.
         state: the state after the last epoch.
     """
+    best = state.best_epoch()
     temporary = run / ".model.keras"
     model.save(temporary)
     os.replace(temporary, run / "model.keras")
@@ -36,13 +37,13 @@ def finish(model: keras.Model, dataset: Dataset, recipe: Recipe, run: Path,
         write(run / "vocab.txt", str(dataset.vocabulary))
     write(run / "examples.npz", _first_examples(dataset.test))
     write(run / "history.csv", csv_text(state.history[0], [row.values() for row in state.history]))
-    write(run / "curves.png", figures.png(figures.curves(state.history)))
+    write(run / "curves.png", figures.png(figures.curves(state.history, best["epoch"])))
     confusion = figures.confusion(np.array(scores["confusion"]), dataset.class_names)
     write(run / "confusion.png", figures.png(confusion))
     metrics = {
         "recipe": recipe.name, "model": recipe.model, "data": recipe.data,
         **{f"test_{key}": value for key, value in scores.items()},
-        "best_epoch": state.best_epoch(), "selection_metric": state.selection_metric,
+        "best_epoch": best, "selection_metric": state.selection_metric,
         "weights": model.count_params(),
         "input_shape": list(model.input.shape[1:]),
         "epochs": len(state.history), "seconds": round(state.seconds, 1),

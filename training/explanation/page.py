@@ -39,7 +39,8 @@ def run_page(explained: Explained) -> str:
     if explained.history:
         sections = ["Training curves", "Confusion matrix", "Precision and recall", "Errors",
                     *sections]
-        curves = [_svg(functools.partial(figures.curve, explained.history, name), name,
+        best = source.metrics["best_epoch"]["epoch"]
+        curves = [_svg(functools.partial(figures.curve, explained.history, name, best), name,
                        f"{name} over the epochs") for name in ("loss", "accuracy")]
         matrix = np.array(source.metrics["test_confusion"])
         context = {"curves": curves, **_confusion(matrix, source.class_names)}

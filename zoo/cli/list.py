@@ -4,6 +4,7 @@ import json
 import click
 
 from zoo.cli.console import Count, example, json_option, table
+from zoo.settings import builder_args
 from zoo.startup import quiet_import
 
 
@@ -41,7 +42,8 @@ def info(model: str, settings: tuple[str, ...], as_json: bool) -> None:
         import keras  # noqa: F401 - the builders need it
 
         from zoo import catalog
-    described = catalog.describe(model, settings)
+        overrides = builder_args(model, settings)
+    described = catalog.describe(model, overrides)
     if as_json:
         # A builder of your own may take anything.
         click.echo(json.dumps(described, indent=2, default=str))
