@@ -169,6 +169,9 @@ def test_runs_and_exports_predict_alike(zoo, kind, model, package):
     expected = EXPECTED["predict"][kind]
     top = max(row["rank"] for row in expected)
     answers = json.loads(zoo("predict", DATA / model, *files, "--top", top, "--json"))
+    if kind == "text":
+        sentences = (DATA / "inputs/lines.txt").read_text(encoding="utf-8").splitlines()
+        expected = [{**row, "text": sentences[row["line"] - 1]} for row in expected]
     assert [{**row, "file": Path(row["file"]).name} for row in answers] == [
         {**row, "probability": pytest.approx(row["probability"], abs=1e-6)} for row in expected]
 

@@ -31,12 +31,19 @@ def test_mnist_has_the_published_counts_and_statistics(mnist_dir):
 
 
 def test_a_misspelt_data_set_is_answered_with_the_nearest(tmp_path):
-    with pytest.raises(UserError, match="Unknown data set 'mnistt'. Did you mean 'mnist'?"):
+    with pytest.raises(UserError, match="data set is named 'mnistt'. Did you mean 'mnist'?"):
         load_data("mnistt", (8, 8, 1), data_dir=tmp_path)
 
 
+def test_a_misspelt_folder_is_answered_with_the_nearest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(UserError, match="set is named 'phtos'. Did you mean 'photos'?"):
+        load_data("phtos", (8, 8, 1))
+
+
 @pytest.mark.parametrize("name, words", [
-    ("my-photos", "Unknown data set 'my-photos'. .*Nor is there a file or folder my-photos."),
+    ("my-photos", "No file, folder or data set is named 'my-photos'.$"),
     ("emnist/letterz", "Unknown data set 'emnist/letterz'. Did you mean 'emnist/letters'?"),
     ("mnist/train", "Unknown data set 'mnist/train'. Did you mean 'mnist'?"),
     ("mnist:1.0.0", "^Dataset mnist cannot be loaded at version 1.0.0, only: "),

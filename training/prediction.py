@@ -20,8 +20,8 @@ from zoo.training.preprocessing.images import decode, fit_to
 from zoo.training.preprocessing.text import Vocabulary
 
 _BATCH_SIZE = 64
-_COLUMNS = ("file", "line", "rank", "label", "class_id", "probability", "error")
-_OPTIONAL_COLUMNS = ("line", "rank", "error")
+_COLUMNS = ("file", "line", "text", "rank", "label", "class_id", "probability", "error")
+_OPTIONAL_COLUMNS = ("line", "text", "rank", "error")
 
 
 class _Predictor(NamedTuple):
@@ -45,9 +45,10 @@ def predict(model: str | os.PathLike[str], files: Iterable[str | os.PathLike[str
         progress: called with (done, total) numbers of inputs after each batch.
 
     Returns:
-        A dict for each input: file, line (from 1; text only), label, class_id and probability of
-        that label, 0 to 1. With `top` above 1, that many dicts for each input, the most probable
-        first, with a rank from 1. A file that cannot be decoded has an error instead of a label.
+        A dict for each input: file, for a sentence its line (from 1) and text, label, class_id and
+        probability of that label, 0 to 1. With `top` above 1, that many dicts for each input, the
+        most probable first, with a rank from 1. A file that cannot be decoded has an error instead
+        of a label.
 
     Raises:
         zoo.errors.UserError: if `model` is none of these, a file cannot be read, or no file can be
@@ -94,7 +95,8 @@ def _ranked(origin, probabilities, label, top, class_names):
 def write_csv(path: str | os.PathLike[str], predictions: list[dict[str, Any]]) -> None:
     """Write predictions, see `predict`, as a CSV table.
 
-    The columns line (of text), rank (of several classes) and error are there if a row has them.
+    The columns line and text (of sentences), rank (of several classes) and error are there if a row
+    has them.
 
     Raises:
         zoo.errors.UserError: if the file cannot be written.
@@ -138,11 +140,12 @@ def _bytes(file):
 
 
 def _lines(file):
-    """[({file, line}, sentence)] of the lines of a text file that are not blank."""
+    """[({file, line, text}, sentence)] of the lines of a text file that are not blank."""
     # str.splitlines would split at U+2028 too.
     text = io.StringIO(sentences.read_utf8(file), newline=None)
-    return [({"file": str(file), "line": number}, line.rstrip("\n"))
-            for number, line in enumerate(text, start=1) if line.strip()]
+    lines = enumerate((line.rstrip("\n") for line in text), start=1)
+    return [({"file": str(file), "line": number, "text": line}, line)
+            for number, line in lines if line.strip()]
 
 
 def _open(path):

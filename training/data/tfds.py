@@ -1,8 +1,10 @@
 """Images and sentences of TensorFlow Datasets."""
+import difflib
 import functools
 import logging
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import requests
@@ -213,8 +215,12 @@ def _unknown(tfds, name):
     if configuration and is_builder(name):
         configurations = tfds.builder_cls(base).builder_configs
         return unknown("data set", name, [base, *(f"{base}/{each}" for each in configurations)])
+    here = [path.name for path in Path().iterdir()]
     names = ["digits", *tfds.list_builders(with_community_datasets=False)]
-    return UsageError(f"{unknown('data set', name, names)} Nor is there a file or folder {name}.")
+    near = (difflib.get_close_matches(name, here, 1)
+            or difflib.get_close_matches(name.lower(), names, 1, cutoff=0.7))
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return UsageError(f"No file, folder or data set is named {name!r}.{hint}")
 
 
 def _prepare(builder):

@@ -1,5 +1,6 @@
 """Using what was trained: `zoo predict`, `zoo export`."""
 import json
+import textwrap
 from pathlib import Path
 
 import click
@@ -14,6 +15,8 @@ from zoo.cli.console import (
 )
 from zoo.errors import UsageError, UserError
 from zoo.startup import quiet_import
+
+_SENTENCE = 40  # characters of a sentence in the table of predictions
 
 
 @click.command(epilog=example(
@@ -53,7 +56,9 @@ def predict(model: str, files: tuple[str, ...], csv_file: str | None, top: int,
     elif csv_file:
         click.echo(f"{inputs - len(bad):,} predictions are in {csv_file}")
     else:
-        table(("file", "label", "probability"), map(_cells, predictions))
+        is_text = "text" in predictions[0]
+        head = ("file", "sentence") if is_text else ("file",)
+        table((*head, "label", "probability"), map(_cells, predictions))
     if bad:
         raise UserError(f"{len(bad):,} of {inputs:,} files could not be labelled; "
                         f"the first is {bad[0]}.")
@@ -72,10 +77,13 @@ def _check_order(model, files):
 
 def _cells(row):
     """The cells of a row of the table of predictions."""
-    file = f"{row['file']}, line {row['line']}" if "line" in row else row["file"]
     if "error" in row:
-        return file, "-", row["error"]
-    return file, row["label"], f"{row['probability']:.4f}"
+        return row["file"], "-", row["error"]
+    cells = row["label"], f"{row['probability']:.4f}"
+    if "text" not in row:
+        return row["file"], *cells
+    return (f"{row['file']}, line {row['line']}",
+            textwrap.shorten(row["text"], _SENTENCE, placeholder="..."), *cells)
 
 
 @click.command(epilog=example("zoo export runs/lenet5-digits",
