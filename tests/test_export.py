@@ -113,13 +113,25 @@ def test_the_only_other_file_is_the_card(exported):
     assert result["bytes"] == sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
 
 
-def test_an_existing_export_is_kept_unless_forced(exported, finished_run):
-    before = (exported[0] / "saved_model.pb").read_bytes()
+def test_an_existing_export_is_kept_unless_forced(exported, finished_run, tmp_path, capsys):
+    folder, first = exported
+    before = {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
+    again = exporter.export(finished_run, folder)
+    assert again == {**first, "exists": True} and not first["exists"]
+    assert main(["export", str(finished_run), "--to", str(folder)]) == 0
+    assert f"{folder} already holds this export; --force writes it again" in capsys.readouterr().out
+    for run, formats in ((finished_run, ["saved_model", "litert"]), ("lenet5-digits", None)):
+        with pytest.raises(UserError, match="exists. Choose another directory, or replace it"):
+            exporter.export(run, folder, formats=formats or ["saved_model"])
+    assert before == {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
+
+    shutil.copytree(folder, tmp_path / "model")
+    (tmp_path / "model/assets/card.json").write_text("{")
     with pytest.raises(UserError, match="exists. Choose another directory, or replace it"):
-        exporter.export(finished_run, exported[0])
-    assert (exported[0] / "saved_model.pb").read_bytes() == before
-    exporter.export(finished_run, exported[0], force=True)
-    assert sorted(p.name for p in exported[0].parent.iterdir()) == ["model"]
+        exporter.export(finished_run, tmp_path / "model")
+    forced = exporter.export(finished_run, tmp_path / "model", force=True)
+    assert not forced["exists"] and json.loads((tmp_path / "model/assets/card.json").read_text())
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model"]
 
 
 def test_a_mismatch_leaves_nothing_behind(finished_run, tmp_path, monkeypatch):

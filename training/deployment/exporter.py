@@ -36,37 +36,45 @@ def export(run: str | os.PathLike[str], to: str | os.PathLike[str] | None = None
             shipped network, or of one with ImageNet weights such as "mobilenet_v2-imagenet",
             compared on random examples.
         to: the directory of the export; None for saved_models/NAME.
-        force: whether to replace an existing export.
+        force: whether to replace an existing export. The same export is kept without it.
         formats: names of `FORMATS`, or "all".
         report: whether to measure each format on this machine and score it on the test split.
         data_dir: the folder of TensorFlow Datasets; int8 needs training data, the report test data.
         count: called with (done, total) formats as the report measures them.
 
     Returns:
-        A dict: path; bytes of the directory; examples, the number compared; examples_of, "test" or
-        "random"; difference, the largest of a probability in a format that is not int8; formats,
-        {name: {file, bytes, difference, agreement}}; and with `report` deploy, the rows of
-        deploy.json.
+        A dict: path; bytes of the directory; exists, true if `to` held this export already and
+        nothing was written; examples, the number compared; examples_of, "test" or "random";
+        difference, the largest of a probability in a format that is not int8; formats, {name:
+        {file, bytes, difference, agreement}}; and with `report` deploy, the rows of deploy.json.
 
     Raises:
-        zoo.errors.UserError: if there is no such network or format, `to` exists and `force` is
-            False, a package is missing, a file cannot be written, or a format disagrees with the
-            network. Nothing is left behind then.
+        zoo.errors.UserError: if there is no such network or format, `to` holds anything but this
+            export and `force` is False, a package is missing, a file cannot be written, or a format
+            disagrees with the network. Nothing is left behind then.
     """
     formats = _expand(formats)
     conversion.check_packages(formats)
     source = trained.load(run)
     conversion.check_memory(source.model, formats)
     to = Path(to or f"saved_models/{source.name}")
+    if not force and not report and (existing := _existing(source, formats, to)):
+        return existing
     with files.replacing(to, force) as scratch:
         new = scratch / "new"
         try:
-            written = _write(source, formats, new, data_dir, _served_name(to))
+            written = _write(source, formats, new, data_dir)
         except tf.errors.OpError as error:  # such as a full disk; a session adds its whole stack
             *_, reason = error.message.partition("[[{{")[0].rstrip().split("\n")
             raise UserError(f"Cannot write {to}: {reason}.") from None
-        result = {"path": str(to), "bytes": _bytes(new), "examples": len(source.examples),
-                  "examples_of": source.examples_of, **_verify(source, written, new, scratch)}
+        verified = {"examples": len(source.examples), "examples_of": source.examples_of,
+                    **_verify(source, written, new, scratch)}
+        described = card.describe(source, {name: file for name, (file, _) in written.items()},
+                                  _served_name(to))
+        content = json.dumps({**described, "verified": verified}, indent=2, ensure_ascii=False)
+        write(new / "assets/card.json", content + "\n")
+        write(new / "assets/README.md", card.markdown(described))
+        result = {"path": str(to), "bytes": _bytes(new), "exists": False, **verified}
         if report:
             exports = {name: (new / entry["file"], entry["bytes"])
                        for name, entry in result["formats"].items()}
@@ -91,8 +99,25 @@ def _expand(formats: Iterable[str]) -> tuple[str, ...]:
     return FORMATS if "all" in formats else formats
 
 
-def _write(source: trained.Trained, formats: Sequence[str], to: Path, data_dir: str | None,
-           served_name: str) -> dict[str, tuple[str, dict[str, np.ndarray]]]:
+def _existing(source: trained.Trained, formats: Sequence[str], to: Path) -> dict[str, Any] | None:
+    """Return the result of an earlier export of the same network in the same formats to `to`."""
+    file = to / "assets/card.json"
+    if not file.is_file():
+        return None
+    try:
+        there = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
+    here = card.describe(source, {}, _served_name(to))
+    same = ("name", "architecture", "recipe", "metrics", "class_names", "versions")
+    if set(there.get("files", ())) != set(formats) or "verified" not in there or any(
+            there.get(key) != here[key] for key in same):
+        return None
+    return {"path": str(to), "bytes": _bytes(to), "exists": True, **there["verified"]}
+
+
+def _write(source: trained.Trained, formats: Sequence[str], to: Path,
+           data_dir: str | None) -> dict[str, tuple[str, dict[str, np.ndarray]]]:
     """Write all files and return {format: (file name, {signature: inputs to verify it on})}."""
     samples = None
     if any("int8" in name for name in formats):
@@ -109,11 +134,6 @@ def _write(source: trained.Trained, formats: Sequence[str], to: Path, data_dir: 
             write(to / "vocab.txt", str(source.vocabulary))
         inputs = {"serving_default": source.inputs(source.examples)}
         written |= {name: (conversion.FILES[name], inputs) for name in others}
-    described = card.describe(source, {name: file for name, (file, _) in written.items()},
-                              served_name)
-    content = json.dumps(described, indent=2, ensure_ascii=False)
-    write(to / "assets/card.json", content + "\n")
-    write(to / "assets/README.md", card.markdown(described))
     return written
 
 

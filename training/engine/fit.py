@@ -67,6 +67,7 @@ def train(recipe: Recipe, run: str | os.PathLike, data_dir: str | os.PathLike | 
     chief = distribution.is_chief(devices)
     with claim(run, recipe) if chief else contextlib.nullcontext(Path(run)) as run:
         if (run / "metrics.json").exists():
+            say(f"The training in {run} is finished; nothing is trained")
             return read_json(run / "metrics.json")
         policy = precision.resolve(recipe.precision)  # a wrong name fails before data is loaded
         if deterministic:

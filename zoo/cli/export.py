@@ -117,6 +117,8 @@ def export(run: str, to: str | None, force: bool, formats: str, report: bool,
     if as_json:
         click.echo(json.dumps(result, indent=2))
         return
+    if result["exists"]:
+        click.echo(f"{result['path']} already holds this export; --force writes it again")
     for name, entry in result["formats"].items():
         path, runtime = f"{result['path']}/{entry['file']}", "ONNX Runtime"
         if name == "saved_model":
