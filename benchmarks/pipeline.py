@@ -85,9 +85,8 @@ def load(folder):
     dataset, _ = fit.prepare(recipe)
     for _ in pipeline.training_batches(dataset.train, recipe, len(dataset.class_names)).take(100):
         pass
-    status = Path(
-        "/proc/self/status"
-    ).read_text()  # getrusage's maximum would be that of the parent process, if higher
+    # getrusage's maximum would be that of the parent process, if higher.
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     print(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024)
 
 

@@ -71,7 +71,7 @@ def measure(path):
         began = time.perf_counter()
         act()
         found[name] = 1e3 * (time.perf_counter() - began) / STEPS
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     return found | {"peak MB": int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024}
 
 

@@ -57,7 +57,7 @@ def sides(script, names, **environments):
 def answer(function):
     """In a side's process: answer each question, a dict, with what `function` returns for it."""
     answers = os.fdopen(os.dup(1), "w")
-    with open(os.devnull, "w") as nothing:
+    with open(os.devnull, "wb") as nothing:
         os.dup2(nothing.fileno(), 1)  # progress bars are not an answer
     for line in sys.stdin:
         answers.write(json.dumps(function(**json.loads(line))) + "\n")

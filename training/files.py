@@ -79,7 +79,7 @@ def read_json(file: Path) -> Any:
         zoo.errors.UserError: if it is damaged.
     """
     try:
-        return json.loads(file.read_text())
+        return json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise damaged(file, error) from None
 

@@ -107,7 +107,7 @@ def write_csv(path: str | os.PathLike[str], predictions: list[dict[str, Any]]) -
     path = Path(path).resolve()
     try:
         if path.exists() and not path.is_file():  # a pipe or a device cannot be replaced
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8")
         else:
             write(path, text)
     except OSError as error:

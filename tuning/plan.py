@@ -76,7 +76,7 @@ def open_search(plan: Plan, run: Path, declared: "HyperParameters", worker: "Wor
                 "space": [f"{hp['class_name']} {json.dumps(hp['config'])}"
                           for hp in declared.get_config()["space"]]}
     rename_old_fields(run, declared)
-    before = json.loads(file.read_text()) if file.exists() else None
+    before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
     if before:
         _check_same(run, before, settings)
     with tempfile.TemporaryDirectory(prefix=".check-", dir=run) as folder:

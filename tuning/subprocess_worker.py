@@ -58,7 +58,7 @@ class Worker:
         finally:
             _end(process)
         if (folder / "result.json").exists():
-            return json.loads((folder / "result.json").read_text())
+            return json.loads((folder / "result.json").read_text(encoding="utf-8"))
         return {"status": "failed", "error": _cause(code, folder)}
 
     def check(self, folder: Path, **kwargs: Any) -> dict[str, Any]:
@@ -130,6 +130,8 @@ def _cause(code, folder):
             name += ", as the system does when memory runs out"
         return f"The process was ended by {name}."
     file = folder / "stderr.txt" if folder else None
-    lines = file.read_text(errors="replace").split("\n") if file and file.exists() else []
+    lines = []
+    if file and file.exists():
+        lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
     last = next((line.strip() for line in reversed(lines) if line.strip()), "no message")
     return f"The process ended with the exit code {code}: {last}"

@@ -70,7 +70,7 @@ def folder_of(run: Path, number: int) -> Path:
 def read_trial(run: Path, number: int) -> dict[str, Any] | None:
     """Return the trial.json of a trial; None if the trial has not begun."""
     file = folder_of(run, number) / "trial.json"
-    return current_keys(json.loads(file.read_text())) if file.exists() else None
+    return current_keys(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else None
 
 
 def current_keys(trial: dict[str, Any]) -> dict[str, Any]:
@@ -86,11 +86,11 @@ def rename_old_fields(run: Path, declared: "HyperParameters") -> None:
     def current(values):
         return {renamed.get(name, name): value for name, value in values.items()}
     for file in run.glob("trials/*/trial.json"):
-        trial = json.loads(file.read_text())
+        trial = json.loads(file.read_text(encoding="utf-8"))
         if trial["values"] != current(trial["values"]):
             write(file, json.dumps({**trial, "values": current(trial["values"])}, indent=2) + "\n")
     file = run / "search.json"
-    search = json.loads(file.read_text()) if file.exists() else {"recipe": {}}
+    search = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"recipe": {}}
     recipe = {OLD_NAMES.get(name, name): value for name, value in search["recipe"].items()}
     if search["recipe"] != recipe:
         space = [re.sub(r'(?<="name": ")(\w+)', lambda name: renamed.get(name[0], name[0]), hp)
@@ -163,7 +163,7 @@ def read_row(run: Path, number: int) -> dict[str, Any]:
     return {"trial": number, "values": searched(trial["values"]),
             "continues": trial["values"].get("tuner/trial_id"),
             "params": trial.get("params"), "multiply_adds": trial.get("multiply_adds"),
-            **json.loads((folder_of(run, number) / "result.json").read_text())}
+            **json.loads((folder_of(run, number) / "result.json").read_text(encoding="utf-8"))}
 
 
 def searched(values: dict[str, Any]) -> dict[str, Any]:
@@ -174,7 +174,9 @@ def searched(values: dict[str, Any]) -> dict[str, Any]:
 def _ended(folder, until):
     """Return whether a trial has ended, and not before the epoch `until`."""
     file = folder / "result.json"
-    return file.exists() and json.loads(file.read_text()).get("until", until) >= until
+    if not file.exists():
+        return False
+    return json.loads(file.read_text(encoding="utf-8")).get("until", until) >= until
 
 
 def _reason_not_to_run(size, starts):

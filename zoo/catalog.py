@@ -165,8 +165,9 @@ def replace_table(text: str, marks: tuple[str, str], rows: Iterable[Iterable[str
 
 def main() -> None:
     """Write models.json and the table in docs/networks.md."""
-    PATH.write_text("[\n" + ",\n".join(json.dumps(entry) for entry in entries()) + "\n]\n")
-    PAGE.write_text(page(PAGE.read_text()))
+    lines = ",\n".join(json.dumps(entry) for entry in entries())
+    PATH.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ def quiet() -> Iterator[None]:
     """Discard stderr, including what TensorFlow's C++ code writes regardless of its log level."""
     sys.stderr.flush()
     stderr = os.dup(2)
-    with open(os.devnull, "w") as null:
+    with open(os.devnull, "wb") as null:
         os.dup2(null.fileno(), 2)
     try:
         yield

@@ -101,8 +101,9 @@ def measure(run: Run, inputs: np.ndarray) -> dict[str, Any]:
     one, many = inputs[:1], np.resize(inputs, (_BATCH, *inputs.shape[1:]))
     milliseconds = 1e3 * _times(run, one, _WARM_UP)
     seconds = _times(run, many, _WARM_UP // 10)
-    status = Path("/proc/self/status")
-    peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text()) if status.exists() else None
+    status, peak = Path("/proc/self/status"), None
+    if status.exists():
+        peak = re.search(r"VmHWM:\s+(\d+) kB", status.read_text(encoding="utf-8"))
     return {"latency_p50_ms": float(np.percentile(milliseconds, 50)),
             "latency_p99_ms": float(np.percentile(milliseconds, 99)),
             "throughput": _BATCH / float(np.median(seconds)),
@@ -137,7 +138,7 @@ def main(export: str, folder: str, measured: bool) -> None:
         if measured:
             run(inputs[:1])
             report = {"first_output": time.time(), **measure(run, inputs)}  # ends the cold start
-            (Path(folder) / "measured.json").write_text(json.dumps(report))
+            (Path(folder) / "measured.json").write_text(json.dumps(report), encoding="utf-8")
         outputs: dict[str, Any] = run_batches(run, inputs)
         np.savez(file.with_suffix(".npz"), **outputs)
 

@@ -63,7 +63,7 @@ def run_export(export: Path, inputs: Arrays, scratch: Path, name: str,
             outputs[signature] = dict(arrays)
     if not measured:
         return outputs, {}
-    report = json.loads((folder / "measured.json").read_text())
+    report = json.loads((folder / "measured.json").read_text(encoding="utf-8"))
     report["cold_start_ms"] = 1e3 * (report.pop("first_output") - start)
     return outputs, report
 

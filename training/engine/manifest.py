@@ -74,9 +74,9 @@ def weights_fingerprint(model: keras.Model) -> str:
 def machine() -> str:
     """Return the processor, the number of cores and the GPUs of this machine."""
     cpuinfo = Path("/proc/cpuinfo")
-    processor = platform.machine()
-    if cpuinfo.exists() and (line := re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())):
-        processor = line[1]
+    described = cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
+    line = re.search(r"model name\s*:\s*(.+)", described)
+    processor = line[1] if line else platform.machine()
     gpus = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
             for gpu in tf.config.list_physical_devices("GPU")]
     return ", ".join([processor, f"{os.cpu_count()} cores", *gpus])

@@ -253,6 +253,6 @@ def _history(run):
     file = Path(run) / "history.csv"
     try:
         return [{key: float(value) for key, value in row.items()}
-                for row in csv.DictReader(file.read_text().splitlines())]
+                for row in csv.DictReader(file.read_text(encoding="utf-8").splitlines())]
     except (OSError, ValueError, TypeError) as error:
         raise files.damaged(file, error) from None

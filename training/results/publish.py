@@ -210,7 +210,7 @@ def main(args: Sequence[str] | None = None) -> int:
         return error.exit_code
     if not options.to:
         for page in PAGES:
-            write(page, update_table(page.read_text()))
+            write(page, update_table(page.read_text(encoding="utf-8")))
     return 0
 
 

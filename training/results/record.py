@@ -70,7 +70,7 @@ def _text(value):
 def recorded(name: str) -> list[dict[str, Any]]:
     """Return the recorded runs of the recipe `name`, by seed; an empty list if there are none."""
     file = FOLDER / f"{name}.json"
-    return json.loads(file.read_text())["runs"] if file.exists() else []
+    return json.loads(file.read_text(encoding="utf-8"))["runs"] if file.exists() else []
 
 
 def _row(recipe):
@@ -100,7 +100,7 @@ def record(run: str | os.PathLike) -> None:
             unchanged.
     """
     if (Path(run) / "folds.json").exists():
-        _write(json.loads((Path(run) / "folds.json").read_text()), _FOLDS_KEYS)
+        _write(json.loads((Path(run) / "folds.json").read_text(encoding="utf-8")), _FOLDS_KEYS)
         return
     metrics, recipe = run_dir.results(run), read(Path(run) / "recipe.json")
     name = recipe_name(recipe)
@@ -142,7 +142,7 @@ def page(text: str) -> str:
 
 def update_page() -> None:
     """Write the table of results into docs/results.md."""
-    files.write(PAGE, page(PAGE.read_text()))
+    files.write(PAGE, page(PAGE.read_text(encoding="utf-8")))
 
 
 if __name__ == "__main__":

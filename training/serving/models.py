@@ -29,7 +29,7 @@ class Model:
             self._loaded = tf.saved_model.load(path)  # has to outlive its signatures
             content = SavedModel.FromString((path / "saved_model.pb").read_bytes())
             card = path / "assets" / "card.json"
-            card = json.loads(card.read_text()) if card.exists() else {}
+            card = json.loads(card.read_text(encoding="utf-8")) if card.exists() else {}
         except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"Cannot load the SavedModel {path}: {reason}") from None

@@ -23,7 +23,7 @@ def add_routes(api: FastAPI, service: "Service", respond: Callable[[Any], Respon
     Args:
         respond: returns the JSON response with a content.
     """
-    page = Path(__file__).with_suffix(".html").read_text()
+    page = Path(__file__).with_suffix(".html").read_text(encoding="utf-8")
 
     @api.get("/")
     async def show():
