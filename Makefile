@@ -13,6 +13,7 @@ train: $(VENV)/.installed
 	$(BIN)/zoo export $(RUN) --to $(TO) --force
 
 test: $(VENV)/.installed
+	@echo "The tests take 10 to 40 minutes on two cores, by the processor."
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 # Installs PyTorch too, about a gigabyte.
@@ -26,6 +27,7 @@ contract: $(VENV)/.installed
 # mypy sees the folders as they are installed, under the one name zoo.
 lint: $(VENV)/.installed
 	$(BIN)/python -m ruff check
+	$(BIN)/python -m ruff check --preview --select PLW1514 zoo training tuning saved_models benchmarks
 	rm -rf build/lint/zoo && mkdir -p build/lint/zoo
 	ln -s $(CURDIR)/zoo/* $(CURDIR)/training $(CURDIR)/tuning $(CURDIR)/saved_models build/lint/zoo
 	cd build/lint && $(abspath $(BIN))/python -m mypy --config-file $(CURDIR)/setup.cfg -p zoo

@@ -1,9 +1,9 @@
 """One job in a process of its own, which frees all its memory and contains any crash.
 
 `python -m zoo.tuning.job` imports TensorFlow, reads a job, a line of JSON, from standard input,
-writes FOLDER/result.json and ends. `python -m zoo.tuning.job DESCRIPTOR` does job after job, each
-answered by a line of JSON written to that file descriptor. Both end when standard input does, so
-that no trial outlives its search.
+writes FOLDER/result.json and ends. `python -m zoo.tuning.job --jobs` does job after job, each
+answered by a line of JSON on standard output. Both end when standard input does, so that no trial
+outlives its search.
 """
 import contextlib
 import json
@@ -122,6 +122,10 @@ JOBS: dict[str, Callable[..., dict[str, Any]]] = {
 def main() -> None:
     """Do the job, or the jobs, that standard input names."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the search ends this process at an interrupt
+    answers = None
+    if sys.argv[1:]:
+        answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)  # what a builder prints is not an answer
     add_current_folder()
     with quiet_import():  # while the trial before this one still trains
         import tensorflow as tf
@@ -129,14 +133,13 @@ def main() -> None:
         from zoo.training.engine import fit  # noqa: F401
     jobs: queue.SimpleQueue = queue.SimpleQueue()
     threading.Thread(target=_read_jobs, args=[jobs], daemon=True).start()
-    if len(sys.argv) == 1:
+    if answers is None:
         job = jobs.get()
         write(Path(job["folder"]) / "result.json", json.dumps(_result(job), indent=2) + "\n")
         return
     tf.config.set_visible_devices([], "GPU")  # their memory is for the trials
-    with open(int(sys.argv[1]), "w") as answers:
-        while True:
-            print(json.dumps(_result(jobs.get())), file=answers, flush=True)
+    while True:
+        print(json.dumps(_result(jobs.get())), file=answers, flush=True)
 
 
 def _read_jobs(jobs):

@@ -50,10 +50,10 @@ class Worker:
             The content of result.json: status is "completed", with what the job returned, or
             "failed", with an error, one line, which also describes a crash of the process.
         """
-        process, self._next = self._next or self._start(), None
+        process, self._next = self._next or self._start_training(), None
         try:
             _send(process, {"job": job, "folder": str(folder), **self.options, **kwargs})
-            self._next = self._start() if more else None
+            self._next = self._start_training() if more else None
             code = process.wait()
         finally:
             _end(process)
@@ -84,11 +84,12 @@ class Worker:
             self._end_checker()
         return {"status": "failed", "error": _cause(code, folder)}
 
+    def _start_training(self):
+        return self._start(stdout=None if self.options["log"] else subprocess.DEVNULL)
+
     def _start_checker(self):
-        reader, writer = os.pipe()
-        process = self._start(str(writer), pass_fds=[writer])
-        os.close(writer)
-        return process, open(reader)
+        process = self._start("--jobs", stdout=subprocess.PIPE)
+        return process, process.stdout
 
     def _end_checker(self):
         if self._checker:
@@ -97,12 +98,12 @@ class Worker:
             answers.close()
             self._checker = None
 
-    def _start(self, *args, **options):
+    def _start(self, *args, stdout=None):
         path = os.pathsep.join(filter(None, (_PACKAGE, os.environ.get("PYTHONPATH"))))
         return subprocess.Popen([sys.executable, "-P", "-m", "zoo.tuning.job", *args],
-                                stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-                                stdout=None if self.options["log"] else subprocess.DEVNULL,
-                                env={**os.environ, "PYTHONPATH": path}, **options)
+                                stdin=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                encoding="utf-8", env={**os.environ, "PYTHONPATH": path},
+                                stdout=stdout)
 
 
 def _send(process, job):
