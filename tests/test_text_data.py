@@ -20,7 +20,7 @@ from zoo.training.data.dataset import load_dataset, open_source
 from zoo.training.data.sentences import SentenceTable
 from zoo.training.deployment import exporter
 from zoo.training.engine import fit, folds
-from zoo.training.preprocessing.text import Vocabulary
+from zoo.training.preprocessing.tokens import Vocabulary
 
 GOOD, BAD = ("good", "lovely", "fine", "quán rất ngon"), ("poor", "awful", "dull", "quán rất dở")
 STRANGER = """
