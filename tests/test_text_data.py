@@ -357,7 +357,6 @@ def test_the_doctor_names_the_lines_of_a_table(tmp_path):
 @pytest.fixture
 def vector_file(tmp_path):
     """Vectors of 8 numbers for two of the table's words, and one that it lacks."""
-    pytest.importorskip("gensim", reason="gensim reads word vectors: pip install gensim")
     path = tmp_path / "glove.txt"
     words = enumerate(("film", "lovely", "zebra"))
     path.write_text(

@@ -5,7 +5,7 @@ import itertools
 import lzma
 import unicodedata
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from zoo.errors import UserError
 from zoo.training.preprocessing.tokens import Vocabulary
 
-_OPEN = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
+_OPEN: dict[str, Callable] = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}
 _LINES = 100  # from whose shortest the number of values is counted: words may contain spaces
 
 Words = Iterator[tuple[bytes, np.ndarray]]
