@@ -29,8 +29,9 @@ def sides(run, folder):
     whole = exporter.export(run, folder)["bytes"]
     source, loaded = trained.load(run), tf.saved_model.load(folder)
     if source.vocabulary:
-        question, words = tf.constant(source.examples[:1]), source.vocabulary.lookup()
-        from zoo.training.preprocessing.text import token_ids
+        from zoo.training.preprocessing.text import lookup_table, token_ids
+
+        question, words = tf.constant(source.examples[:1]), lookup_table(source.vocabulary)
 
         spec = tf.TensorSpec((None,), tf.string)
 

@@ -239,7 +239,7 @@ def test_the_wheel_holds_what_the_checkout_does(wheel):
         for name, home in HOMES.items()
         for file in home.rglob("*")
         if file.is_file()
-        and file.suffix in (".py", ".json", ".html", ".npz", ".txt", ".typed")
+        and file.suffix in (".py", ".mjs", ".json", ".html", ".npz", ".txt", ".typed")
         and (name != "zoo.saved_models" or "shipped" in file.parts or file.parent == home)
     }
     assert held == ours

@@ -1,4 +1,5 @@
 """Sentences: read from files, split into words, numbered, and the same from inside a SavedModel."""
+import csv
 import gzip
 import os
 import subprocess
@@ -14,7 +15,8 @@ import tensorflow as tf
 from zoo.errors import UserError
 from zoo.training.data.dataset import open_source
 from zoo.training.data.sentences import read_table
-from zoo.training.preprocessing.text import PADDING, UNKNOWN, Vocabulary, standardize, token_ids
+from zoo.training.preprocessing.text import lookup_table, standardize, token_ids
+from zoo.training.preprocessing.tokens import PADDING, UNKNOWN, Vocabulary
 from zoo.training.preprocessing.word_vectors import read_word_vectors
 
 VIETNAMESE = (
@@ -60,6 +62,41 @@ def test_a_table_is_read_by_the_names_of_its_columns(tmp_path):
     (tmp_path / "b.tsv").write_text('words\tclass\nsay "no\tbad\n', encoding="utf-8-sig")
     assert read_table(tmp_path / "b.tsv") == [(2, 'say "no', "bad")]
     assert read(tmp_path / "b.tsv") == {"train": (['say "no'], ["bad"])}
+
+
+@pytest.mark.parametrize("suffix, separator", [("csv", ","), ("tsv", "\t")])
+def test_quoted_tables_are_read_as_pandas_reads_them(tmp_path, suffix, separator):
+    pandas = pytest.importorskip("pandas", reason="pandas writes and reads them: "
+                                                  "pip install pandas")
+    texts = ["plain", 'say "no"', "tab\tinside", "two\nlines", '"quoted"', "comma, too",
+             "x" * 200_000, '""', "a \"b\"\tc\r\nd"]
+    file = tmp_path / f"a.{suffix}"
+    for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_ALL):
+        frame = pandas.DataFrame({"text": texts, "label": ["x", "y", "z"] * 3})
+        frame.to_csv(file, sep=separator, quoting=quoting, index=False, lineterminator="\r\n")
+        read = pandas.read_csv(file, sep=separator, keep_default_na=False)
+        assert [(text, label) for _, text, label in read_table(file)] == list(
+            zip(read["text"], read["label"], strict=True))
+        assert list(read["text"]) == texts
+
+
+@pytest.mark.parametrize("rows", [
+    ['"Great" movie\tx', 'say "no\ty'],              # one breaks the rules of quotes
+    ['"it starts here\tx', 'and\ty', 'ends here"\tx'],  # quoted, it would be one row
+    ['"\tx', "6'2\"\ty"]])
+def test_quotes_of_a_tsv_without_quoting_are_kept(tmp_path, rows):
+    (tmp_path / "a.tsv").write_text("\n".join(["text\tlabel", *rows]))
+    assert [f"{text}\t{label}" for _, text, label in read_table(tmp_path / "a.tsv")] == rows
+
+
+def test_the_limit_of_other_readers_stays(tmp_path):
+    limit = csv.field_size_limit()
+    (tmp_path / "a.csv").write_text(f"text,label\n{'word ' * 100_000},x\nshort,y\n")
+    assert [len(text) for _, text, _ in read_table(tmp_path / "a.csv")] == [500_000, 5]
+    (tmp_path / "a.csv").write_text("text,label\nshort\n")
+    with pytest.raises(UserError, match="line 2"):
+        read_table(tmp_path / "a.csv")
+    assert csv.field_size_limit() == limit
 
 
 def test_texts_are_composed_and_keep_unusual_line_ends(tmp_path):
@@ -216,7 +253,7 @@ print(ids.numpy().tolist())
 
 def test_a_saved_model_numbers_raw_strings_with_tensorflow_alone(tmp_path):
     built = Vocabulary.build(["a b học_sinh"])
-    lookup = built.lookup()
+    lookup = lookup_table(built)
     archive = keras.export.ExportArchive()
     archive.track(lookup)
     archive.add_endpoint("serving_default", lambda texts: {"ids": token_ids(texts, lookup, 4)},
@@ -231,22 +268,23 @@ def test_a_saved_model_numbers_raw_strings_with_tensorflow_alone(tmp_path):
 # Pre-trained vectors
 
 WORD2VEC = "3 2\nngon 1.0 2.0\ndở -1.0 0.5\nphở 0.0 3.0\n"
+GLOVE = WORD2VEC.partition("\n")[2]
 
 
 @pytest.fixture
 def vector_files(tmp_path):
-    models = pytest.importorskip(
-        "gensim.models", reason="gensim reads word vectors: pip install gensim"
-    )
+    models = pytest.importorskip("gensim.models", reason="gensim writes the files: "
+                                                         "pip install gensim")
     (tmp_path / "w2v.txt").write_text(WORD2VEC, encoding="utf-8")
-    (tmp_path / "glove.txt").write_text(WORD2VEC.partition("\n")[2], encoding="utf-8")
+    (tmp_path / "glove.txt").write_text(GLOVE, encoding="utf-8")
     (tmp_path / "w2v.txt.gz").write_bytes(gzip.compress(WORD2VEC.encode()))
     known = models.KeyedVectors.load_word2vec_format(tmp_path / "w2v.txt")
     known.save_word2vec_format(tmp_path / "w2v.bin", binary=True)
+    (tmp_path / "w2v.bin.gz").write_bytes(gzip.compress((tmp_path / "w2v.bin").read_bytes()))
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["w2v.txt", "w2v.txt.gz", "w2v.bin", "glove.txt"])
+@pytest.mark.parametrize("name", ["w2v.txt", "w2v.txt.gz", "w2v.bin", "w2v.bin.gz", "glove.txt"])
 def test_vectors_are_read_in_every_format(vector_files, name):
     table, found = read_word_vectors(
         vector_files / name, Vocabulary((PADDING, UNKNOWN, "phở", "bún", "ngon"))
@@ -254,6 +292,20 @@ def test_vectors_are_read_in_every_format(vector_files, name):
     assert found == 2 and table.shape == (5, 2) and table.dtype == np.float32
     assert table[[0, 2, 4]].tolist() == [[0, 0], [0, 3], [1, 2]]
     assert np.abs(table[[1, 3]]).min() > 0 and not np.array_equal(table[1], table[3])
+
+
+def test_vectors_are_those_that_gensim_wrote(tmp_path):
+    models = pytest.importorskip("gensim.models", reason="gensim writes them: "
+                                                         "pip install gensim")
+    generator = np.random.default_rng(0)
+    words = [f"từ{number}" for number in range(300)]
+    known = models.KeyedVectors(20)
+    known.add_vectors(words, generator.normal(size=(300, 20)).astype("float32"))
+    for name, options in (("a.txt", {}), ("a.bin", {"binary": True}),
+                          ("glove", {"write_header": False})):
+        known.save_word2vec_format(tmp_path / name, **options)
+        table, count = read_word_vectors(tmp_path / name, Vocabulary((PADDING, UNKNOWN, *words)))
+        assert count == 300 and np.array_equal(table[2:], known[words])
 
 
 def test_words_without_a_vector_have_the_variance_of_the_others(vector_files):
@@ -264,21 +316,52 @@ def test_words_without_a_vector_have_the_variance_of_the_others(vector_files):
     assert found == 0 and table[1:].std() == pytest.approx(np.std(known), rel=0.03)
 
 
-@pytest.mark.parametrize(
-    "content", [b"<html>\nno vectors\n", b"2 2\na 1.0 2.0\n", b"a x y\nb 1.0 2.0\n", b""]
-)
-def test_a_file_without_vectors_is_refused(tmp_path, content):
-    pytest.importorskip("gensim", reason="gensim reads word vectors: pip install gensim")
+VECTORS = Vocabulary((PADDING, UNKNOWN, "ngon", "phở", ".", "tab"))
+
+
+@pytest.mark.parametrize("content", [
+    "ngon 1 2\n. . . 7 7\nat name@domain.com 8 8\nphở 0 3\n. 4 5\n",  # as in glove.840B
+    "ngon\t1\t2\nphở\t0\t3\r\n.\t4\t5\n",
+    "ngon 1 2 \nphở  0  3 \n\n. 4 5\n\n",
+    "3 2\nngon 1 2\n. 4 5\nphở 0 3", "ngon 1e0 2\n  9 9\nphở 0 3\n. 4 5",
+    b"ngon 1 2\n\xff\xfe 6 6\nph\xe1\xbb 6 6\nph\xe1\xbb\x9f 0 3\n. 4 5",
+    "ngon 1 2\nngon 9 9\nphở 0 3\n. 4 5", "ngon 1 2\npho\u031b\u0309 0 3\n. 4 5",
+    "ngon 1 2\nphở\u00a0bò 6 6\nphở 0 3\n. 4 5\n"])
+def test_words_with_spaces_tabs_and_other_bytes_are_read(tmp_path, content):
+    file = tmp_path / "vectors.txt"
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    table, count = read_word_vectors(file, VECTORS)
+    assert count == 3 and table[2:5].tolist() == [[1, 2], [0, 3], [4, 5]]
+
+
+BINARY = b"2 2\nngon " + np.float32([1, 2]).tobytes() + b"\n. " + np.float32([4, 5]).tobytes()
+
+
+@pytest.mark.parametrize("content, message", [
+    (b"<html>\nno vectors\n", "neither in word2vec's text or binary format nor in GloVe's"),
+    (b"a x y\nb 1.0 2.0\n", "neither in word2vec's text or binary format nor in GloVe's"),
+    (b"", "neither in word2vec's text or binary format nor in GloVe's"),
+    (b"2 2\na 1.0 2.0\n", "the header says 2 words, the file has 1. Is it complete"),
+    (b"1 2\na 1.0 2.0\nb 1 2\n", "the header says 1 words, the file has 2"),
+    (b"2 3\na 1.0 2.0\nb 1 2\n", "the header says 3 numbers for each word, line 2 has 2"),
+    (b"2 1\na 1.0 2.0\nb 1 2\n", "the header says 1 numbers for each word, line 2 has 2"),
+    (b"a 1 2\n" * 120 + b"b 1\nc 1 2\n", "line 121: expected a word and 2 numbers. "
+                                          "Received: 'b 1'"),
+    (b"a 1 2\nb 1 x\n", "line 2: expected a word and 2 numbers. Received: 'b 1 x'"),
+    (b"2 2\na 1 2\nb 1 x\n", "line 3: expected a word and 2 numbers"),
+    (b"a 1 2\nb nan 1\n", "vector of 'b' has a value that is infinite or not a number"),
+    (b"2 2\na 1 2\nb 1 -inf\n", "vector of 'b' has a value that is infinite or not a number"),
+    (BINARY[:-2], "header says 2 words of 2 numbers, the file ends after 1"),
+    (BINARY.replace(b"2 2", b"1 2"), "header says 1 words of 2 numbers, the file has more"),
+    (BINARY.replace(b"2 2", b"2 3"), "header says 2 words of 3 numbers, the file ends after"),
+    (BINARY.replace(np.float32(5).tobytes(), np.float32(np.nan).tobytes()), "vector of '.' has a"),
+])
+def test_a_file_without_vectors_is_refused(tmp_path, content, message):
     (tmp_path / "bad").write_bytes(content)
-    with pytest.raises(
-        UserError, match="bad is neither in word2vec's text or binary format nor in GloVe's"
-    ):
-        read_word_vectors(tmp_path / "bad", Vocabulary((PADDING, UNKNOWN)))
+    with pytest.raises(UserError, match=rf"bad.*{message}"):
+        read_word_vectors(tmp_path / "bad", VECTORS)
     with pytest.raises(UserError, match="Cannot read .*gone: "):
-        read_word_vectors(tmp_path / "gone", Vocabulary((PADDING, UNKNOWN)))
-
-
-def test_gensim_is_asked_for_when_it_is_missing(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "gensim", None)
-    with pytest.raises(UserError, match=r"needs gensim: run `pip install \".\[text\]\"`"):
-        read_word_vectors(tmp_path / "any", Vocabulary((PADDING, UNKNOWN)))
+        read_word_vectors(tmp_path / "gone", VECTORS)
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(GLOVE.encode() * 100)[:-20])
+    with pytest.raises(UserError, match="Cannot read .*cut.gz: "):
+        read_word_vectors(tmp_path / "cut.gz", VECTORS)

@@ -20,7 +20,7 @@ from zoo.training.data.dataset import load_dataset, open_source
 from zoo.training.data.sentences import SentenceTable
 from zoo.training.deployment import exporter
 from zoo.training.engine import fit, folds
-from zoo.training.preprocessing.text import Vocabulary
+from zoo.training.preprocessing.tokens import Vocabulary
 
 GOOD, BAD = ("good", "lovely", "fine", "quán rất ngon"), ("poor", "awful", "dull", "quán rất dở")
 STRANGER = """
@@ -357,7 +357,6 @@ def test_the_doctor_names_the_lines_of_a_table(tmp_path):
 @pytest.fixture
 def vector_file(tmp_path):
     """Vectors of 8 numbers for two of the table's words, and one that it lacks."""
-    pytest.importorskip("gensim", reason="gensim reads word vectors: pip install gensim")
     path = tmp_path / "glove.txt"
     words = enumerate(("film", "lovely", "zebra"))
     path.write_text(

@@ -17,7 +17,7 @@ from zoo.training.deployment import runtimes
 from zoo.training.deployment.saved_model import BAD_IMAGE
 from zoo.training.files import csv_text, write
 from zoo.training.preprocessing.images import decode, fit_to
-from zoo.training.preprocessing.text import Vocabulary
+from zoo.training.preprocessing.tokens import Vocabulary
 
 _BATCH_SIZE = 64
 _COLUMNS = ("file", "line", "text", "rank", "label", "class_id", "probability", "error")

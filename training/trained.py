@@ -2,6 +2,7 @@
 import dataclasses
 import functools
 import os
+import unicodedata
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from zoo.training.data import pipeline
 from zoo.training.data.dataset import Dataset, load_dataset, open_source
 from zoo.training.data.splits import Split, fingerprint
 from zoo.training.preprocessing.images import fit_to
-from zoo.training.preprocessing.text import Vocabulary
+from zoo.training.preprocessing.tokens import Vocabulary
 from zoo.training.recipes import Recipe, read
 
 _RANDOM_EXAMPLES = 32
@@ -53,7 +54,8 @@ class Trained:
     @property
     def class_names(self) -> list[str]:
         """The class names, in the order of the logits."""
-        return self.metrics["class_names"]
+        # Older versions kept the accents of folders' names decomposed, as macOS writes them.
+        return [unicodedata.normalize("NFC", name) for name in self.metrics["class_names"]]
 
     @property
     def features(self) -> keras.KerasTensor:

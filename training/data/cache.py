@@ -16,7 +16,7 @@ from zoo.training.data.checks.arrays import examine_arrays
 from zoo.training.data.checks.labels import Finding
 from zoo.training.data.source import Source
 from zoo.training.preprocessing.images import decode, fit_to
-from zoo.training.preprocessing.text import Vocabulary
+from zoo.training.preprocessing.tokens import Vocabulary
 
 _MEMORY_SHARE = 0.25  # of the free memory that decoded images may fill; larger caches go to disk
 _CHUNK = 32           # examples read at a time

@@ -32,7 +32,7 @@ from zoo.training.data.splits import (
     fill_missing_splits,
     given_splits,
 )
-from zoo.training.preprocessing.text import Vocabulary
+from zoo.training.preprocessing.tokens import Vocabulary
 from zoo.training.recipe import Recipe
 
 _BATCH = 256  # images counted at a time

@@ -1,5 +1,6 @@
 """Image files in class folders."""
 import os
+import unicodedata
 from collections.abc import Callable, Container, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -78,8 +79,8 @@ def list_class_folders(folder: str) -> list[tuple[Path, str, str | None]]:
     Raises:
         zoo.errors.UserError: if there are no class folders, or splits beside class folders.
     """
-    files = [(path, label, split) for root, split in _roots(folder) for label in _subfolders(root)
-             for path in files_below(root / label)]
+    files = [(path, _label(name), split) for root, split in _roots(folder)
+             for name in _subfolders(root) for path in files_below(root / name)]
     if not files:
         raise UserError(f"{folder} has no class folders with files; expected "
                         f"{folder}/[train|validation|test/]CLASS/IMAGE.")
@@ -88,7 +89,13 @@ def list_class_folders(folder: str) -> list[tuple[Path, str, str | None]]:
 
 def class_folder_names(folder: str) -> list[str]:
     """Return the names of all class folders, also of empty ones, in label order."""
-    return ordered_classes(label for root, _ in _roots(folder) for label in _subfolders(root))
+    return ordered_classes(_label(name) for root, _ in _roots(folder)
+                           for name in _subfolders(root))
+
+
+def _label(name):
+    """The label of a class folder. macOS decomposes accents in names, other systems do not."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _roots(folder):
@@ -116,7 +123,8 @@ def _subfolders(folder):
         except UnicodeEncodeError:  # results could not be written
             raise UserError(f"The name of the class folder {os.fsencode(name)!r} in {folder} is "
                             "not UTF-8. Rename the folder.") from None
-    return ordered_classes(names)
+    order = {label: number for number, label in enumerate(ordered_classes(map(_label, names)))}
+    return sorted(names, key=lambda name: (order[_label(name)], name))
 
 
 def _visible(folder):

@@ -168,29 +168,49 @@ def read_table(path: Path) -> list[tuple[int, str, str]]:
     """Return (line, text, label) of each row of a CSV or TSV file; line is the last of the row.
 
     The first row names the columns: one of `TEXT_COLUMNS` and one of `LABEL_COLUMNS`, in upper or
-    lower case, among any others; of two columns, one such name is enough. CSV is quoted as in
-    RFC 4180; TSV has no quotes. Blank lines are skipped, texts are composed (NFC).
+    lower case, among any others; of two columns, one such name is enough. Quotes are those of RFC
+    4180, as Excel and pandas write them; in TSV they are ordinary characters if one of them breaks
+    these rules, or if rows would get lost. Blank lines are skipped, texts and labels are composed
+    (NFC).
 
     Raises:
         zoo.errors.UserError: if the file cannot be read, is not UTF-8, lacks the columns, or a row
             lacks a column; the line is named.
     """
-    tsv = path.suffix.lower() == ".tsv"
-    reader = csv.reader(io.StringIO(read_utf8(path), newline=""), strict=True,
-                        delimiter="\t" if tsv else ",",
-                        quoting=csv.QUOTE_NONE if tsv else csv.QUOTE_MINIMAL)
+    text = read_utf8(path)
+    if path.suffix.lower() != ".tsv":
+        return _read_rows(path, text, ",", csv.QUOTE_MINIMAL)
+    readings, errors = [], []
+    for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
+        try:
+            readings.append(_read_rows(path, text, "\t", quoting))
+        except UserError as error:
+            errors.append(error)
+    if not readings:
+        raise errors[-1]
+    # A quote that opens one sentence and another that closes a later one take in what is between.
+    return max(readings, key=len)
+
+
+def _read_rows(path, text, delimiter, quoting):
+    limit = csv.field_size_limit(len(text) + 1)  # of all readers
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=delimiter,
+                        quoting=quoting)
     try:
         head = next(reader, [])
-        text, label = _columns(path, head)
+        text_column, label_column = _columns(path, head)
         rows = []
         for row in filter(None, reader):
-            if len(row) != len(head) or not row[label].strip():
+            if len(row) != len(head) or not row[label_column].strip():
                 raise UserError(f"{path}, line {reader.line_num}: expected {len(head)} columns "
-                                f"with a {head[label]}. Received: {','.join(row)[:60]!r}.")
-            rows.append((reader.line_num, unicodedata.normalize("NFC", row[text]),
-                         row[label].strip()))
+                                f"with a {head[label_column]}. "
+                                f"Received: {','.join(row)[:60]!r}.")
+            rows.append((reader.line_num, unicodedata.normalize("NFC", row[text_column]),
+                         unicodedata.normalize("NFC", row[label_column]).strip()))
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: {error}.") from None
+    finally:
+        csv.field_size_limit(limit)
     if not rows:
         raise UserError(f"{path} has no sentences.")
     return rows

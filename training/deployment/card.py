@@ -11,7 +11,7 @@ import zoo
 from zoo.registry import spec
 from zoo.tables import total_multiply_adds
 from zoo.training.deployment.saved_model import TOP_K
-from zoo.training.preprocessing.text import Vocabulary
+from zoo.training.preprocessing.tokens import Vocabulary
 from zoo.training.recipes import Recipe
 from zoo.training.trained import Trained
 
@@ -104,14 +104,30 @@ def _text_input(trained: Trained, vocabulary: Vocabulary) -> dict[str, Any]:
             "serving_default": "text: string (batch,), UTF-8 sentences, raw",
             "features": "text: as serving_default",
             "stages": "text: as serving_default; the maps of each stage",
+            **tokenization(trained.recipe)}
+
+
+def tokenization(recipe: Recipe) -> dict[str, str]:
+    """Return in words how sentences become token ids, see `zoo.training.preprocessing.tokens`."""
+    return {"standardization": "in this order: format characters (category Cf, such as zero-width "
+                               "spaces, joiners, byte-order marks and soft hyphens), variation "
+                               "selectors and U+034F are removed; each white space and control "
+                               "character becomes a space; Unicode's NFKC; lower case; NFKC again; "
+                               "\u2019 and \u02bc become '",
+            "splitting": "at the end of a word n't, 's, 've, 're, 'd, 'll and 'm are words of "
+                         "their own, and so is each other character that is not a letter, mark, "
+                         "digit or _; marks after a space too; the rest is split at spaces",
+            "truncation": f"the first {recipe.max_tokens} words count",
             "token_ids": "tokens, of LiteRT and ONNX files: int32 (batch, tokens), line numbers of "
-                         "vocab.txt from 0; 0 pads at the end, 1 is any other word"}
+                         "vocab.txt from 0; 0 pads at the end, 1 is any other word. tokens.py and "
+                         "tokens.mjs make them"}
 
 
 def markdown(card: Mapping[str, Any]) -> str:
     """Return the card as a page of Markdown."""
     name, classes = card["name"], card["class_names"]
-    inputs = {key: value for key, value in card["input"].items() if ": " in str(value)}
+    inputs = {key: value for key, value in card["input"].items()
+              if isinstance(value, str) and " " in value}
     more = ", ..." if len(classes) > 20 else ""
     versions = ", ".join(f"{package} {number}" for package, number in card["versions"].items())
     return f"""# {name}
@@ -133,7 +149,7 @@ multiply-adds for {card['multiply_adds_of']}.
 ## Files
 
 {_bullets(card['files'])}
-
+{_token_ids(card)}
 ## Serving
 
 With TensorFlow Serving, or `zoo serve`, under the name `{name}`:
@@ -157,6 +173,34 @@ def _origin(card: Mapping[str, Any]) -> str:
 {metrics['seed']}{start}.
 Test accuracy {metrics['test_accuracy']:.4f} on {metrics['test_examples']:,} examples that it was \
 not trained on."""
+
+
+def _token_ids(card: Mapping[str, Any]) -> str:
+    """Return the section on what LiteRT and ONNX files of a text network take."""
+    files = [file for file in card["files"].values() if file != "."]
+    if card["input"]["kind"] != "text" or not files:
+        return ""
+    arguments = f"{card['input']['max_tokens']})"
+    return f"""
+## Token ids
+
+{', '.join(files)} take token ids. tokens.py (NumPy) and tokens.mjs, in the same folder, make them
+as in training; they follow the rules above. In Python:
+
+    from tokens import Vocabulary
+
+    vocabulary = Vocabulary.parse(open("vocab.txt", encoding="utf-8").read())
+    ids = vocabulary.encode(["A fine film!"], {arguments}
+    print(ids.tolist())
+
+In JavaScript:
+
+    import {{ readFileSync }} from "node:fs";
+    import {{ encode }} from "./tokens.mjs";
+
+    const ids = encode(["A fine film!"], readFileSync("vocab.txt", "utf8"), {arguments};
+    console.log(JSON.stringify(ids));
+"""
 
 
 def _bullets(items: Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from zoo.training import files, trained
 from zoo.training.deployment import card, conversion, saved_model, verification
 from zoo.training.engine.manifest import machine
 from zoo.training.files import write
+from zoo.training.preprocessing import tokens
 
 FORMATS = ("saved_model", *conversion.FILES)
 
@@ -26,9 +27,10 @@ def export(run: str | os.PathLike[str], to: str | os.PathLike[str] | None = None
 
     The directory is a SavedModel, see `zoo.training.deployment.saved_model.write`. It also holds
     the files of the other formats, see `zoo.training.deployment.conversion`, with labels.txt and,
-    for a text network, vocab.txt. assets/ holds the model card, card.json and README.md, and the
-    files that the SavedModel reads; deploy.json and deploy.md hold the report. Everything is
-    written beside `to`, run in a process that has only its runtime, compared with the network on
+    for a text network, vocab.txt and tokens.py and tokens.mjs, which make token ids. assets/ holds
+    the model card, card.json and README.md, and the files that the SavedModel reads; deploy.json
+    and deploy.md hold the report. Everything is written beside `to`, run in a process that has only
+    its runtime, compared with the network on
     examples, and only then renamed.
 
     Args:
@@ -132,6 +134,8 @@ def _write(source: trained.Trained, formats: Sequence[str], to: Path,
         write(to / "labels.txt", "\n".join(source.class_names) + "\n")
         if source.vocabulary:
             write(to / "vocab.txt", str(source.vocabulary))
+            for file in (Path(tokens.__file__), Path(tokens.__file__).with_suffix(".mjs")):
+                write(to / file.name, file.read_bytes())
         inputs = {"serving_default": source.inputs(source.examples)}
         written |= {name: (conversion.FILES[name], inputs) for name in others}
     return written

@@ -5,7 +5,9 @@ write every weight twice. It is a graph without objects, as in TensorFlow 1, whi
 reads: a file with objects holds each signature two or three times. All signatures call one
 function, which would otherwise be written once for each.
 """
-from collections.abc import Callable, Sequence
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 import zoo
 from zoo.errors import UserError
 from zoo.training.preprocessing.images import decode, fit_to
-from zoo.training.preprocessing.text import Vocabulary, token_ids
+from zoo.training.preprocessing.text import lookup_table, token_ids
+from zoo.training.preprocessing.tokens import Vocabulary
 from zoo.training.trained import Trained
 
 TOP_K = 5
@@ -66,10 +69,11 @@ def write(trained: Trained, path: Path) -> dict[str, np.ndarray]:
         raise UserError("Expected no stage named \"error\", which is an output of the signature "
                         "\"stages\". Received: error.")
     model, weights = _model(trained)
-    with tf.Graph().as_default() as graph, tf.compat.v1.Session() as session:
+    with (tf.Graph().as_default() as graph, tf.compat.v1.Session() as session,
+          _vocabulary_file(trained.vocabulary) as file):
         run = _shared_function(model, weights, trained.class_names)
         if trained.vocabulary:
-            signatures = _text(trained, trained.vocabulary, run)
+            signatures = _text(trained, trained.vocabulary, file, run)
         else:
             signatures = _images(trained, run)
         builder = tf.compat.v1.saved_model.Builder(str(path))
@@ -109,9 +113,18 @@ def _images(trained: Trained, run: Callable) -> Signatures:
     return signatures
 
 
-def _text(trained: Trained, vocabulary: Vocabulary, run: Callable) -> Signatures:
+@contextlib.contextmanager
+def _vocabulary_file(vocabulary: Vocabulary | None) -> Iterator[Path]:
+    """Yield a file of the vocabulary; that of an old run may have words that are not normalized."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "vocab.txt")
+        file.write_text(str(vocabulary or ""), encoding="utf-8")
+        yield file
+
+
+def _text(trained: Trained, vocabulary: Vocabulary, file: Path, run: Callable) -> Signatures:
     text = tf.compat.v1.placeholder(tf.string, (None,), "text")
-    lookup = vocabulary.lookup(trained.run / "vocab.txt")
+    lookup = lookup_table(vocabulary, file)
     outputs, features, maps = run(token_ids(text, lookup, trained.recipe.max_tokens))
     return {"serving_default": ({"text": text}, outputs),
             "features": ({"text": text}, {"features": features}),

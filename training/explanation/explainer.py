@@ -17,7 +17,7 @@ from zoo.training.data.splits import Split
 from zoo.training.explanation import feature_maps, first_filters, grad_cam, ngrams
 from zoo.training.explanation.ngrams import Ngram
 from zoo.training.preprocessing.images import fit_to, read_image
-from zoo.training.preprocessing.text import split_words
+from zoo.training.preprocessing.tokens import split_words
 
 _ERRORS = 12    # shown
 _SENTENCES = 3  # of the test split, looked into if the user names none

@@ -80,7 +80,7 @@ def of_sentences(matches: Matches, words: Sequence[Sequence[str]], class_ids: Se
 
     Args:
         matches: of the sentences.
-        words: of each sentence, see `zoo.training.preprocessing.text.split_words`.
+        words: of each sentence, see `zoo.training.preprocessing.tokens.split_words`.
         class_ids: the class for each sentence.
         most: the largest number of n-grams; those that add nothing are left out.
     """

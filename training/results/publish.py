@@ -151,9 +151,7 @@ def _describe(name, best, args, sources, contents):
              "resize": best.recipe.resize}
     if best.vocabulary:
         takes = {"kind": "text", "max_tokens": best.recipe.max_tokens,
-                 "words": len(best.vocabulary),
-                 "token_ids": "int32 (batch, tokens), line numbers of vocab.txt from 0; 0 is "
-                              "padding, 1 is any other word"}
+                 "words": len(best.vocabulary), **card.tokenization(best.recipe)}
     return {
         "name": name, "architecture": best.recipe.model, "arguments": args,
         "paper": zoo.spec(best.recipe.model).paper, "params": best.model.count_params(),

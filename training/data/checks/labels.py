@@ -15,6 +15,7 @@ from typing import Any
 from zoo.errors import UserError
 from zoo.training.data.source import TEST_SHARE, VALIDATION_SHARE
 from zoo.training.files import read_utf8
+from zoo.training.preprocessing.tokens import normalize
 
 _SHOWN = 20  # the maximum number of classes counted one by one
 _UNEVEN = 3  # the ratio of the largest class to the smallest at which counts are called uneven
@@ -121,7 +122,7 @@ def class_findings(examples: list[tuple], classes: Iterable[str] = (),
 def _spellings(examples, labels, classes_file):
     alike = collections.defaultdict(list)
     for label in labels:
-        plain = "".join(unicodedata.normalize("NFKC", label).casefold().split())
+        plain = "".join(normalize(label).casefold().split())
         alike[re.sub(r"^(-?[0-9]+)\.0*$", r"\1", plain)].append(label)  # 1.0 is 1
     groups = [group for group in alike.values()
               if len(group) > 1 and max(map(len, group)) > 1]  # A and a are two letters
@@ -129,7 +130,7 @@ def _spellings(examples, labels, classes_file):
     if groups and classes_file:
         advice = f". If each is a class of its own, write them into {classes_file}, one a line"
         if classes_file.exists():
-            meant = read_utf8(classes_file).splitlines()
+            meant = unicodedata.normalize("NFC", read_utf8(classes_file)).splitlines()
     for group in groups:
         if not set(group) <= set(meant):
             yield Finding("label spelling", "error", "labels that differ in case, space, Unicode "

@@ -1,17 +1,17 @@
 """What is wrong with labelled sentences."""
 import collections
-import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
 from zoo.training.data.checks.labels import Finding, class_findings, digest, errors_first, repeated
+from zoo.training.preprocessing.tokens import normalize
 
 
 def examine_rows(rows: Iterable[tuple], classes: Iterable[str] = (),
                  quick: bool = False, classes_file: Path | None = None) -> list[Finding]:
     """Examine labelled sentences.
 
-    Sentences are the same if they differ only in case, space or Unicode form.
+    Sentences are the same if they differ only in case, space, Unicode form or what is invisible.
 
     Args:
         rows: (line number or name, text, label, split) tuples; split is None where the data set
@@ -31,7 +31,7 @@ def examine_rows(rows: Iterable[tuple], classes: Iterable[str] = (),
         named.append((name, label, split))
         if quick:
             continue
-        plain = " ".join(unicodedata.normalize("NFC", text).casefold().split())
+        plain = " ".join(normalize(text).casefold().split())
         if plain:
             same[digest(plain.encode(errors="replace"))].append(named[-1])
         else:

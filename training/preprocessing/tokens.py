@@ -1,0 +1,162 @@
+"""From sentences to token ids, in Python alone; `zoo.training.preprocessing.text` is the graph.
+
+Both give the same tokens for every text. Exports of text networks hold a copy of this file, which
+imports nothing but NumPy.
+"""
+import collections
+import dataclasses
+import functools
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+PADDING, UNKNOWN = "<pad>", "<unk>"  # ids 0 and 1; no word is like these: < and > are split off
+# Whatever has another category than unassigned, private or Han ideograph.
+CODE_POINTS = (*range(0xD800), *range(0xE000, 0x33480), *range(0xE0000, 0xE1000))
+ENDINGS = r"n't\b|\b'(?:s|ve|re|d|ll|m)\b"  # of English words; \b is that of ASCII
+# They change how a character looks, as format characters (Cf) do: the grapheme joiner and the
+# variation selectors.
+_SELECTORS = frozenset((0x34F, 0x180B, 0x180C, 0x180D, 0x180F, *range(0xFE00, 0xFE10),
+                        *range(0xE0100, 0xE01F0)))
+
+
+def is_invisible(point: int) -> bool:
+    """Return whether a code point is removed, such as a byte-order mark or zero-width space."""
+    return point in _SELECTORS or unicodedata.category(chr(point)) == "Cf"
+
+
+def is_space(point: int) -> bool:
+    """Return whether a code point separates words: a space, line end or control character."""
+    return unicodedata.category(chr(point)) in ("Cc", "Zl", "Zp", "Zs")
+
+
+def is_mark(point: int) -> bool:
+    """Return whether a code point is a combining mark."""
+    return unicodedata.category(chr(point))[0] == "M"
+
+
+class _Characters(dict):
+    """The table of `str.translate` in `normalize`, filled as characters come."""
+
+    def __missing__(self, point):
+        replaced: int | str = point
+        if is_invisible(point):
+            replaced = ""
+        elif is_space(point):
+            replaced = " "
+        elif unicodedata.category(chr(point)) == "Cs":  # half a character of UTF-16
+            replaced = "\ufffd"
+        self[point] = replaced
+        return replaced
+
+
+_CHARACTERS = _Characters()
+
+
+def normalize(text: str) -> str:
+    """Return `text` in NFKC and lower case, with plain spaces, without invisible characters."""
+    text = unicodedata.normalize("NFKC", text.translate(_CHARACTERS))
+    return unicodedata.normalize("NFKC", text.lower())
+
+
+def standardize(text: str) -> str:
+    """Return `text` in lower case, with spaces between words and punctuation marks.
+
+    Accented letters are composed, and full-width letters, ligatures and the like become plain ones
+    (NFKC). Words joined by `_` stay joined. Each punctuation mark and emoji becomes a word of its
+    own; English endings ('s, n't) are split off, after the idea of Kim's preparation. Zero-width
+    characters are removed, the joiners of Persian and of emoji too. Every other white space and
+    control character separates words.
+    """
+    text = normalize(text).replace("\u2019", "'").replace("\u02bc", "'")
+    return _apart().sub(r" \1 ", text)
+
+
+@functools.cache
+def _apart():
+    """The pattern of what is set apart."""
+    # \w has letters, digits and _, but no marks. NFKC makes a space and a mark of a spacing accent,
+    # which some write for an apostrophe.
+    marks = "".join(map(chr, filter(is_mark, CODE_POINTS)))
+    return re.compile(rf"((?a:{ENDINGS})|(?:^| )[{marks}]+|[^\w {marks}])")
+
+
+@functools.lru_cache(1 << 16)
+def _words(chunk):
+    """The words of what stands between two white spaces; most texts repeat most of them."""
+    return standardize(chunk).split()
+
+
+def split_words(texts: Iterable[str], max_tokens: int | None = None) -> list[list[str]]:
+    """Return the words of each text.
+
+    Args:
+        texts: sentences.
+        max_tokens: the words after so many are dropped; None keeps all.
+    """
+    return [[word for chunk in text.split() for word in _words(chunk)][:max_tokens]
+            for text in texts]
+
+
+@dataclasses.dataclass(frozen=True)
+class Vocabulary:
+    """The words of a network: `words[i]` has the id i. `PADDING` and `UNKNOWN` come first."""
+
+    words: tuple[str, ...]
+
+    @classmethod
+    def build(cls, texts: Iterable[str], size: int = 20_000, min_count: int = 1) -> "Vocabulary":
+        """Return the vocabulary of `texts`, which should be those of the training split alone.
+
+        Args:
+            texts: sentences.
+            size: the maximum number of words, with `PADDING` and `UNKNOWN`; the rarest are left
+                out.
+            min_count: a word must occur this often.
+        """
+        counts: collections.Counter[str] = collections.Counter()
+        for words in split_words(texts):
+            counts.update(words)
+        common = sorted((word for word, count in counts.items() if count >= min_count),
+                        key=lambda word: (-counts[word], word))
+        return cls((PADDING, UNKNOWN, *common[:max(size - 2, 0)]))
+
+    @classmethod
+    def parse(cls, text: str) -> "Vocabulary":
+        """Return the vocabulary that `str(vocabulary)` wrote: a word per line, in order of ids.
+
+        Words of older versions, which were not normalized to NFKC, are normalized. Of words that
+        are the same then, the first counts; the others become <id>, which no text contains.
+        """
+        words: dict[str, None] = {}
+        for word in text.removesuffix("\n").split("\n"):
+            normal = normalize(word).strip()
+            words[f"<{len(words)}>" if normal in words else normal] = None
+        return cls(tuple(words))
+
+    def __str__(self):
+        return "".join(f"{word}\n" for word in self.words)
+
+    def __len__(self):
+        return len(self.words)
+
+    @functools.cached_property
+    def _ids(self):
+        return {word: i for i, word in enumerate(self.words)}
+
+    def encode(self, texts: Sequence[str], max_tokens: int | None = None) -> np.ndarray:
+        """Return token ids, int32 of shape (n, longest text), padded with 0; at least one column.
+
+        Args:
+            texts: sentences.
+            max_tokens: the tokens after so many are dropped; None keeps all.
+        """
+        ids, unknown = self._ids, self.words.index(UNKNOWN)
+        rows = [[ids.get(word, unknown) for word in words]
+                for words in split_words(texts, max_tokens)]
+        encoded = np.zeros((len(rows), max(map(len, rows), default=1) or 1), "int32")
+        for row, line in zip(encoded, rows, strict=True):
+            row[:len(line)] = line
+        return encoded
