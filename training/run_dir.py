@@ -55,6 +55,17 @@ def check_run(path: Path, recipe: Recipe) -> None:
                             f"there, {here[key]!r} here). Choose another --run, or delete it.")
 
 
+def started_with_onednn(run: str | os.PathLike) -> bool | None:
+    """Return whether the training, the first fold or the search in `run` began with oneDNN.
+
+    True if none has begun; None, for TensorFlow's default, if version 0.1 began it.
+    """
+    for name in ("manifest.json", "search.json", "fold0/manifest.json"):
+        if (file := Path(run) / name).exists():
+            return read_json(file).get("onednn")
+    return True
+
+
 def results(path: str | os.PathLike) -> dict:
     """Return the content of metrics.json of a finished run.
 

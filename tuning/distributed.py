@@ -15,7 +15,7 @@ from pathlib import Path
 
 from zoo.errors import UserError, missing_packages
 from zoo.training.files import locked
-from zoo.training.run_dir import check_run
+from zoo.training.run_dir import check_run, started_with_onednn
 from zoo.tuning import report, spaces
 from zoo.tuning.plan import Plan, finish, open_search, write_tables
 from zoo.tuning.subprocess_worker import Worker
@@ -62,7 +62,7 @@ def run_search(plan: Plan, run: Path, url: str, log: bool = True) -> list[dict]:
     run.mkdir(parents=True, exist_ok=True)
     declared = spaces.declare(plan.space, plan.recipe, plan.fixed)
     plan = dataclasses.replace(plan, trials=samplers.limit(plan, declared))
-    with Worker(plan.data_dir, log) as worker, _quiet_optuna():
+    with Worker(plan.data_dir, log, started_with_onednn(run)) as worker, _quiet_optuna():
         with _lock(run):
             check_run(run, plan.recipe)
             # First, so that a mistake in the address is reported before the data is loaded.

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from zoo.errors import UserError
-from zoo.startup import add_current_folder, quiet_import
+from zoo.startup import add_current_folder, quiet_import, uses_onednn
 from zoo.training.files import write
 from zoo.training.recipe import read
 from zoo.training.run_dir import claim
@@ -30,8 +30,8 @@ def check(folder: Path, data_dir: str | None, log: bool,
     """Load the data of the recipe in `folder` and build its network.
 
     Returns:
-        args, the builder arguments that the data determine, and data, a fingerprint of the
-        training and validation splits.
+        args, the builder arguments that the data determine; data, a fingerprint of the training
+        and validation splits; and onednn, whether TensorFlow uses oneDNN.
     """
     import keras
 
@@ -53,7 +53,7 @@ def check(folder: Path, data_dir: str | None, log: bool,
     if recipe.vectors:
         args["embedding"] = model.get_layer("embedding_masked").output.shape[-1]
     return {"args": {**args, "classes": len(dataset.class_names)},
-            "data": fingerprint([dataset.train, dataset.validation])}
+            "data": fingerprint([dataset.train, dataset.validation]), "onednn": uses_onednn()}
 
 
 def size(model: str, args: dict[str, Any]) -> dict[str, int]:

@@ -2,6 +2,7 @@
 import dataclasses
 import itertools
 import json
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError, UserError, unknown
 from zoo.settings import check_type
+from zoo.startup import ONEDNN
 from zoo.training.files import write
 from zoo.training.recipe import Recipe
 from zoo.tuning import report, spaces
@@ -88,9 +90,12 @@ def open_search(plan: Plan, run: Path, declared: "HyperParameters", worker: "Wor
         if before["data"] != now["data"]:
             raise UserError(f"{plan.recipe.data} has changed since the search in {run} began. "
                             "Choose another --run.")
+        if before.get("onednn", now["onednn"]) != now["onednn"]:
+            print(f"{ONEDNN} has changed since the search in {run} began: its results will not be "
+                  "bit-identical.", file=sys.stderr, flush=True)
         return before["args"]
     write(run / "recipe.json", plan.recipe.to_json())
-    search = {**settings, "args": now["args"], "data": now["data"]}
+    search = {**settings, **{key: now[key] for key in ("args", "data", "onednn")}}
     write(file, json.dumps(search, indent=2) + "\n")
     return now["args"]
 

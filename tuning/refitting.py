@@ -9,6 +9,7 @@ from typing import Any
 from zoo.errors import UsageError, UserError
 from zoo.training.files import write
 from zoo.training.recipe import read
+from zoo.training.run_dir import started_with_onednn
 from zoo.tuning.subprocess_worker import Worker
 
 
@@ -42,7 +43,7 @@ def refit(run: str | os.PathLike, *, repeats: int = 1, data_dir: str | None = No
         raise UserError(f"{run} holds no search with a best recipe. `zoo tune RECIPE --run {run}` "
                         "makes one.")
     report: dict[str, Any] = {}
-    with Worker(data_dir, log) as worker:
+    with Worker(data_dir, log, started_with_onednn(run)) as worker:
         for kind, folder, file in (("tuned", "refit", "best.json"),
                                    ("recipe", "baseline", "recipe.json")):
             recipe = read(run / file)

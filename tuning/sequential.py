@@ -9,7 +9,7 @@ import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
-from zoo.training.run_dir import claim
+from zoo.training.run_dir import claim, started_with_onednn
 from zoo.tuning import report, spaces
 from zoo.tuning.oracles import OBJECTIVE, make_oracle
 from zoo.tuning.plan import Plan, finish, open_search, write_tables
@@ -20,7 +20,9 @@ from zoo.tuning.trial import drop_weights, fits, folder_of, read_trial, run_tria
 def run_search(plan: Plan, run: Path, log: bool = True) -> list[dict]:
     """Run or resume the search `plan` in the directory `run`; see `zoo.tuning.search`."""
     declared = spaces.declare(plan.space, plan.recipe, plan.fixed)
-    with claim(run, plan.recipe) as run, Worker(plan.data_dir, log) as worker, _no_deprecations():
+    onednn = started_with_onednn(run)
+    with (claim(run, plan.recipe) as run, Worker(plan.data_dir, log, onednn) as worker,
+          _no_deprecations()):
         rows: list[dict] = []
         args = open_search(plan, run, declared, worker)
         oracle = make_oracle(plan.algorithm, declared, _feasible(plan, declared, args, worker, log),

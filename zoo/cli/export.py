@@ -5,7 +5,7 @@ import click
 
 from zoo.cli.console import check_writable, data_dir_option, example, json_option, table
 from zoo.errors import UserError
-from zoo.startup import quiet_import
+from zoo.startup import choose_onednn, quiet_import
 
 
 @click.command(epilog=example(
@@ -79,6 +79,7 @@ def export(run: str, to: str | None, force: bool, formats: str, report: bool,
     Each format runs in a separate process and is compared with the network. NAME is a shipped
     model, such as lenet5-digits, or one with ImageNet weights, such as resnet50_keras-imagenet.
     """
+    choose_onednn(None)  # --report measures what TensorFlow Serving would do
     with quiet_import():
         from zoo.training.deployment import exporter, verification
         from zoo.training.engine.progress import counter
