@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import os
 import shutil
 import socket
@@ -15,11 +16,13 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.test_tuning_survival import SPACE, wait_for
+from zoo.errors import UserError
+from zoo.training.recipe import read
 from zoo.training.recipes import Recipe
 from zoo.tuning.plan import Plan
 from zoo.tuning.subprocess_worker import Worker
 
-pytest.importorskip("optuna", reason="the extra `distributed` is not installed")
+optuna = pytest.importorskip("optuna", reason="the extra `distributed` is not installed")
 TRIALS = 5
 
 
@@ -113,7 +116,7 @@ class Instant(Worker):
     """Answers each job at once, without training."""
 
     def check(self, folder, **kwargs):
-        return {"status": "completed", "args": {}, "data": ""}
+        return {"status": "completed", "args": {}, "data": "", "weights": None, "onednn": False}
 
     def size(self, model, args):
         return {"status": "completed", "params": 1, "multiply_adds": 1}
@@ -183,6 +186,52 @@ def test_a_space_whose_size_is_unknown_ends_the_search_when_draws_repeat(tmp_pat
     )
     rows = distributed.run_search(plan, tmp_path / "run", f"sqlite:///{tmp_path}/s.db", log=False)
     assert sorted(row["values"]["batch_size"] for row in rows) == [4, 5, 6]
+
+
+def test_a_search_of_other_data_or_another_space_is_another_study(tmp_path, monkeypatch):
+    """The same name of the data, the same recipe and the same ranges."""
+    from zoo.tuning import distributed
+
+    class OfData(Instant):
+        """Scores what its data is."""
+
+        def check(self, folder, **kwargs):
+            return {**super().check(folder, **kwargs), "data": data, "weights": weights}
+
+        def run(self, job, folder, more=True, **kwargs):
+            recipe = read(folder / "recipe.json")
+            score = len(data + str(weights)) + recipe.learning_rate
+            return {**super().run(job, folder, more, **kwargs), "score": score}
+
+    def rate(hp, recipe):
+        return {"learning_rate": hp.Choice("rate", [0.25, 0.5])}
+
+    def halved(hp, recipe):
+        return {"learning_rate": hp.Choice("rate", [0.25, 0.5]) / 2}
+
+    monkeypatch.setattr(distributed, "Worker", OfData)
+    recipe = Recipe("r", "tests.mishaps:mishap", "digits", epochs=1)
+
+    def best(name, **changed):
+        plan = Plan(**{"recipe": recipe, "algorithm": "grid", "space": rate, "trials": 2} | changed)
+        url = f"sqlite:///{tmp_path}/s.db"
+        return distributed.run_search(plan, tmp_path / name, url, log=False)[0]["score"]
+
+    data, weights = "old", None
+    assert best("first") == best("second") == 7.5
+    data = "other"
+    assert best("third") == 9.5
+    with pytest.raises(UserError, match="digits has changed since the search in .* began"):
+        best("first")
+    data, weights = "old", "ab"
+    assert best("fourth") == 5.5
+    data, weights = "old", None
+    assert best("fifth", space=halved) == 7.25
+    assert best("sixth", recipe=dataclasses.replace(recipe, validation_split=0.3)) == 7.5
+    names = [
+        study.study_name for study in optuna.get_all_study_summaries(f"sqlite:///{tmp_path}/s.db")
+    ]
+    assert len(names) == len(set(names)) == 5
 
 
 def test_logarithmic_steps_multiply_as_keras_tuner_has_them():

@@ -66,8 +66,9 @@ def run_search(plan: Plan, run: Path, url: str, log: bool = True) -> list[dict]:
         with _lock(run):
             check_run(run, plan.recipe)
             # First, so that a mistake in the address is reported before the data is loaded.
-            study = _study(plan, url, declared)
-            args = open_search(plan, run, declared, worker, "optuna")
+            storage = _storage(url)
+            search = open_search(plan, run, declared, worker, "optuna")
+            args, study = search["args"], _study(plan, url, storage, declared, search)
         collisions = 0
 
         def objective(trial):
@@ -118,24 +119,39 @@ def _lock(run):
     return locked(run / ".setup.lock")
 
 
-def _study(plan, url, declared):
-    """Return this search's study, which the first process creates."""
+def _storage(url):
+    """Return the database of the searches."""
+    retry = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=_TAKEOVERS)
+    return _connected(url, lambda: optuna.storages.RDBStorage(
+        url, heartbeat_interval=_HEARTBEAT, grace_period=3 * _HEARTBEAT,
+        heartbeat_stale_trial_callback=retry))
+
+
+def _study(plan, url, storage, declared, search):
+    """Return this search's study, which the first process creates.
+
+    Its name contains a hash of all that its scores depend on, so that a search with other data,
+    starting weights, settings or another space is another study.
+    """
     settings = json.dumps([plan.recipe.to_json(), plan.algorithm, plan.seed, plan.max_params,
-                           plan.max_flops, declared.get_config()["space"]], default=str)
+                           plan.max_flops, declared.get_config()["space"], search["data"],
+                           search["weights"],
+                           spaces.sample_recipes(plan.space, plan.recipe, declared)], default=str)
     digest = hashlib.sha256(settings.encode()).hexdigest()[:12]
     name = f"{plan.recipe.name}-{plan.algorithm}-{plan.seed}-{digest}"
     pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
     if plan.algorithm == "hyperband":
         pruner = optuna.pruners.HyperbandPruner(1, plan.recipe.epochs, 3)
-    retry = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=_TAKEOVERS)
+    return _connected(url, lambda: optuna.create_study(
+        study_name=name, storage=storage, sampler=samplers.sampler(plan, declared), pruner=pruner,
+        direction="maximize", load_if_exists=True))
+
+
+def _connected(url, connect):
+    """Return what `connect` does with the database, at the third attempt at the latest."""
     for attempts_left in (2, 1, 0):  # two machines may create the tables at once, and one fails
         try:
-            storage = optuna.storages.RDBStorage(
-                url, heartbeat_interval=_HEARTBEAT, grace_period=3 * _HEARTBEAT,
-                heartbeat_stale_trial_callback=retry)
-            return optuna.create_study(
-                study_name=name, storage=storage, sampler=samplers.sampler(plan, declared),
-                pruner=pruner, direction="maximize", load_if_exists=True)
+            return connect()
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError,
                 ValueError) as error:
             if not attempts_left or isinstance(error, (ImportError, ValueError)):

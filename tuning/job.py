@@ -31,12 +31,13 @@ def check(folder: Path, data_dir: str | None, log: bool,
 
     Returns:
         args, the builder arguments that the data determine; data, a fingerprint of the training
-        and validation splits; and onednn, whether TensorFlow uses oneDNN.
+        and validation splits; weights, one of the weights or word vectors that training starts
+        from, or None; and onednn, whether TensorFlow uses oneDNN.
     """
     import keras
 
     from zoo.training.data.splits import fingerprint
-    from zoo.training.engine import fit
+    from zoo.training.engine import fit, manifest
     recipe = read(folder / "recipe.json")
     _make_callbacks(callbacks, folder)
     dataset, build = fit.prepare(recipe, data_dir, cache_dir=folder)
@@ -52,8 +53,13 @@ def check(folder: Path, data_dir: str | None, log: bool,
         args = {"input_shape": list(model.input.shape[1:])}
     if recipe.vectors:
         args["embedding"] = model.get_layer("embedding_masked").output.shape[-1]
+    weights = None
+    if recipe.model_args.get("weights") is not None or recipe.vectors:
+        keras.utils.set_random_seed(recipe.seed)  # for the layers that start without weights
+        weights = manifest.weights_fingerprint(build())
     return {"args": {**args, "classes": len(dataset.class_names)},
-            "data": fingerprint([dataset.train, dataset.validation]), "onednn": uses_onednn()}
+            "data": fingerprint([dataset.train, dataset.validation]), "weights": weights,
+            "onednn": uses_onednn()}
 
 
 def size(model: str, args: dict[str, Any]) -> dict[str, int]:

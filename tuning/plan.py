@@ -66,10 +66,12 @@ def open_search(plan: Plan, run: Path, declared: "HyperParameters", worker: "Wor
     """Check that the data can be tuned on and that `run` is new or holds this search.
 
     Returns:
-        The builder arguments that the data determine, such as classes and input_shape.
+        The content of search.json: the settings of the search; args, data and weights, see
+        `zoo.tuning.job.check`.
 
     Raises:
-        zoo.errors.UserError: if the data cannot be tuned on, or `run` holds another search.
+        zoo.errors.UserError: if the data cannot be tuned on, or `run` holds another search, or one
+            that began with other data or weights.
     """
     file = run / "search.json"
     settings = {"recipe": json.loads(plan.recipe.to_json()), "engine": engine,
@@ -87,17 +89,23 @@ def open_search(plan: Plan, run: Path, declared: "HyperParameters", worker: "Wor
     if now["status"] == "failed":
         raise UserError(now["error"])
     if before:
+        # Version 0.1 did not record these.
+        before = {"weights": now["weights"], "onednn": now["onednn"], **before}
         if before["data"] != now["data"]:
             raise UserError(f"{plan.recipe.data} has changed since the search in {run} began. "
                             "Choose another --run.")
-        if before.get("onednn", now["onednn"]) != now["onednn"]:
+        if before["weights"] != now["weights"]:
+            source = plan.recipe.vectors or plan.recipe.model_args["weights"]
+            raise UserError(f"The weights of {source} have changed since the search in {run} "
+                            "began. Choose another --run.")
+        if before["onednn"] != now["onednn"]:
             print(f"{ONEDNN} has changed since the search in {run} began: its results will not be "
                   "bit-identical.", file=sys.stderr, flush=True)
-        return before["args"]
+        return before
     write(run / "recipe.json", plan.recipe.to_json())
-    search = {**settings, **{key: now[key] for key in ("args", "data", "onednn")}}
+    search = {**settings, **{key: now[key] for key in ("args", "data", "weights", "onednn")}}
     write(file, json.dumps(search, indent=2) + "\n")
-    return now["args"]
+    return search
 
 
 def _check_same(run, before, now):

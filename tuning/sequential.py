@@ -24,7 +24,7 @@ def run_search(plan: Plan, run: Path, log: bool = True) -> list[dict]:
     with (claim(run, plan.recipe) as run, Worker(plan.data_dir, log, onednn) as worker,
           _no_deprecations()):
         rows: list[dict] = []
-        args = open_search(plan, run, declared, worker)
+        args = open_search(plan, run, declared, worker)["args"]
         oracle = make_oracle(plan.algorithm, declared, _feasible(plan, declared, args, worker, log),
                              lambda number: read_trial(run, number), trials=plan.trials,
                              seed=plan.seed, epochs=plan.recipe.epochs)
