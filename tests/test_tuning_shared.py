@@ -144,34 +144,74 @@ def doubled(hp, recipe):
     return {"batch_size": hp.Int("batch_size", 8, 64, step=2, sampling="log")}
 
 
-@pytest.mark.parametrize("algorithm", ["grid", "random", "bayesian"])
+def layers(hp, recipe):
+    """Ask for the size of both layers at all values, as keras-tuner's own examples do."""
+    sizes = [hp.Choice(f"size{number}", [8, 16]) for number in range(2)]
+    return {"input_shape": tuple(sizes[: hp.Int("layers", 1, 2)])}
+
+
+def fixed(hp, recipe):
+    return {"batch_size": hp.Fixed("batch_size", 16)}
+
+
+SMALL = {  # the recipes that a space can make
+    conditional: [
+        {"optimizer": "adam", "momentum": 0.9},
+        {"optimizer": "sgd", "momentum": 0.5},
+        {"optimizer": "sgd", "momentum": 0.9},
+    ],
+    fixed: [{"batch_size": 16}],
+    doubled: [{"batch_size": size} for size in (8, 16, 32, 64)],
+    layers: [{"input_shape": sizes} for sizes in ([8], [16], [8, 8], [8, 16], [16, 8], [16, 16])],
+}
+SLOW = pytest.mark.slow
+
+
 @pytest.mark.parametrize(
-    "space, different",
+    "space, algorithm, storage",
     [
-        (
-            conditional,
-            [
-                {"optimizer": "adam"},
-                {"optimizer": "sgd", "momentum": 0.5},
-                {"optimizer": "sgd", "momentum": 0.9},
-            ],
-        ),
-        (doubled, [{"batch_size": size} for size in (8, 16, 32, 64)]),
+        pytest.param(
+            space,
+            algorithm,
+            storage,
+            marks=[SLOW]
+            * (algorithm == "bayesian" and space is not fixed or storage and space is not layers),
+        )
+        for space in SMALL
+        for algorithm in ("grid", "random", "hyperband", "bayesian")
+        for storage in (False, True)
     ],
 )
 def test_a_small_space_is_tried_once_and_ends_the_search(
-    tmp_path, monkeypatch, algorithm, space, different
+    tmp_path, monkeypatch, space, algorithm, storage
 ):
-    from zoo.tuning import distributed
+    from zoo.tuning import distributed, report, sequential
 
     monkeypatch.setattr(distributed, "Worker", Instant)
+    monkeypatch.setattr(sequential, "Worker", Instant)
+    monkeypatch.setattr(report, "page", lambda recipe, rows: "")  # its figures take a second
     plan = Plan(
-        Recipe("r", "tests.mishaps:mishap", "digits", epochs=1), algorithm, space=space, trials=12
+        Recipe("r", "tests.mishaps:mishap", "digits", epochs=3), algorithm, space=space, trials=20
     )
-    rows = distributed.run_search(plan, tmp_path / "run", f"sqlite:///{tmp_path}/s.db", log=False)
-    assert sorted(str(row["values"]) for row in rows) == sorted(map(str, different))
-    again = distributed.run_search(plan, tmp_path / "run", f"sqlite:///{tmp_path}/s.db", log=False)
-    assert again == rows
+
+    def search():
+        if storage:
+            url = f"sqlite:///{tmp_path}/s.db"
+            return distributed.run_search(plan, tmp_path / "run", url, log=False)
+        return sequential.run_search(plan, tmp_path / "run", log=False)
+
+    rows = search()
+    recipes = [
+        read(tmp_path / f"run/trials/{row['trial']:04}/recipe.json")
+        for row in rows
+        if row["continues"] is None
+    ]
+    made = [
+        {name: {**asdict, **asdict["model_args"]}[name] for name in SMALL[space][0]}
+        for asdict in map(dataclasses.asdict, recipes)
+    ]
+    assert sorted(map(str, made)) == sorted(map(str, SMALL[space]))
+    assert search() == rows
 
 
 def test_a_space_whose_size_is_unknown_ends_the_search_when_draws_repeat(tmp_path, monkeypatch):

@@ -24,6 +24,7 @@ from zoo.tuning.trial import (
     drop_weights,
     fits,
     folder_of,
+    identity,
     read_trial,
     run_trial,
     searched,
@@ -69,11 +70,11 @@ def run_search(plan: Plan, run: Path, url: str, log: bool = True) -> list[dict]:
             storage = _storage(url)
             search = open_search(plan, run, declared, worker, "optuna")
             args, study = search["args"], _study(plan, url, storage, declared, search)
-        collisions = 0
+        collisions, same = 0, identity(plan, declared)
 
         def objective(trial):
             nonlocal collisions
-            collisions = collisions + 1 if _repeats(study, trial, declared) else 0
+            collisions = collisions + 1 if _repeats(study, trial, declared, same) else 0
             if collisions:
                 trial.set_user_attr("surplus", True)
                 raise TrialFailed
@@ -179,10 +180,10 @@ def _left(study, trials):
     return "others" if optuna.trial.TrialState.RUNNING in states else "none"
 
 
-def _repeats(study, trial, declared):
-    """Draw the trial's values; return whether an earlier trial has the same."""
-    samplers.suggest(trial, declared)
-    return any(other.params == trial.params for other in _counted(study)
+def _repeats(study, trial, declared, same):
+    """Draw the trial's values; return whether an earlier trial trains the same recipe."""
+    drawn = same(samplers.suggest(trial, declared))
+    return any(same(other.params) == drawn for other in _counted(study)
                if other.number < trial.number)
 
 

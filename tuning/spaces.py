@@ -174,6 +174,8 @@ def declare(space: Space, recipe: Recipe, fixed: Mapping[str, Any] | None = None
         check_type(name, value, kind)
         declared.Fixed(name, kind(value))
     apply(recipe, space(declared, recipe))
+    if not declared.space:
+        raise UsageError("The space asks for no hyperparameter: there is nothing to search.")
     _explore(space, recipe, declared)
     return declared
 
