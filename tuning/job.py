@@ -110,11 +110,17 @@ def _make_callbacks(reference, folder):
 
 
 def train(folder: Path, data_dir: str | None, log: bool) -> dict[str, Any]:
-    """Train the recipe in `folder`, a run directory, and evaluate it on the test split."""
+    """Train the recipe in `folder`, a run directory, and evaluate it on the test split.
+
+    Returns:
+        Entries of metrics.json; val_accuracy, of the best epoch, and validation_examples.
+    """
     from zoo.training.engine import fit
     metrics = fit.train(read(folder / "recipe.json"), folder, data_dir=data_dir, log=log) or {}
-    return {key: metrics[key] for key in
-            ("test_accuracy", "test_loss", "test_examples", "best_epoch", "seconds", "seed")}
+    return {"val_accuracy": metrics["best_epoch"]["val_accuracy"],
+            "validation_examples": metrics["examples"]["validation"],
+            **{key: metrics[key] for key in
+               ("test_accuracy", "test_loss", "test_examples", "best_epoch", "seconds", "seed")}}
 
 
 JOBS: dict[str, Callable[..., dict[str, Any]]] = {

@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is searched, and how. If any field but the last four changes, it is another search.
+    """What is searched, and how. If any field but the last five changes, it is another search.
 
-    recipe: the recipe to improve; its epochs are those of a whole training.
+    recipe: the recipe to improve; its epochs are those of a whole trial.
     space: a function (hp, recipe) -> dict, see `zoo.tuning.spaces`; fixed: {name: value}.
     max_params, max_flops: limits of a network's size; None for no limit.
     trials: how many; keep: how many of them keep their weights on disk.
     callbacks: "module:function" of a function of a trial's directory that returns callbacks.
+    final_epochs: of the recipe in best.json; None for those of a trial.
 
     Raises:
         zoo.errors.UsageError: if a field has the wrong type or a value out of its range.
@@ -48,6 +49,7 @@ class Plan:
     keep: int = 3
     data_dir: str | None = None
     callbacks: str | None = None
+    final_epochs: int | None = None
 
     def __post_init__(self):
         if self.algorithm not in ALGORITHMS:
@@ -122,12 +124,13 @@ def _check_same(run, before, now):
 
 
 def write_tables(plan: Plan, run: Path, declared: "HyperParameters", rows: list[dict]) -> None:
-    """Write trials.csv, and best.json, the recipe of the best trial with all its epochs."""
+    """Write trials.csv, and best.json, the recipe of the best trial with `final_epochs`."""
     report.write_trials(run, rows)
     best = report.ranked(rows)[0]
     if best["status"] == "completed":
         recipe = recipe_for(plan, declared, best["values"])
-        recipe = dataclasses.replace(recipe, name=f"{plan.recipe.name}-tuned")
+        recipe = dataclasses.replace(recipe, name=f"{plan.recipe.name}-tuned",
+                                     epochs=plan.final_epochs or recipe.epochs)
         write(run / "best.json", recipe.to_json())
 
 
