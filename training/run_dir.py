@@ -61,7 +61,8 @@ def started_with_onednn(run: str | os.PathLike) -> bool | None:
     True if none has begun; None, for TensorFlow's default, if version 0.1 began it.
     """
     for name in ("manifest.json", "search.json", "fold0/manifest.json"):
-        if (file := Path(run) / name).exists():
+        file = Path(run) / name
+        if os.path.exists(file):  # False, not an error, for a path that cannot be read
             return read_json(file).get("onednn")
     return True
 
