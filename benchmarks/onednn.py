@@ -3,9 +3,10 @@
 `python benchmarks/onednn.py` measures the zoo's step of training_step.py, and the exported
 signature of inference.py at batch 1 and 32, with $TF_ENABLE_ONEDNN_OPTS at 0 and at 1, a process
 each, taking turns. Medians in milliseconds, and the time with oneDNN over the time without, go to
-benchmarks/onednn.json.
+benchmarks/onednn.json with the machine's load average: on a busy machine only the ratios count.
 """
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def main():
                     question = {"path": path, "shape": _shape(network, batch), "calls": count}
                     what = f"{network}, batch {batch}"
                     report["SavedModel"][what] = compare(started, what, rounds, question)
-    sides.keep(__file__, report)
+    sides.keep(__file__, {"load average": round(os.getloadavg()[1], 1), **report})
 
 
 def _shape(network, batch):
