@@ -69,6 +69,9 @@ def open_with(side, path):
             path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
         )  # else bfloat16
         return lambda images: compiled([images])[0]
+    from zoo import startup
+
+    startup.choose_onednn(None)  # as `zoo serve` and TensorFlow Serving have it
     from zoo.training.deployment import runtimes  # opens a SavedModel and an ONNX file on all cores
 
     ask = runtimes.load(path)["serving_default"].run

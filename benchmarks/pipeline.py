@@ -25,10 +25,10 @@ sys.path.insert(0, str(HERE.parents[1]))
 
 def step_times(folder):
     """Return the seconds of each measured step, {"pipeline": [...], "one batch": [...]}."""
+    from zoo.training import recipes  # isort: skip - before TensorFlow, as in `zoo train`
     import keras
     import tensorflow as tf
 
-    from zoo.training import recipes
     from zoo.training.data import pipeline
     from zoo.training.engine import fit
 

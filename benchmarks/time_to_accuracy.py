@@ -105,9 +105,9 @@ def zoo_recipe(seed):
     from zoo.startup import quiet_import
 
     with quiet_import():
+        from zoo.training import recipes  # isort: skip - before TensorFlow, as in `zoo train`
         import keras
 
-        from zoo.training import recipes
         from zoo.training.data import pipeline
         from zoo.training.engine import fit
     recipe = recipes.override(recipes.get_recipe("simple_cnn-mnist"), [f"seed={seed}"])

@@ -64,10 +64,10 @@ def clock():
 
 def zoo_side(network, settings=()):
     """As zoo.training.engine.fit does it; `settings` are attributes of the compiled model."""
+    from zoo.training import recipes  # isort: skip - before TensorFlow, as in `zoo train`
     import tensorflow as tf
 
     import zoo
-    from zoo.training import recipes
     from zoo.training.engine.callbacks import state_callbacks
     from zoo.training.engine.checkpoint import TrainingState
     from zoo.training.engine.prepare import compile_model

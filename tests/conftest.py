@@ -8,13 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-
 gc.disable()  # until the tests are collected: what they import stays
 
+import zoo.training  # noqa: F401, I001, E402 - before TensorFlow, whose settings it chooses
 import keras  # noqa: E402
 import pytest  # noqa: E402
+
+from zoo.startup import ONEDNN  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 
@@ -84,12 +84,13 @@ def zoo_command(tmp_path):
     """Run `zoo ARGS...` in an empty folder, as a shell would; returns the finished process."""
 
     def run(*args, cwd=tmp_path, **environment):
+        outside = {name: value for name, value in os.environ.items() if name != ONEDNN}
         return subprocess.run(
             [sys.executable, "-m", "zoo", *map(str, args)],
             cwd=cwd,
             capture_output=True,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            env={**outside, "PYTHONPATH": str(ROOT), **environment},
         )
 
     return run

@@ -47,8 +47,8 @@ for line in sys.argv[1:]:
 """
 # A search takes a process per trial; every training without --epochs gets one epoch.
 SHORTER = {
-    "--trials 4 --epochs 5": "--trials 1 --epochs 1",
-    "--trials 3 --epochs 2": "--trials 1 --epochs 1",
+    "--trials 4 --epochs 5 --refit": "--trials 1 --set epochs=1 --refit --repeats 1",
+    "--trials 3 --epochs 2 --refit": "--trials 1 --set epochs=1 --refit --repeats 1",
     "--trials 2": "--trials 1",
 }
 FILE = r"# ([\w/]+\.py)\n"

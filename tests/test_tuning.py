@@ -6,6 +6,8 @@ import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 import warnings
 
 import keras
@@ -15,6 +17,8 @@ import pytest
 import tensorflow as tf
 
 import zoo
+from tests.conftest import ROOT
+from tests.test_onednn import PROBE
 from tests.test_tuning_oracles import space
 from tests.test_tuning_spaces import DIGITS
 from zoo import tuning
@@ -194,7 +198,51 @@ def test_the_command_writes_a_row_for_each_trial_and_a_recipe(zoo_command, tmp_p
     assert answer.returncode == 0 and not answer.stderr, answer.stderr
     assert "rank" in answer.stdout and "5 trials" in answer.stdout
     assert len((tmp_path / "R/trials.csv").read_text().splitlines()) == 6
-    assert recipes.read(tmp_path / "R/best.json").epochs == 1
+    assert (
+        recipes.read(tmp_path / "R/best.json").epochs == recipes.get_recipe("lenet5-digits").epochs
+    )
+    first, *lines = answer.stdout.splitlines()
+    assert first == "lenet5-digits: random search of 5 trials, 1 epochs each, in R."
+    table = lines[[line.startswith("rank") for line in lines].index(True) :]
+    assert max(map(len, table)) <= 80 and any(line.startswith("learning_rate") for line in table)
+
+
+def test_the_command_says_what_it_does_before_tensorflow_starts(tmp_path):
+    said = subprocess.run(
+        [sys.executable, "-c", PROBE + "from zoo.__main__ import main\nsys.exit(main())"]
+        + ["tune", "lenet5-mnist", "--algorithm", "hyperband", "--epochs", "9"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ).stdout
+    assert said.splitlines()[0] == (
+        "lenet5-mnist: hyperband search of 20 trials, up to 9 epochs each, in "
+        "runs/lenet5-mnist-search."
+    )
+
+
+def test_a_table_of_many_wide_values_fits(capsys):
+    from zoo.cli.tune import _print_leaderboard
+
+    rows = [
+        {
+            "trial": number,
+            "status": "completed",
+            "score": 0.5,
+            "val_loss": 1.0,
+            "params": 10**9,
+            "epochs": 100,
+            "values": {"rate": 1e-5 / 3, "name" * 20: "value" * (30 if number == wide else 1)},
+        }
+        for wide in (99, 0, 3)
+        for number in range(12)
+    ]
+    for first in (0, 12, 24):
+        _print_leaderboard(rows[first : first + 12], "run")
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= 80
+        assert lines[0].split()[:2] == ["rank", "1"] and lines[1].split()[:2] == ["trial", "0"]
 
 
 @pytest.mark.parametrize(
@@ -424,38 +472,56 @@ def test_a_space_of_every_kind_is_drawn():
 
 
 @pytest.mark.slow
-def test_the_refit_is_judged_on_the_test_part_with_the_spread_of_its_seeds(finished):
+def test_the_better_of_two_trainings_is_kept_by_validation(finished, tmp_path):
     run, rows, plan = finished
+    run = shutil.copytree(run, tmp_path / "run")
     result = tuning.refit(run, repeats=2, log=False)
     assert json.loads((run / "refit.json").read_text()) == result
-    assert len(result["tuned"]["test_accuracy"]) == 2 and result["tuned"]["stdev"] is not None
-    assert (
-        result["difference"] > result["noise"] and "is better" in result["verdict"]
-    )  # ten times the rate, of a linear network
-    metrics = json.loads((run / "baseline/metrics.json").read_text())
-    assert (
-        metrics["test_accuracy"] == result["recipe"]["test_accuracy"][0]
-        and (run / "refit-1/model.keras").exists()
-    )
+    # ten times the rate, of a linear network
+    assert result["difference"] > result["noise"] and result["kept"] == "tuned"
+    assert "more than noise" in result["verdict"]
+    for kind, folder in refitting.FOLDERS.items():
+        for seed, name in enumerate((folder, f"{folder}-1")):
+            history = list(csv.DictReader((run / name / "history.csv").read_text().splitlines()))
+            best = max(float(row["val_accuracy"]) for row in history)
+            assert result[kind]["val_accuracy"][seed] == pytest.approx(best)
+    model = (run / "kept/model.keras").read_bytes()
+    assert model == (run / "refit/model.keras").read_bytes()
+
+    # Where the search found nothing better, the recipe is kept, with as many epochs.
+    best = recipes.read(run / "best.json")
+    worse = dataclasses.replace(best, learning_rate=1e-6, epochs=3)
+    (run / "best.json").write_text(worse.to_json())
+    with pytest.raises(UserError, match="holds the training of another recipe"):
+        tuning.refit(run, repeats=1, log=False)
+    for folder in refitting.FOLDERS.values():
+        shutil.rmtree(run / folder)
+    result = tuning.refit(run, repeats=1, log=False)
+    assert result["kept"] == "recipe" and result["epochs"] == 3
+    kept = recipes.read(run / "kept/recipe.json")
+    assert (kept.name, kept.epochs) == (MISHAP.name, 3)
 
 
 @pytest.mark.parametrize(
-    "tuned, plain, words",
+    "tuned, recipe, kept, words",
     [
-        ((0.95, 0.96, 0.97), (0.90, 0.91, 0.92), "is better"),
-        ((0.95, 0.96, 0.97), (0.94, 0.95, 0.97), "within noise"),
-        ((0.90, 0.91, 0.92), (0.95, 0.96, 0.97), "worse"),
-        ((0.96,), (0.95,), "within noise"),
-        ((0.96,), (0.80,), "is better"),
+        ((0.95, 0.96, 0.97), (0.90, 0.91, 0.92), "tuned", "better by more than noise"),
+        ((0.95, 0.96, 0.97), (0.94, 0.95, 0.97), "tuned", "within noise"),
+        ((0.90, 0.91, 0.92), (0.95, 0.96, 0.97), "recipe", "better by more than noise"),
+        ((0.94, 0.95, 0.97), (0.95, 0.96, 0.97), "recipe", "within noise"),
+        ((0.95, 0.96), (0.95, 0.96), "recipe", "the tuned one is not better"),
+        ((0.96,), (0.95,), "tuned", "within noise"),
+        ((0.96,), (0.80,), "tuned", "better by more than noise"),
     ],
 )
-def test_noise_is_not_taken_for_progress(tuned, plain, words):
-    tuned, plain = (
+def test_noise_is_not_taken_for_progress(tuned, recipe, kept, words):
+    tuned, recipe = (
         {
-            "test_accuracy": scores,
+            "val_accuracy": scores,
             "mean": np.mean(scores),
             "stdev": np.std(scores, ddof=1) if scores[1:] else None,
         }
-        for scores in (tuned, plain)
+        for scores in (tuned, recipe)
     )
-    assert words in refitting._compare(tuned, plain, 360)["verdict"]
+    report = refitting._compare(tuned, recipe, 360)
+    assert report["kept"] == kept and words in report["verdict"]

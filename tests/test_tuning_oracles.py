@@ -49,6 +49,10 @@ def answers(asked, count=100, score=smooth):
     return proposed
 
 
+def hashed(values):
+    return str(sorted(values.items()))
+
+
 def ask(
     algorithm,
     seed=0,
@@ -58,7 +62,7 @@ def ask(
     space=None,
 ):
     return make_oracle(
-        algorithm, space or two(), feasible, recorded, trials=trials, seed=seed, epochs=6
+        algorithm, space or two(), feasible, hashed, recorded, trials=trials, seed=seed, epochs=6
     )
 
 

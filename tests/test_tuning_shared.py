@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import dataclasses
 import os
 import shutil
 import socket
@@ -15,11 +16,13 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.test_tuning_survival import SPACE, wait_for
+from zoo.errors import UserError
+from zoo.training.recipe import read
 from zoo.training.recipes import Recipe
 from zoo.tuning.plan import Plan
 from zoo.tuning.subprocess_worker import Worker
 
-pytest.importorskip("optuna", reason="the extra `distributed` is not installed")
+optuna = pytest.importorskip("optuna", reason="the extra `distributed` is not installed")
 TRIALS = 5
 
 
@@ -113,7 +116,7 @@ class Instant(Worker):
     """Answers each job at once, without training."""
 
     def check(self, folder, **kwargs):
-        return {"status": "completed", "args": {}, "data": ""}
+        return {"status": "completed", "args": {}, "data": "", "weights": None, "onednn": False}
 
     def size(self, model, args):
         return {"status": "completed", "params": 1, "multiply_adds": 1}
@@ -141,34 +144,74 @@ def doubled(hp, recipe):
     return {"batch_size": hp.Int("batch_size", 8, 64, step=2, sampling="log")}
 
 
-@pytest.mark.parametrize("algorithm", ["grid", "random", "bayesian"])
+def layers(hp, recipe):
+    """Ask for the size of both layers at all values, as keras-tuner's own examples do."""
+    sizes = [hp.Choice(f"size{number}", [8, 16]) for number in range(2)]
+    return {"input_shape": tuple(sizes[: hp.Int("layers", 1, 2)])}
+
+
+def fixed(hp, recipe):
+    return {"batch_size": hp.Fixed("batch_size", 16)}
+
+
+SMALL = {  # the recipes that a space can make
+    conditional: [
+        {"optimizer": "adam", "momentum": 0.9},
+        {"optimizer": "sgd", "momentum": 0.5},
+        {"optimizer": "sgd", "momentum": 0.9},
+    ],
+    fixed: [{"batch_size": 16}],
+    doubled: [{"batch_size": size} for size in (8, 16, 32, 64)],
+    layers: [{"input_shape": sizes} for sizes in ([8], [16], [8, 8], [8, 16], [16, 8], [16, 16])],
+}
+SLOW = pytest.mark.slow
+
+
 @pytest.mark.parametrize(
-    "space, different",
+    "space, algorithm, storage",
     [
-        (
-            conditional,
-            [
-                {"optimizer": "adam"},
-                {"optimizer": "sgd", "momentum": 0.5},
-                {"optimizer": "sgd", "momentum": 0.9},
-            ],
-        ),
-        (doubled, [{"batch_size": size} for size in (8, 16, 32, 64)]),
+        pytest.param(
+            space,
+            algorithm,
+            storage,
+            marks=[SLOW]
+            * (algorithm == "bayesian" and space is not fixed or storage and space is not layers),
+        )
+        for space in SMALL
+        for algorithm in ("grid", "random", "hyperband", "bayesian")
+        for storage in (False, True)
     ],
 )
 def test_a_small_space_is_tried_once_and_ends_the_search(
-    tmp_path, monkeypatch, algorithm, space, different
+    tmp_path, monkeypatch, space, algorithm, storage
 ):
-    from zoo.tuning import distributed
+    from zoo.tuning import distributed, report, sequential
 
     monkeypatch.setattr(distributed, "Worker", Instant)
+    monkeypatch.setattr(sequential, "Worker", Instant)
+    monkeypatch.setattr(report, "page", lambda recipe, rows: "")  # its figures take a second
     plan = Plan(
-        Recipe("r", "tests.mishaps:mishap", "digits", epochs=1), algorithm, space=space, trials=12
+        Recipe("r", "tests.mishaps:mishap", "digits", epochs=3), algorithm, space=space, trials=20
     )
-    rows = distributed.run_search(plan, tmp_path / "run", f"sqlite:///{tmp_path}/s.db", log=False)
-    assert sorted(str(row["values"]) for row in rows) == sorted(map(str, different))
-    again = distributed.run_search(plan, tmp_path / "run", f"sqlite:///{tmp_path}/s.db", log=False)
-    assert again == rows
+
+    def search():
+        if storage:
+            url = f"sqlite:///{tmp_path}/s.db"
+            return distributed.run_search(plan, tmp_path / "run", url, log=False)
+        return sequential.run_search(plan, tmp_path / "run", log=False)
+
+    rows = search()
+    recipes = [
+        read(tmp_path / f"run/trials/{row['trial']:04}/recipe.json")
+        for row in rows
+        if row["continues"] is None
+    ]
+    made = [
+        {name: {**asdict, **asdict["model_args"]}[name] for name in SMALL[space][0]}
+        for asdict in map(dataclasses.asdict, recipes)
+    ]
+    assert sorted(map(str, made)) == sorted(map(str, SMALL[space]))
+    assert search() == rows
 
 
 def test_a_space_whose_size_is_unknown_ends_the_search_when_draws_repeat(tmp_path, monkeypatch):
@@ -183,6 +226,52 @@ def test_a_space_whose_size_is_unknown_ends_the_search_when_draws_repeat(tmp_pat
     )
     rows = distributed.run_search(plan, tmp_path / "run", f"sqlite:///{tmp_path}/s.db", log=False)
     assert sorted(row["values"]["batch_size"] for row in rows) == [4, 5, 6]
+
+
+def test_a_search_of_other_data_or_another_space_is_another_study(tmp_path, monkeypatch):
+    """The same name of the data, the same recipe and the same ranges."""
+    from zoo.tuning import distributed
+
+    class OfData(Instant):
+        """Scores what its data is."""
+
+        def check(self, folder, **kwargs):
+            return {**super().check(folder, **kwargs), "data": data, "weights": weights}
+
+        def run(self, job, folder, more=True, **kwargs):
+            recipe = read(folder / "recipe.json")
+            score = len(data + str(weights)) + recipe.learning_rate
+            return {**super().run(job, folder, more, **kwargs), "score": score}
+
+    def rate(hp, recipe):
+        return {"learning_rate": hp.Choice("rate", [0.25, 0.5])}
+
+    def halved(hp, recipe):
+        return {"learning_rate": hp.Choice("rate", [0.25, 0.5]) / 2}
+
+    monkeypatch.setattr(distributed, "Worker", OfData)
+    recipe = Recipe("r", "tests.mishaps:mishap", "digits", epochs=1)
+
+    def best(name, **changed):
+        plan = Plan(**{"recipe": recipe, "algorithm": "grid", "space": rate, "trials": 2} | changed)
+        url = f"sqlite:///{tmp_path}/s.db"
+        return distributed.run_search(plan, tmp_path / name, url, log=False)[0]["score"]
+
+    data, weights = "old", None
+    assert best("first") == best("second") == 7.5
+    data = "other"
+    assert best("third") == 9.5
+    with pytest.raises(UserError, match="digits has changed since the search in .* began"):
+        best("first")
+    data, weights = "old", "ab"
+    assert best("fourth") == 5.5
+    data, weights = "old", None
+    assert best("fifth", space=halved) == 7.25
+    assert best("sixth", recipe=dataclasses.replace(recipe, validation_split=0.3)) == 7.5
+    names = [
+        study.study_name for study in optuna.get_all_study_summaries(f"sqlite:///{tmp_path}/s.db")
+    ]
+    assert len(names) == len(set(names)) == 5
 
 
 def test_logarithmic_steps_multiply_as_keras_tuner_has_them():

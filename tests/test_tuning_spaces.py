@@ -17,7 +17,7 @@ from zoo.tuning.job import size
 from zoo.tuning.network_spaces import architecture
 from zoo.tuning.oracles import make_oracle
 from zoo.tuning.plan import Plan
-from zoo.tuning.trial import recipe_for
+from zoo.tuning.trial import identity, recipe_for
 
 # keras-tuner 1.4.8 calls threading.currentThread().getName() at every step of an oracle; a caller
 # cannot prevent it.
@@ -95,7 +95,14 @@ def test_what_is_drawn_from_a_space_builds(name):
     recipe = recipes.Recipe("r", name, "digits")
     declared = spaces.declare(spaces.default, recipe)
     asked = make_oracle(
-        "random", declared, lambda values: True, lambda number: None, trials=3, seed=3, epochs=2
+        "random",
+        declared,
+        lambda values: True,
+        str,
+        lambda number: None,
+        trials=3,
+        seed=3,
+        epochs=2,
     )
     sizes = set()
     for _ in range(3):
@@ -146,13 +153,14 @@ def test_what_is_asked_for_at_some_values_only_is_searched_too():
     declared = spaces.declare(units_of_each_layer, recipe)
     assert {hp.name for hp in declared.space} == {"layers", "units0", "units1", "units2"}
     plan = Plan(recipe, space=units_of_each_layer)
-    drawn = {
+    drawn = [
         recipe_for(plan, declared, values).model_args["hidden"]
         for values in answers(
             make_oracle(
                 "grid",
                 declared,
                 lambda values: True,
+                identity(plan, declared),
                 lambda number: None,
                 trials=None,
                 seed=0,
@@ -160,8 +168,8 @@ def test_what_is_asked_for_at_some_values_only_is_searched_too():
             ),
             score=lambda values: 0.5,
         )
-    }
-    assert len(drawn) == 2 + 4 + 8
+    ]
+    assert len(drawn) == len(set(drawn)) == 2 + 4 + 8
 
     def seldom(hp, recipe):
         return {
@@ -219,6 +227,7 @@ def test_the_sizes_of_weights_that_come_ready_made_are_not_searched(name, fields
             "Unknown field or argument of lenet5 in the space: 'bacth'. Did you mean 'batch_size'",
         ),
         ("def space(hp): return 3", "must return a dict"),
+        ("def space(hp): return {}", "asks for no hyperparameter"),
         ("import nosuchmodule", "cannot be run: ModuleNotFoundError"),
     ],
 )

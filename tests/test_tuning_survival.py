@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 
+import zoo
 from tests.conftest import ROOT
 from zoo.errors import UserError
 from zoo.training.files import write
@@ -203,6 +204,41 @@ def test_a_search_does_not_go_on_with_other_data(tmp_path, monkeypatch):
     ):
         sequential.run_search(dataclasses.replace(plan, trials=2), tmp_path / "run", log=False)
     assert not (tmp_path / "run/trials/0001").exists()
+
+
+def one_batch_size(hp, recipe):
+    return {"batch_size": hp.Choice("batch_size", [64])}
+
+
+@pytest.mark.parametrize("storage", [None, "sqlite:///{}/search.db"])
+def test_a_search_does_not_go_on_from_other_weights(tmp_path, monkeypatch, storage):
+    from zoo.tuning import distributed
+
+    monkeypatch.setattr(sequential, "Worker", lambda *output: Here(()))
+    monkeypatch.setattr(distributed, "Worker", lambda *output: Here(()))
+    weights = tmp_path / "weights.keras"
+    model = zoo.build("mlp", input_shape=(8, 8, 1), hidden=(4,))
+    model.save(weights)
+    recipe = Recipe(
+        "r",
+        "mlp",
+        "digits",
+        {"input_shape": (8, 8, 1), "hidden": (4,), "weights": str(weights)},
+        epochs=1,
+        max_train_examples=100,
+    )
+
+    def search():
+        plan = Plan(recipe, "grid", space=one_batch_size, trials=1)
+        if storage:
+            return distributed.run_search(plan, tmp_path / "run", storage.format(tmp_path), False)
+        return sequential.run_search(plan, tmp_path / "run", log=False)
+
+    assert search() == search()
+    model.set_weights([weight + 1 for weight in model.get_weights()])
+    model.save(weights)
+    with pytest.raises(UserError, match="The weights of .*weights.keras have changed since"):
+        search()
 
 
 @pytest.mark.slow

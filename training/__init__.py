@@ -13,8 +13,11 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from zoo.startup import prefer_onednn
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up lines are noise
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+prefer_onednn()
 
 if TYPE_CHECKING:
     from zoo.training.data.dataset import load_data

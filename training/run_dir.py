@@ -62,6 +62,18 @@ def is_run(name_or_path: str | os.PathLike[str]) -> bool:
     return path.exists() or path.name != str(name_or_path)
 
 
+def started_with_onednn(run: str | os.PathLike) -> bool | None:
+    """Return whether the training, the first fold or the search in `run` began with oneDNN.
+
+    True if none has begun; None, for TensorFlow's default, if version 0.1 began it.
+    """
+    for name in ("manifest.json", "search.json", "fold0/manifest.json"):
+        file = Path(run) / name
+        if os.path.exists(file):  # False, not an error, for a path that cannot be read
+            return read_json(file).get("onednn")
+    return True
+
+
 def results(path: str | os.PathLike) -> dict:
     """Return the content of metrics.json of a finished run.
 

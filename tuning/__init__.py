@@ -5,6 +5,8 @@ A search survives being killed: the same call resumes it.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import zoo.training  # noqa: F401 - before TensorFlow: it chooses TensorFlow's settings
+
 if TYPE_CHECKING:
     from zoo.tuning.hypermodels import hypermodel
     from zoo.tuning.refitting import refit

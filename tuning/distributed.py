@@ -15,7 +15,7 @@ from pathlib import Path
 
 from zoo.errors import UserError, missing_packages
 from zoo.training.files import locked
-from zoo.training.run_dir import check_run
+from zoo.training.run_dir import check_run, started_with_onednn
 from zoo.tuning import report, spaces
 from zoo.tuning.plan import Plan, finish, open_search, write_tables
 from zoo.tuning.subprocess_worker import Worker
@@ -24,6 +24,7 @@ from zoo.tuning.trial import (
     drop_weights,
     fits,
     folder_of,
+    identity,
     read_trial,
     run_trial,
     searched,
@@ -62,17 +63,18 @@ def run_search(plan: Plan, run: Path, url: str, log: bool = True) -> list[dict]:
     run.mkdir(parents=True, exist_ok=True)
     declared = spaces.declare(plan.space, plan.recipe, plan.fixed)
     plan = dataclasses.replace(plan, trials=samplers.limit(plan, declared))
-    with Worker(plan.data_dir, log) as worker, _quiet_optuna():
+    with Worker(plan.data_dir, log, started_with_onednn(run)) as worker, _quiet_optuna():
         with _lock(run):
             check_run(run, plan.recipe)
             # First, so that a mistake in the address is reported before the data is loaded.
-            study = _study(plan, url, declared)
-            args = open_search(plan, run, declared, worker, "optuna")
-        collisions = 0
+            storage = _storage(url)
+            search = open_search(plan, run, declared, worker, "optuna")
+            args, study = search["args"], _study(plan, url, storage, declared, search)
+        collisions, same = 0, identity(plan, declared)
 
         def objective(trial):
             nonlocal collisions
-            collisions = collisions + 1 if _repeats(study, trial, declared) else 0
+            collisions = collisions + 1 if _repeats(study, trial, declared, same) else 0
             if collisions:
                 trial.set_user_attr("surplus", True)
                 raise TrialFailed
@@ -118,24 +120,39 @@ def _lock(run):
     return locked(run / ".setup.lock")
 
 
-def _study(plan, url, declared):
-    """Return this search's study, which the first process creates."""
+def _storage(url):
+    """Return the database of the searches."""
+    retry = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=_TAKEOVERS)
+    return _connected(url, lambda: optuna.storages.RDBStorage(
+        url, heartbeat_interval=_HEARTBEAT, grace_period=3 * _HEARTBEAT,
+        heartbeat_stale_trial_callback=retry))
+
+
+def _study(plan, url, storage, declared, search):
+    """Return this search's study, which the first process creates.
+
+    Its name contains a hash of all that its scores depend on, so that a search with other data,
+    starting weights, settings or another space is another study.
+    """
     settings = json.dumps([plan.recipe.to_json(), plan.algorithm, plan.seed, plan.max_params,
-                           plan.max_flops, declared.get_config()["space"]], default=str)
+                           plan.max_flops, declared.get_config()["space"], search["data"],
+                           search["weights"],
+                           spaces.sample_recipes(plan.space, plan.recipe, declared)], default=str)
     digest = hashlib.sha256(settings.encode()).hexdigest()[:12]
     name = f"{plan.recipe.name}-{plan.algorithm}-{plan.seed}-{digest}"
     pruner: optuna.pruners.BasePruner = optuna.pruners.NopPruner()
     if plan.algorithm == "hyperband":
         pruner = optuna.pruners.HyperbandPruner(1, plan.recipe.epochs, 3)
-    retry = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=_TAKEOVERS)
+    return _connected(url, lambda: optuna.create_study(
+        study_name=name, storage=storage, sampler=samplers.sampler(plan, declared), pruner=pruner,
+        direction="maximize", load_if_exists=True))
+
+
+def _connected(url, connect):
+    """Return what `connect` does with the database, at the third attempt at the latest."""
     for attempts_left in (2, 1, 0):  # two machines may create the tables at once, and one fails
         try:
-            storage = optuna.storages.RDBStorage(
-                url, heartbeat_interval=_HEARTBEAT, grace_period=3 * _HEARTBEAT,
-                heartbeat_stale_trial_callback=retry)
-            return optuna.create_study(
-                study_name=name, storage=storage, sampler=samplers.sampler(plan, declared),
-                pruner=pruner, direction="maximize", load_if_exists=True)
+            return connect()
         except (SQLAlchemyError, optuna.exceptions.StorageInternalError, ImportError,
                 ValueError) as error:
             if not attempts_left or isinstance(error, (ImportError, ValueError)):
@@ -163,10 +180,10 @@ def _left(study, trials):
     return "others" if optuna.trial.TrialState.RUNNING in states else "none"
 
 
-def _repeats(study, trial, declared):
-    """Draw the trial's values; return whether an earlier trial has the same."""
-    samplers.suggest(trial, declared)
-    return any(other.params == trial.params for other in _counted(study)
+def _repeats(study, trial, declared, same):
+    """Draw the trial's values; return whether an earlier trial trains the same recipe."""
+    drawn = same(samplers.suggest(trial, declared))
+    return any(same(other.params) == drawn for other in _counted(study)
                if other.number < trial.number)
 
 

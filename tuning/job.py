@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from zoo.errors import UserError
-from zoo.startup import add_current_folder, quiet_import
+from zoo.startup import add_current_folder, quiet_import, uses_onednn
 from zoo.training.files import write
 from zoo.training.recipe import read
 from zoo.training.run_dir import claim
@@ -31,11 +31,12 @@ def check(folder: Path, data_dir: str | None, log: bool,
     """Load the data of the recipe in `folder` and build its network.
 
     Returns:
-        args, the builder arguments that the data determine, and data, a fingerprint of the
-        training and validation splits.
+        args, the builder arguments that the data determine; data, a fingerprint of the training
+        and validation splits; weights, one of the weights or word vectors that training starts
+        from, or None; and onednn, whether TensorFlow uses oneDNN.
     """
     from zoo.training.data.splits import fingerprint
-    from zoo.training.engine import fit
+    from zoo.training.engine import fit, manifest
     recipe = read(folder / "recipe.json")
     _make_callbacks(callbacks, folder)
     dataset, build = fit.prepare(recipe, data_dir, cache_dir=folder)
@@ -51,8 +52,13 @@ def check(folder: Path, data_dir: str | None, log: bool,
         args = {"input_shape": list(model.input.shape[1:])}
     if recipe.vectors:
         args["embedding"] = model.get_layer("embedding_masked").output.shape[-1]
+    weights = None
+    if recipe.model_args.get("weights") is not None or recipe.vectors:
+        keras.utils.set_random_seed(recipe.seed)  # for the layers that start without weights
+        weights = manifest.weights_fingerprint(build())
     return {"args": {**args, "classes": len(dataset.class_names)},
-            "data": fingerprint([dataset.train, dataset.validation])}
+            "data": fingerprint([dataset.train, dataset.validation]), "weights": weights,
+            "onednn": uses_onednn()}
 
 
 def size(model: str, args: dict[str, Any]) -> dict[str, int]:
@@ -108,11 +114,17 @@ def _make_callbacks(reference, folder):
 
 
 def train(folder: Path, data_dir: str | None, log: bool) -> dict[str, Any]:
-    """Train the recipe in `folder`, a run directory, and evaluate it on the test split."""
+    """Train the recipe in `folder`, a run directory, and evaluate it on the test split.
+
+    Returns:
+        Entries of metrics.json; val_accuracy, of the best epoch, and validation_examples.
+    """
     from zoo.training.engine import fit
     metrics = fit.train(read(folder / "recipe.json"), folder, data_dir=data_dir, log=log) or {}
-    return {key: metrics[key] for key in
-            ("test_accuracy", "test_loss", "test_examples", "best_epoch", "seconds", "seed")}
+    return {"val_accuracy": metrics["best_epoch"]["val_accuracy"],
+            "validation_examples": metrics["examples"]["validation"],
+            **{key: metrics[key] for key in
+               ("test_accuracy", "test_loss", "test_examples", "best_epoch", "seconds", "seed")}}
 
 
 JOBS: dict[str, Callable[..., dict[str, Any]]] = {

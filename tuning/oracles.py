@@ -22,6 +22,7 @@ class _Resumable(kt.Oracle):
 
     Args:
         feasible: a function of a dict of values that returns whether a candidate may be tried.
+        identity: a function of a dict of values; equal results are the same trial.
         recorded: a function of a trial's number that returns its trial.json, a dict with values
             and refused (the candidates rejected before it); None for a new trial.
         trials: the maximum number; None for no limit.
@@ -29,19 +30,23 @@ class _Resumable(kt.Oracle):
         **options: of keras-tuner's oracle.
     """
 
-    def __init__(self, feasible, recorded, trials, seed, **options):
+    def __init__(self, feasible, identity, recorded, trials, seed, **options):
         # keras-tuner takes 0 as random; seeds are spread because each draw uses the next one.
         super().__init__(objective=kt.Objective(OBJECTIVE, "max"),
                          seed=1 + seed * 100_003 % (2**31 - 2),
                          max_consecutive_failed_trials=2**31, **options)
         self.max_trials, self.verbose = trials, 0
-        self.feasible, self.recorded, self.refused = feasible, recorded, []
+        self.feasible, self.identity, self.recorded = feasible, identity, recorded
+        self.refused = []
 
     def save(self):
         """Write nothing: the results of the trials are enough."""
 
     def _save_trial(self, trial):
         pass
+
+    def _compute_values_hash(self, values):
+        return self.identity(values)
 
     def _random_values(self):
         for _ in range(_COLLISIONS):
@@ -69,7 +74,7 @@ class Grid(_Resumable, kt.oracles.GridSearchOracle):
 
     def _get_next_combination(self, values):
         values = self._next(values)
-        while values is not None and not self.feasible(values):
+        while values is not None and (self._duplicate(values) or not self.feasible(values)):
             values = self._next(values)
         return values
 
@@ -85,6 +90,8 @@ class Bayesian(_Resumable, kt.oracles.BayesianOptimizationOracle):
     """A Gaussian process, after one random trial more than there are hyperparameters."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
+        if not self._nonfixed_space():  # a Gaussian process needs a hyperparameter
+            return self._random_populate_space()
         self.num_initial_points = len(self._nonfixed_space()) + 1
         finished = sum(trial.status == "COMPLETED" for trial in self.trials.values())
         initial = finished < self.num_initial_points
@@ -127,10 +134,11 @@ ALGORITHMS = {"random": Random, "bayesian": Bayesian, "hyperband": Hyperband, "g
 
 def make_oracle(algorithm: str, declared: kt.HyperParameters,
                 feasible: Callable[[dict[str, Any]], bool],
+                identity: Callable[[dict[str, Any]], str],
                 recorded: Callable[[int], dict[str, Any] | None], *, trials: int | None, seed: int,
                 epochs: int) -> kt.Oracle:
     """Return the oracle of an algorithm over the hyperparameters `declared`; see `_Resumable`."""
     options = {"hyperparameters": declared, "allow_new_entries": False, "tune_new_entries": True}
     if algorithm == "hyperband":
         options |= {"max_epochs": epochs, "hyperband_iterations": None}
-    return ALGORITHMS[algorithm](feasible, recorded, trials, seed, **options)
+    return ALGORITHMS[algorithm](feasible, identity, recorded, trials, seed, **options)

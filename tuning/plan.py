@@ -2,6 +2,7 @@
 import dataclasses
 import itertools
 import json
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError, UserError, unknown
 from zoo.settings import check_type
+from zoo.startup import ONEDNN
 from zoo.training.files import write
 from zoo.training.recipe import Recipe
 from zoo.tuning import report, spaces
@@ -23,13 +25,14 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What is searched, and how. If any field but the last four changes, it is another search.
+    """What is searched, and how. If any field but the last five changes, it is another search.
 
-    recipe: the recipe to improve; its epochs are those of a whole training.
+    recipe: the recipe to improve; its epochs are those of a whole trial.
     space: a function (hp, recipe) -> dict, see `zoo.tuning.spaces`; fixed: {name: value}.
     max_params, max_flops: limits of a network's size; None for no limit.
     trials: how many; keep: how many of them keep their weights on disk.
     callbacks: "module:function" of a function of a trial's directory that returns callbacks.
+    final_epochs: of the recipe in best.json; None for those of a trial.
 
     Raises:
         zoo.errors.UsageError: if a field has the wrong type or a value out of its range.
@@ -46,6 +49,7 @@ class Plan:
     keep: int = 3
     data_dir: str | None = None
     callbacks: str | None = None
+    final_epochs: int | None = None
 
     def __post_init__(self):
         if self.algorithm not in ALGORITHMS:
@@ -64,10 +68,12 @@ def open_search(plan: Plan, run: Path, declared: "HyperParameters", worker: "Wor
     """Check that the data can be tuned on and that `run` is new or holds this search.
 
     Returns:
-        The builder arguments that the data determine, such as classes and input_shape.
+        The content of search.json: the settings of the search; args, data and weights, see
+        `zoo.tuning.job.check`.
 
     Raises:
-        zoo.errors.UserError: if the data cannot be tuned on, or `run` holds another search.
+        zoo.errors.UserError: if the data cannot be tuned on, or `run` holds another search, or one
+            that began with other data or weights.
     """
     file = run / "search.json"
     settings = {"recipe": json.loads(plan.recipe.to_json()), "engine": engine,
@@ -85,14 +91,23 @@ def open_search(plan: Plan, run: Path, declared: "HyperParameters", worker: "Wor
     if now["status"] == "failed":
         raise UserError(now["error"])
     if before:
+        # Version 0.1 did not record these.
+        before = {"weights": now["weights"], "onednn": now["onednn"], **before}
         if before["data"] != now["data"]:
             raise UserError(f"{plan.recipe.data} has changed since the search in {run} began. "
                             "Choose another run directory.")
-        return before["args"]
+        if before["weights"] != now["weights"]:
+            source = plan.recipe.vectors or plan.recipe.model_args["weights"]
+            raise UserError(f"The weights of {source} have changed since the search in {run} "
+                            "began. Choose another run directory.")
+        if before["onednn"] != now["onednn"]:
+            print(f"{ONEDNN} has changed since the search in {run} began: its results will not be "
+                  "bit-identical.", file=sys.stderr, flush=True)
+        return before
     write(run / "recipe.json", plan.recipe.to_json())
-    search = {**settings, "args": now["args"], "data": now["data"]}
+    search = {**settings, **{key: now[key] for key in ("args", "data", "weights", "onednn")}}
     write(file, json.dumps(search, indent=2) + "\n")
-    return now["args"]
+    return search
 
 
 def _check_same(run, before, now):
@@ -109,12 +124,13 @@ def _check_same(run, before, now):
 
 
 def write_tables(plan: Plan, run: Path, declared: "HyperParameters", rows: list[dict]) -> None:
-    """Write trials.csv, and best.json, the recipe of the best trial with all its epochs."""
+    """Write trials.csv, and best.json, the recipe of the best trial with `final_epochs`."""
     report.write_trials(run, rows)
     best = report.ranked(rows)[0]
     if best["status"] == "completed":
         recipe = recipe_for(plan, declared, best["values"])
-        recipe = dataclasses.replace(recipe, name=f"{plan.recipe.name}-tuned")
+        recipe = dataclasses.replace(recipe, name=f"{plan.recipe.name}-tuned",
+                                     epochs=plan.final_epochs or recipe.epochs)
         write(run / "best.json", recipe.to_json())
 
 

@@ -1,6 +1,7 @@
 """What a search reports: trials.csv, search.html and the lines that it prints."""
 import base64
 import math
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -36,14 +37,16 @@ def write_trials(run: Path, rows: list[dict]) -> None:
 
 
 def print_trial(row: dict, count: int, trials: int) -> None:
-    """Print the result of a trial, the `count`-th of `trials`, as a line."""
+    """Print the result of a trial, the `count`-th of `trials`, and its values below."""
     if row["status"] == "completed":
         result = (f"val accuracy {row['score']:.4f}  {row['epochs']} epochs  "
                   f"{row['seconds']:.0f} s")
     else:
         result = f"{row['status']}: {row['error']}"
-    values = "  ".join(f"{name}={short(value)}" for name, value in row["values"].items())
-    print(f"trial {row['trial']} ({count} of {trials})  {result}  {values}", flush=True)
+    values = " ".join(f"{name}={short(value)}" for name, value in row["values"].items())
+    print(f"trial {row['trial']} ({count} of {trials})  {result}",
+          *textwrap.wrap(values, 80, initial_indent="  ", subsequent_indent="  ",
+                         break_long_words=False, break_on_hyphens=False), sep="\n", flush=True)
 
 
 def short(value: Any) -> str:

@@ -7,6 +7,8 @@ import keras_tuner as kt
 import optuna
 from keras_tuner.engine import hyperparameters as kinds
 
+from zoo.tuning.trial import identity
+
 if TYPE_CHECKING:
     from zoo.tuning.plan import Plan
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 def sampler(plan: "Plan", declared: kt.HyperParameters) -> optuna.samplers.BaseSampler:
     """Return Optuna's sampler for the plan's algorithm; hyperband draws at random."""
     if plan.algorithm == "grid":
-        return _Grid(list(itertools.islice(combinations(declared), plan.trials)))
+        return _Grid(list(itertools.islice(candidates(plan, declared), plan.trials)))
     if plan.algorithm == "bayesian":
         return _Seeded(optuna.samplers.TPESampler, plan.seed, constant_liar=True,
                        n_startup_trials=len(declared.space) + 1)
@@ -37,15 +39,24 @@ def combinations(declared: kt.HyperParameters) -> Iterator[dict[str, Any]]:
     yield from extend({}, declared.space)
 
 
+def candidates(plan: "Plan", declared: kt.HyperParameters) -> Iterator[dict[str, Any]]:
+    """Yield the first of all `combinations` that make the same recipe."""
+    of, yielded = identity(plan, declared), set()
+    for values in combinations(declared):
+        if of(values) not in yielded:
+            yielded.add(of(values))
+            yield values
+
+
 def _active(hp, values):
     return all(condition.is_active(values) for condition in hp.conditions)
 
 
 def limit(plan: "Plan", declared: kt.HyperParameters) -> int:
-    """Return `plan.trials`, or the number of combinations in the space if that is smaller."""
+    """Return `plan.trials`, or the number of candidates in the space if that is smaller."""
     if plan.algorithm != "grid" and any(map(_continuous, declared.space)):
         return plan.trials
-    return sum(1 for _ in itertools.islice(combinations(declared), plan.trials))
+    return sum(1 for _ in itertools.islice(candidates(plan, declared), plan.trials))
 
 
 def _continuous(hp):
@@ -93,8 +104,9 @@ class _Seeded(optuna.samplers.BaseSampler):
         number = first_number(trial)
         if number not in self.samplers:
             kind, options = self.kind, self.options
-            trials = study.get_trials(deepcopy=False)
-            if number and "surplus" in trials[number - 1].user_attrs:
+            # Under Hyperband, `study` has only the trials of one bracket.
+            if any(other.number == number - 1 and "surplus" in other.user_attrs
+                   for other in study.get_trials(deepcopy=False)):
                 kind, options = optuna.samplers.RandomSampler, {}
             seed = (self.seed * 100_003 + number) % 2**32
             self.samplers = {number: kind(seed=seed, **options)}

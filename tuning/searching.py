@@ -28,7 +28,7 @@ def search(recipe: str | Recipe, run: str | os.PathLike, *, data: str | os.PathL
     GPU holds its memory, which the trials then lack.) The test split is not used.
 
     After each trial the directory `run` holds trials.csv and best.json, the recipe of the best
-    trial with all its epochs, for `zoo.training.train`; at the end also search.html. If the
+    trial with the epochs of `recipe`, for `zoo.training.train`; at the end also search.html. If the
     search is interrupted or killed, the same call resumes it and ends with the same result.
 
         >>> from zoo import tuning
@@ -44,7 +44,7 @@ def search(recipe: str | Recipe, run: str | os.PathLike, *, data: str | os.PathL
         trials: how many to run at most, at least 1. The search ends earlier when every
             combination of a small space has been tried.
         seed: of the search, 0 to 2**31 - 1. The same seed draws the same trials.
-        epochs: of a whole training, at least 1; by default the recipe's.
+        epochs: of a trial, at least 1; by default the recipe's. best.json keeps the recipe's.
         space: what is searched; by default arguments of the network, optimizer, learning rate,
             weight decay, schedule, batch size, label smoothing and augmentation. A function
             `space(hp)` or `space(hp, recipe)`, `hp` a `keras_tuner.HyperParameters`, that returns
@@ -81,10 +81,11 @@ def search(recipe: str | Recipe, run: str | os.PathLike, *, data: str | os.PathL
         recipe = recipes.get_recipe(recipe, data)
     elif data is not None:
         recipe = dataclasses.replace(recipe, data=str(data))
+    final_epochs = recipe.epochs
     if epochs is not None:
         recipe = dataclasses.replace(recipe, epochs=epochs)
     plan = Plan(recipe, algorithm, seed, spaces.as_function(space), dict(fixed or {}), max_params,
-                max_flops, trials, keep, data_dir, callbacks)
+                max_flops, trials, keep, data_dir, callbacks, final_epochs)
     if storage is None:
         return sequential.run_search(plan, Path(run), log)
     from zoo.tuning import distributed  # needs Optuna, an extra

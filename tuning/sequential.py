@@ -9,23 +9,25 @@ import warnings
 from contextlib import contextmanager
 from pathlib import Path
 
-from zoo.training.run_dir import claim
+from zoo.training.run_dir import claim, started_with_onednn
 from zoo.tuning import report, spaces
 from zoo.tuning.oracles import OBJECTIVE, make_oracle
 from zoo.tuning.plan import Plan, finish, open_search, write_tables
 from zoo.tuning.subprocess_worker import Worker
-from zoo.tuning.trial import drop_weights, fits, folder_of, read_trial, run_trial
+from zoo.tuning.trial import drop_weights, fits, folder_of, identity, read_trial, run_trial
 
 
 def run_search(plan: Plan, run: Path, log: bool = True) -> list[dict]:
     """Run or resume the search `plan` in the directory `run`; see `zoo.tuning.search`."""
     declared = spaces.declare(plan.space, plan.recipe, plan.fixed)
-    with claim(run, plan.recipe) as run, Worker(plan.data_dir, log) as worker, _no_deprecations():
+    onednn = started_with_onednn(run)
+    with (claim(run, plan.recipe) as run, Worker(plan.data_dir, log, onednn) as worker,
+          _no_deprecations()):
         rows: list[dict] = []
-        args = open_search(plan, run, declared, worker)
+        args = open_search(plan, run, declared, worker)["args"]
         oracle = make_oracle(plan.algorithm, declared, _feasible(plan, declared, args, worker, log),
-                             lambda number: read_trial(run, number), trials=plan.trials,
-                             seed=plan.seed, epochs=plan.recipe.epochs)
+                             identity(plan, declared), lambda number: read_trial(run, number),
+                             trials=plan.trials, seed=plan.seed, epochs=plan.recipe.epochs)
         while (trial := oracle.create_trial("search")).status == "RUNNING":
             row = run_trial(plan, run, declared, args, int(trial.trial_id),
                             trial.hyperparameters.values, worker, oracle.refused)

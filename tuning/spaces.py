@@ -24,6 +24,7 @@ Space = Callable[[kt.HyperParameters, Recipe], dict[str, Any]]
 # Optimizers whose learning rates have the same order of magnitude.
 _ALIKE = (("adam", "adamw"), ("sgd", "nesterov"))
 _EXPLORED = 100  # random candidates that reveal the hyperparameters a space asks for conditionally
+_SAMPLED = 20  # candidates whose recipes identify a space
 # Augmentations whose numbers are shares: twice the number may be out of range.
 _SHARES = ("hue", "brightness", "contrast", "saturation", "erase", "mixup", "cutmix")
 _FIELDS = {f.name for f in dataclasses.fields(Recipe)} - {"name", "model", "data", "model_args"}
@@ -173,8 +174,27 @@ def declare(space: Space, recipe: Recipe, fixed: Mapping[str, Any] | None = None
         check_type(name, value, kind)
         declared.Fixed(name, kind(value))
     apply(recipe, space(declared, recipe))
+    if not declared.space:
+        raise UsageError("The space asks for no hyperparameter: there is nothing to search.")
     _explore(space, recipe, declared)
     return declared
+
+
+def sample_recipes(space: Space, recipe: Recipe, declared: kt.HyperParameters
+                   ) -> list[str | None]:
+    """Return recipes that `space` makes, as JSON: they tell two spaces of the same ranges apart.
+
+    The values are drawn with a fixed seed. None stands for values that make no recipe.
+    """
+    recipes: list[str | None] = []
+    hp, draw = declared.copy(), random.Random(0)
+    for _ in range(_SAMPLED):
+        hp.values = {each.name: each.random_sample(draw.randrange(2**31)) for each in hp.space}
+        try:
+            recipes.append(apply(recipe, space(hp, recipe)).to_json())
+        except Exception:  # any error of the user's space: the trial of these values reports it
+            recipes.append(None)
+    return recipes
 
 
 def _explore(space, recipe, hp):

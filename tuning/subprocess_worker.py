@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self, TextIO
 
 import zoo
+from zoo.startup import choose_onednn
 
 # First on the path of the processes: the current folder may hold another zoo.
 _PACKAGE = str(Path(zoo.__file__).parents[1])
@@ -21,10 +22,11 @@ class Worker:
     Args:
         data_dir: where TensorFlow Datasets keeps its files.
         log: whether the progress of the trainings goes to standard output.
+        onednn: see `zoo.startup.choose_onednn`.
     """
 
-    def __init__(self, data_dir: str | None = None, log: bool = True):
-        self.options = {"data_dir": data_dir, "log": log}
+    def __init__(self, data_dir: str | None = None, log: bool = True, onednn: bool | None = True):
+        self.options, self.onednn = {"data_dir": data_dir, "log": log}, onednn
         self._next: subprocess.Popen | None = None
         self._checker: tuple[subprocess.Popen, TextIO] | None = None
         self._sizes: dict[str, dict[str, Any]] = {}
@@ -100,10 +102,11 @@ class Worker:
 
     def _start(self, *args, stdout=None):
         path = os.pathsep.join(filter(None, (_PACKAGE, os.environ.get("PYTHONPATH"))))
+        environment = {**os.environ, "PYTHONPATH": path}
+        choose_onednn(self.onednn, environment)
         return subprocess.Popen([sys.executable, "-P", "-m", "zoo.tuning.job", *args],
-                                stdin=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                encoding="utf-8", env={**os.environ, "PYTHONPATH": path},
-                                stdout=stdout)
+                                stdin=subprocess.PIPE, stdout=stdout, stderr=subprocess.DEVNULL,
+                                encoding="utf-8", env=environment)
 
 
 def _send(process, job):

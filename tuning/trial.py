@@ -3,10 +3,12 @@
 RUN/trials/NUMBER holds recipe.json, trial.json (hyperparameters and size) and, once the trial has
 ended, result.json.
 """
+import functools
 import json
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +41,21 @@ def recipe_for(plan: "Plan", declared: "HyperParameters", values: dict[str, Any]
         raise UsageError(f"The space asks for {hp.space[-1].name} only at these values, too seldom "
                          "to be searched: ask for it at all values, or in hp.conditional_scope.")
     return spaces.apply(plan.recipe, chosen)
+
+
+def identity(plan: "Plan", declared: "HyperParameters") -> Callable[[dict[str, Any]], str]:
+    """Return a function of hyperparameters: two trials with one value train the same recipe.
+
+    A space may make one recipe of several candidates, such as those that differ in the units of a
+    layer that the network does not have.
+    """
+    @functools.cache
+    def recipe_of(items):
+        try:
+            return recipe_for(plan, declared, dict(items)).to_json()
+        except Exception:  # any error of the user's space: the trial reports it
+            return repr(items)
+    return lambda values: recipe_of(tuple(sorted(searched(values).items())))
 
 
 def fits(plan: "Plan", declared: "HyperParameters", args: dict[str, Any], values: dict[str, Any],

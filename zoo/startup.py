@@ -2,19 +2,60 @@
 import contextlib
 import gc
 import os
+import platform
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 
 from zoo.errors import UserError
 
 INTERRUPTED = "Interrupted. Run the same command again to resume."
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"  # "1": use oneDNN, "0": do not, "": TensorFlow's default
+_ONEDNN_MACHINES = ("x86_64", "AMD64")  # where it was measured
+_USERS_CHOICE = os.environ.get(ONEDNN)
 
 
 def add_current_folder() -> None:
     """Put the current folder first on Python's path, for the user's own builders, module:model."""
     if not {"", os.getcwd()} & set(sys.path):
         sys.path.insert(0, os.getcwd())
+
+
+def choose_onednn(on: bool | None, environment: MutableMapping[str, str] = os.environ) -> None:
+    """Choose whether TensorFlow uses oneDNN's kernels: before its import, which reads $ONEDNN.
+
+    TensorFlow's default on x86 is to use them only on Linux and on processors with AVX512-VNNI or
+    later instructions. Elsewhere they make a training step and a batch up to twice as fast, but
+    one small image slower (benchmarks/onednn.json). Results differ in their last bits. The user's
+    own $TF_ENABLE_ONEDNN_OPTS is kept.
+
+    Args:
+        on: None for TensorFlow's default.
+        environment: of this process, or of one to be started.
+    """
+    if _USERS_CHOICE is None and platform.machine() in _ONEDNN_MACHINES:
+        environment[ONEDNN] = "" if on is None else str(int(on))
+
+
+def prefer_onednn() -> None:
+    """Have TensorFlow use oneDNN, unless this process has chosen already.
+
+    If TensorFlow was imported before without it, print a line on stderr.
+    """
+    if ONEDNN in os.environ:
+        return
+    if "tensorflow" not in sys.modules:
+        choose_onednn(True)
+    elif platform.machine() in _ONEDNN_MACHINES and not uses_onednn():
+        print("TensorFlow was imported before zoo.training and does not use oneDNN, with which "
+              f"training is faster: import zoo.training first, or set {ONEDNN}=1.",
+              file=sys.stderr, flush=True)
+
+
+def uses_onednn() -> bool:
+    """Return whether the imported TensorFlow uses oneDNN's kernels."""
+    from tensorflow.python.util import _pywrap_util_port  # TensorFlow has no public function
+    return _pywrap_util_port.IsMklEnabled()
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from zoo.errors import UserError
+from zoo.startup import ONEDNN, uses_onednn
 from zoo.training.data.dataset import Dataset
 from zoo.training.data.splits import fingerprint
 from zoo.training.files import read_json, write
@@ -33,6 +34,7 @@ def manifest(recipe: Recipe, dataset: Dataset, **flags: object) -> dict[str, obj
     return {
         **flags, "seed": recipe.seed, "data_fingerprint": fingerprint(list(splits.values())),
         "examples": {name: len(split) for name, split in splits.items()}, "machine": machine(),
+        "onednn": uses_onednn(),
         "threads": tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
         "versions": {name: version(name) for name in _PACKAGES},
         "python": platform.python_version(), "commit": commit(),
@@ -43,7 +45,7 @@ def write_or_check_manifest(run: Path, made: dict[str, object],
                             say: Callable[[str], object]) -> None:
     """Write manifest.json; if an interrupted run has one, compare it with `made`.
 
-    A change of versions or machine is reported through `say`.
+    A change of versions, machine or the use of oneDNN is reported through `say`.
 
     Raises:
         zoo.errors.UserError: if the data or a flag changed.
@@ -53,6 +55,8 @@ def write_or_check_manifest(run: Path, made: dict[str, object],
         write(file, json.dumps(made, indent=2) + "\n")
         return
     before = read_json(file)
+    if "onednn" not in before and not os.environ.get(ONEDNN):
+        before["onednn"] = made["onednn"]  # version 0.1 left it to TensorFlow, as this process does
     changed = [key for key in made if before.get(key) != made[key] and key != "commit"]
     for key in _FIXED:
         if key in changed:

@@ -14,7 +14,7 @@ from zoo.cli.console import (
     table,
 )
 from zoo.errors import UsageError, UserError
-from zoo.startup import quiet_import
+from zoo.startup import choose_onednn, quiet_import
 
 _SENTENCE = 40  # characters of a sentence in the table of predictions
 
@@ -109,6 +109,7 @@ def export(run: str, to: str | None, force: bool, formats: str, report: bool,
     model, such as lenet5-digits, or one with ImageNet weights, such as resnet50_keras-imagenet.
     """
     check_trained(run)
+    choose_onednn(None)  # --report measures what TensorFlow Serving would do
     with quiet_import():
         from zoo.training.deployment import exporter, verification
         from zoo.training.engine.progress import counter

@@ -3,7 +3,7 @@ import click
 
 from zoo.cli.console import example
 from zoo.errors import missing_packages
-from zoo.startup import quiet_import
+from zoo.startup import choose_onednn, quiet_import
 
 
 @click.command(epilog=example("zoo serve saved_models/lenet5-digits",
@@ -25,6 +25,7 @@ def serve(folder: str, port: int, host: str, no_batching: bool, **limits: int) -
 
     DIR is a SavedModel, a folder of version folders (1, 2, ...), or a folder of several of either.
     """
+    choose_onednn(None)  # oneDNN makes a request of one image slower
     from zoo.training.serving import startup
     models, bound = startup.find_models(folder), startup.bind(host, port)
     try:

@@ -7,7 +7,7 @@ import click
 
 from zoo.cli.console import check_trained, data_dir_option, example, json_option, table
 from zoo.errors import UsageError
-from zoo.startup import quiet_import
+from zoo.startup import choose_onednn, quiet_import
 
 
 @click.command(epilog=example("zoo train lenet5-digits",
@@ -40,11 +40,11 @@ def train(name: str | None, data: str | None, file: str | None, run: str | None,
     DATASET is "digits" (embedded), a folder of class folders, an .npz file, a table of sentences,
     or a name of TensorFlow Datasets.
     """
-    from zoo.training import recipes
+    from zoo.training import recipes, run_dir
     if (name is None) == (file is None):
         raise click.UsageError("Name a recipe, or a model and --data, or --recipe FILE. "
                                "`zoo recipes` lists the recipes.")
-    with quiet_import():  # a network of one's own imports Keras
+    with quiet_import():  # the module of a builder of your own imports Keras
         recipe = recipes.read(file) if file else recipes.get_recipe(cast(str, name), data)
         if file and data:
             data = recipes.get_recipe(recipe.model, data).data
@@ -53,9 +53,10 @@ def train(name: str | None, data: str | None, file: str | None, run: str | None,
         fields["skip_bad"] = "true"
     replaced = [f"{key}={value}" for key, value in fields.items() if value is not None]
     recipe = recipes.override(recipe, [*settings, *replaced])
+    run = run or f"runs/{recipe.name}"
+    choose_onednn(run_dir.started_with_onednn(run))  # the bits of an interrupted run depend on it
     with quiet_import():  # takes seconds: a mistake in the lines above is reported before
         from zoo.training.engine import fit
-    run = run or f"runs/{recipe.name}"
     options: dict[str, Any] = {"data_dir": data_dir, "log": not as_json, "strategy": strategy,
                                "deterministic": deterministic}
     if recipe.folds > 1 and fields["folds"]:

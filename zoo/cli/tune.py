@@ -1,4 +1,5 @@
 """Searching better hyperparameters: `zoo tune`."""
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from zoo.settings import split_setting
 from zoo.startup import quiet_import
 
 ALGORITHMS = ("random", "bayesian", "hyperband", "grid")
-_SHOWN = 10  # rows of the leaderboard
+_WIDTH, _WIDEST = 80, 36  # characters of the leaderboard, and of one of its columns
 
 
 @click.command(epilog=example(
@@ -23,7 +24,8 @@ _SHOWN = 10  # rows of the leaderboard
               help="keras-tuner's, seeded and resumable.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, metavar="N",
               help="Of the search; 0 by default.")
-@click.option("--epochs", metavar="N", help="Of a whole training; the recipe's by default.")
+@click.option("--epochs", type=click.IntRange(min=1), metavar="N",
+              help="Of a trial; the recipe's by default, which best.json and --refit keep.")
 @click.option("--run", type=click.Path(), metavar="DIR",
               help="The search's directory; runs/RECIPE-search by default.")
 @click.option("--data", metavar="DATASET", help="Tune the recipe, or a network, on this data.")
@@ -41,74 +43,100 @@ _SHOWN = 10  # rows of the leaderboard
 @click.option("--keep", type=click.IntRange(min=1), default=3, show_default=True, metavar="K",
               help="Keep the weights of the best K trials.")
 @click.option("--refit", is_flag=True, help="Train the best recipe and the one the search started "
-                                            "from, and compare them on the test split.")
-@click.option("--repeats", type=click.IntRange(min=1), default=1, metavar="R",
-              help="Refit with R seeds, to measure the spread.")
-@click.option("--export", is_flag=True, help="Export the refitted network.")
+                                            "from to the end, and keep the one that is better on "
+                                            "validation, in RUN/kept.")
+@click.option("--repeats", type=click.IntRange(min=1), metavar="R",
+              help="Refit with R seeds, 3 by default.")
+@click.option("--export", is_flag=True, help="Refit, and export the network that is kept.")
 @click.option("--storage", metavar="URL",
               help="Share the search: every `zoo tune` with this database runs trials of it.")
 @json_option
-def tune(name: str, data: str | None, settings: tuple[str, ...], epochs: str | None,
-         fix: tuple[str, ...], run: str | None, refit: bool, repeats: int, export: bool,
+def tune(name: str, data: str | None, settings: tuple[str, ...], epochs: int | None,
+         fix: tuple[str, ...], run: str | None, refit: bool, repeats: int | None, export: bool,
          as_json: bool, data_dir: str | None, **options: Any) -> None:
     """Search hyperparameters that raise RECIPE's validation accuracy. The same command resumes it.
 
     It writes RUN/best.json, a recipe for `zoo train --recipe`, and RUN/trials.csv, a row per trial.
     """
     from zoo.training import recipes
-    if epochs:
-        settings = (*settings, f"epochs={epochs}")
     fixed = dict(split_setting(setting, "--fix") for setting in fix)
-    with quiet_import():  # a network of one's own imports Keras
+    with quiet_import():  # the module of a builder of your own imports Keras
         recipe = recipes.get_recipe(name, data)
     recipe = recipes.override(recipe, settings)
+    folder = Path(run or f"runs/{recipe.name}-search")
+    log = not as_json
+    if log:
+        _announce(recipe, folder, epochs, options["trials"], options["algorithm"],
+                  options["storage"])
     with quiet_import():  # takes seconds: a mistake in the lines above is reported before
         from zoo import tuning
         search = tuning.search
-    folder = Path(run or f"runs/{recipe.name}-search")
-    log = not as_json
-    rows = search(recipe, folder, fixed=fixed, data_dir=data_dir, log=log, **options)
+    rows = search(recipe, folder, epochs=epochs, fixed=fixed, data_dir=data_dir, log=log, **options)
     if log:
-        _print_leaderboard(rows)
+        _print_leaderboard(rows, folder)
     result: dict[str, Any] = {"run": str(folder), "trials": rows}
-    if refit or export or repeats > 1:
-        result["refit"] = tuning.refit(folder, repeats=repeats, data_dir=data_dir, log=log)
+    if refit or export or repeats:
+        result["refit"] = tuning.refit(folder, repeats=repeats or 3, data_dir=data_dir, log=log)
     if export:
         from zoo.training.deployment import exporter
-        result["export"] = exporter.export(folder / "refit")
+        result["export"] = exporter.export(folder / "kept")
     click.echo(json.dumps(result, indent=2) if as_json else _summary(folder, result))
+
+
+def _announce(recipe, folder, epochs, trials, algorithm, storage):
+    """Print what the command does, before the seconds that TensorFlow takes to start."""
+    limit = "up to " if algorithm == "hyperband" else ""
+    shared = ", shared through --storage" if storage else ""  # not the address: it may be secret
+    done = len(list(folder.glob("trials/*/result.json")))
+    resumed = f" {done} trials have ended." if done else ""
+    click.echo(f"{recipe.name}: {algorithm} search of {trials} trials, {limit}"
+               f"{epochs or recipe.epochs} epochs each, in {folder}{shared}.{resumed}")
 
 
 def _summary(run, result):
     """Return the last lines: which recipe is better, and the next command."""
     if "refit" not in result:
-        return f"Next: zoo train --recipe {run}/best.json --run {run}/refit"
+        return (f"Next: the same command with --refit, which compares {run}/best.json with the\n"
+                f"recipe, or zoo train --recipe {run}/best.json --run {run}/refit")
     refit = result["refit"]
     lines = []
-    for name in ("tuned", "recipe"):
-        runs = refit[name]
+    for name in ("recipe", "tuned"):
+        scores = refit[name]
         spread = ""
-        if runs["stdev"] is not None:
-            spread = f" ± {runs['stdev']:.4f} over {len(runs['test_accuracy'])} seeds"
-        lines.append(f"{name}: test accuracy {runs['mean']:.4f}{spread}")
-    lines.append(f"{refit['verdict']} Difference {refit['difference']:+.4f}; noise up to "
-                 f"{refit['noise']:.4f}, on {refit['test_examples']:,} test examples.")
+        if scores["stdev"] is not None:
+            spread = f" ± {scores['stdev']:.4f} over {len(scores['val_accuracy'])} seeds"
+        lines.append(f"{name}: validation accuracy {scores['mean']:.4f}{spread}, "
+                     f"{refit['epochs']} epochs")
+    test = sum(refit[refit["kept"]]["test_accuracy"]) / len(refit[refit["kept"]]["test_accuracy"])
+    lines += [refit["verdict"],
+              f"Difference {refit['difference']:+.4f}, noise up to {refit['noise']:.4f}, on "
+              f"{refit['validation_examples']:,} validation examples.",
+              f"Test accuracy of the kept one: {test:.4f}. It is in {run}/kept."]
     if "export" in result:
         lines.append(f"Next: zoo predict {result['export']['path']} FILE")
     else:
-        lines.append(f"Next: zoo export {run}/refit")
+        lines.append(f"Next: zoo export {run}/kept")
     return "\n".join(lines)
 
 
-def _print_leaderboard(rows):
+def _print_leaderboard(rows, run):
+    """Print the best trials side by side, as many as fit the width of a terminal."""
     from zoo.tuning.report import hyperparameters, short
     names = hyperparameters(rows)
-    best = [[rank, row["trial"], f"{row['score']:.4f}", f"{row['val_loss']:.4f}",
-             f"{row['params']:,}", row["epochs"],
-             *(short(row["values"].get(name, "-")) for name in names)]
-            for rank, row in enumerate(rows[:_SHOWN], start=1) if row["status"] == "completed"]
-    table(("rank", "trial", "val accuracy", "val loss", "params", "epochs", *names), best,
-          right=range(6))
-    failed = sum(row["status"] != "completed" for row in rows)
+    completed = [row for row in rows if row["status"] == "completed"]
+    columns: list[list[Any]] = [["rank", "trial", "val accuracy", "val loss", "params", "epochs",
+                                 *names]]
+    for rank, row in enumerate(completed, start=1):
+        columns.append([rank, row["trial"], f"{row['score']:.4f}", f"{row['val_loss']:.4f}",
+                        f"{row['params']:,}", row["epochs"],
+                        *(short(row["values"].get(name, "-")) for name in names)])
+    columns = [[str(cell)[:_WIDEST] for cell in column] for column in columns]
+    widths = itertools.accumulate(2 + max(map(len, column)) for column in columns)
+    shown = max(sum(width - 2 <= _WIDTH for width in widths), 2)
+    head, *lines = zip(*columns[:shown], strict=True)
+    table(head, lines, right=range(1, shown))
+    failed = len(rows) - len(completed)
     note = f", {failed} of them failed: see the column error of trials.csv" if failed else ""
     click.echo(f"{len(rows)} trials{note}")
+    if len(completed) > shown - 1:
+        click.echo(f"All are in {run}/trials.csv and {run}/search.html.")
