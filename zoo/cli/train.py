@@ -50,6 +50,7 @@ def train(name: str | None, data: str | None, file: str | None, run: str | None,
             data = recipes.get_recipe(recipe.model, data).data
             recipe = dataclasses.replace(recipe, data=data)
         from zoo.training.engine import fit
+        from zoo.training.intervals import wilson_interval
     if skip_bad:
         fields["skip_bad"] = "true"
     replaced = [f"{key}={value}" for key, value in fields.items() if value is not None]
@@ -67,8 +68,11 @@ def train(name: str | None, data: str | None, file: str | None, run: str | None,
     if as_json:
         click.echo(json.dumps(metrics, indent=2))
         return
+    count = metrics["test_examples"]
+    low, high = wilson_interval(round(metrics["test_accuracy"] * count), count)
     click.echo(f"{recipe.name}: test accuracy {metrics['test_accuracy']:.4f} on "
-               f"{metrics['test_examples']:,} examples{_uneven(metrics)}, "
+               f"{count:,} examples (95 % interval {low:.4f} to {high:.4f})"
+               f"{_uneven(metrics)}, "
                f"{metrics['seconds']:.0f} s of training. Results, model and pictures are in {run}")
     click.echo(f"Next: zoo export {run}")
 
