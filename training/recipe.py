@@ -59,7 +59,7 @@ class Recipe:
     learning_rate: float = 1e-3  # the peak of the schedule
     schedule: str = "cosine"  # cosine, one_cycle, step or constant
     warmup: float = 1.0  # epochs of linear warm-up
-    weight_decay: float = 0.0  # decoupled; not on biases and normalisation layers
+    weight_decay: float = 0.0  # decoupled, see optimizers.optimizer; not on biases, normalization
     label_smoothing: float = 0.0  # 0 to 1
     clip_norm: float = 0.0  # maximum global norm of the gradient; 0 for no limit
     accumulation_steps: int = 1  # batches per update
