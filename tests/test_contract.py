@@ -200,3 +200,46 @@ def test_images_may_have_any_size_if_the_network_averages_its_last_map(name):
     message = "three positive integers, or None for any height and width"
     with pytest.raises(UsageError, match=message):
         zoo.build(name, **{**any_size, "input_shape": (None, None, None)})
+
+
+def logits_after(load, model, inputs):
+    return np.abs(load()(inputs).numpy() - model(inputs).numpy()).max()
+
+
+@pytest.mark.parametrize("name", OTHERS_SLOW)
+def test_every_format_of_keras_keeps_the_network(name, tmp_path):
+    model, file = tiny(name), str(tmp_path / "model")
+    inputs = pixels(model, 2)
+    model.save(f"{file}.keras")
+    model.save_weights(f"{file}.weights.h5")
+
+    def from_json():
+        loaded = keras.models.model_from_json(model.to_json())
+        loaded.load_weights(f"{file}.weights.h5")
+        return loaded
+    before = keras.config.image_data_format()
+    try:
+        for data_format in ("channels_last", "channels_first"):
+            keras.config.set_image_data_format(data_format)
+            for load in (from_json, lambda: keras.models.load_model(f"{file}.keras")):
+                assert logits_after(load, model, inputs) == 0
+    finally:
+        keras.config.set_image_data_format(before)
+    model.save(f"{file}.h5")
+    if name in ("alexnet_2tower", "googlenet"):  # see zoo.build
+        with pytest.raises(ValueError, match="Unknown layer: 'Cast'"):
+            keras.models.load_model(f"{file}.h5")
+    else:
+        assert logits_after(lambda: keras.models.load_model(f"{file}.h5"), model, inputs) == 0
+
+
+@pytest.mark.parametrize("name", [name for name in TINY if takes_tokens(name)])
+def test_networks_for_sentences_do_not_depend_on_the_format_of_images(name):
+    keras.config.set_image_data_format("channels_first")
+    try:
+        keras.utils.set_random_seed(0)
+        model = zoo.build(name, **TINY[name])
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    inputs = pixels(model, 2)
+    assert np.array_equal(model(inputs), tiny(name)(inputs))

@@ -433,11 +433,11 @@ def test_arrays_in_a_file_are_read(tmp_path):
         ),
         (
             {"x_train": np.full((4, 6, 6), 0.5), "y_train": np.zeros(4, int)},
-            "must be pixels of 0 to 255. Received: 0.5 to 0.5",
+            "x_train in .*: values from 0.5 to 0.5, expected 0 to 255: multiply them by 255",
         ),
         (
             {"x_train": np.full((4, 6, 6), np.nan), "y_train": np.zeros(4, int)},
-            "must be pixels of 0 to 255. Received: nan to nan",
+            "x_train in .*: values that are not finite, expected 0 to 255",
         ),
         (
             {

@@ -14,7 +14,10 @@ from tests.bad_images import ENDINGS, defects, encoded, picture, pixels, put, tu
 from zoo.training import doctor
 from zoo.training.data.checks.image_files import examine_files
 from zoo.training.data.image_folder import class_folder_names, list_class_folders
+from zoo.training.engine import prepare
+from zoo.training.intervals import few_examples, wilson_interval
 from zoo.training.preprocessing.images import decode
+from zoo.training.recipe import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -256,3 +259,29 @@ def test_real_photos_are_sound_and_those_that_lie_on_their_side_are_named(sign_d
     assert sum(
         int(f.message.split()[1].replace(",", "")) for f in found if f.kind == "counts"
     ) == len(photos)
+
+
+def test_splits_too_small_to_measure_an_accuracy_by_are_noted(tmp_path, capfd):
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8)).astype("uint8")
+    data = str(tmp_path / "few.npz")
+    np.savez(data, images=images, labels=np.arange(60) % 2)
+    test, validation = [f for f in doctor.examine(data) if f.kind == "small split"]
+    assert test.severity == "note" and test.message == (
+        "the test split has 12 examples: 11 right ones would mean an accuracy of 65% to 99% "
+        "(95 % interval)")  # 0.646 to 0.985, Newcombe 1998
+    assert "validation split has 5 examples: 4 right" in validation.message
+    lines = []
+    recipe = Recipe("few", "lenet5", data)
+    prepare.arguments(recipe, say=lines.append)
+    assert [line.partition(":")[0] for line in lines if line.startswith("Note")] == ["Note"] * 3
+    assert "43 training images are few for random weights. --set weights=lenet5-" in lines[-1]
+
+
+def test_the_interval_of_an_accuracy_is_wilsons():
+    # E. B. Wilson's formula by hand: (p + z2/2n +- z sqrt(p(1-p)/n + z2/4n2)) / (1 + z2/n)
+    z2, n, p = 1.959964**2, 10, 0.9
+    half = (z2 * (p * (1 - p) / n + z2 / (4 * n**2))) ** 0.5
+    expected = [(p + z2 / (2 * n) + sign * half) / (1 + z2 / n) for sign in (-1, 1)]
+    assert wilson_interval(9, 10) == pytest.approx(expected, abs=1e-6)
+    assert wilson_interval(0, 5)[0] == 0 and wilson_interval(5, 5)[1] == pytest.approx(1)
+    assert few_examples("test", 100) is few_examples("test", 0) is None

@@ -35,7 +35,7 @@ def text_run(tmp_path_factory):
     (folder / "reviews.csv").write_text("\n".join(["text,label", *rows]))
     recipe = recipes.get_recipe("textcnn", str(folder / "reviews.csv"))
     small = dataclasses.replace(
-        recipe, model_args={"embedding": 8, "filters": 4}, epochs=2, batch_size=16
+        recipe, model_args={"embedding": 8, "filters": 4}, epochs=2, min_steps=0, batch_size=16
     )
     train(small, folder / "run", log=False)
     return folder / "run"
@@ -128,7 +128,7 @@ def test_the_page_of_a_text_network_escapes_what_it_shows(reviews):
 def test_what_a_perceptron_lacks_is_left_out_with_a_phrase(model, phrases, text_run, tmp_path):
     data = "digits" if model == "mlp" else str(text_run.parent / "reviews.csv")
     recipe = dataclasses.replace(
-        recipes.get_recipe(model, data), model_args={"hidden": (8,)}, epochs=1
+        recipes.get_recipe(model, data), model_args={"hidden": (8,)}, epochs=1, min_steps=0
     )
     train(recipe, tmp_path / "run", log=False)
     explained = explainer.explain(tmp_path / "run")

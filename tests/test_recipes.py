@@ -2,13 +2,19 @@
 
 import dataclasses
 import json
+import math
 
+import keras
+import numpy as np
 import pytest
 
 import zoo
 from zoo.__main__ import main
 from zoo.errors import UsageError
 from zoo.training import recipes
+from zoo.training.data import pipeline
+from zoo.training.data.dataset import load_data
+from zoo.training.data.splits import Split
 from zoo.training.deployment import card
 from zoo.training.engine import fit
 
@@ -188,7 +194,7 @@ def test_a_network_on_data_of_ones_own_gets_settings_for_its_kind():
         32,
     )
     assert recipes.get_recipe("vgg16", "photos/").learning_rate < photographs.learning_rate
-    assert sentences == recipes.Recipe("textcnn-reviews", "textcnn", "reviews.csv")
+    assert sentences.min_steps and photographs.min_steps
     with pytest.raises(UsageError, match="Unknown model 'resnt20'. Did you mean 'resnet20'"):
         recipes.get_recipe("resnt20", "photos/")
 
@@ -222,3 +228,43 @@ def test_an_old_field_name_reads_the_new_field(capfd):
     assert "Recipe: batch is now batch_size" in capfd.readouterr().err
     with pytest.raises(AttributeError, match="'Recipe' object has no attribute 'batchsize'"):
         _ = LENET.batchsize
+
+
+@pytest.mark.parametrize("count, passes", [(43, 30), (1000, 2), (30_000, 1)])
+def test_few_examples_are_repeated_until_there_are_enough_steps(count, passes):
+    recipe = dataclasses.replace(LENET, epochs=10, batch_size=32, min_steps=600)
+    split = Split(None, np.arange(count))
+    steps = pipeline.steps_per_training_epoch(split, recipe)
+    assert steps == passes * math.ceil(count / 32) and 10 * steps >= 600
+    whole = dataclasses.replace(recipe, min_steps=0)
+    assert pipeline.steps_per_training_epoch(split, whole) == math.ceil(count / 32)
+
+
+def test_epochs_named_by_the_user_are_not_repeated():
+    recipe = recipes.get_recipe("resnet20", "photos/")
+    assert recipe.min_steps and recipes.override(recipe, ["dropout=0"]).min_steps
+    assert recipes.override(recipe, ["epochs=3"]).min_steps == 0
+    assert recipes.override(recipe, ["epochs=3", "min_steps=9"]).min_steps == 9
+    assert not any(recipe.min_steps for recipe in recipes.RECIPES.values())
+    assert recipes.get_recipe("textcnn-mr", "data/mr.csv").min_steps == 0
+    other = recipes.get_recipe("textcnn-mr", "trec.csv")
+    assert other.min_steps == recipes.get_recipe("textcnn", "trec.csv").min_steps
+
+
+def test_a_repeated_epoch_shuffles_each_pass_and_resumes(tmp_path):
+    images = np.arange(24, dtype="uint8").reshape(24, 1, 1, 1) * 9
+    np.savez(tmp_path / "set.npz", x_train=images, y_train=np.arange(24) % 2,
+             x_test=images, y_test=np.arange(24) % 2)
+    recipe = recipes.Recipe("few", "mlp", str(tmp_path / "set.npz"),
+                            {"input_shape": (1, 1, 1), "hidden": (4,)}, validation_split=0,
+                            epochs=2, min_steps=12, batch_size=8)
+    epochs = []
+    record = keras.callbacks.LambdaCallback(
+        on_train_batch_begin=lambda batch, logs: epochs.append(batch))
+    metrics = fit.train(recipe, tmp_path / "run", log=False, callbacks=[record])
+    assert epochs == [*range(6)] * 2 and metrics["epochs"] == 2  # two passes of three batches
+    split = load_data(recipe.data, validation_split=0).train
+    batches = pipeline.training_batches(split, recipe, 2).take(6)
+    drawn = np.concatenate([batch.numpy().ravel() for batch, _ in batches]).reshape(2, 24)
+    assert np.array_equal(np.sort(drawn), [images.ravel()] * 2)
+    assert not np.array_equal(*drawn)

@@ -112,3 +112,16 @@ def test_a_last_batch_without_an_example_for_every_device_is_refused(examples, d
     strategy = types.SimpleNamespace(num_replicas_in_sync=devices)
     with pytest.raises(UserError, match=words) if words else contextlib.nullcontext():
         distribution.check_last_batch(examples, options(batch_size=64), strategy)
+
+
+def test_no_validation_batch_leaves_a_device_without_an_example():
+    strategy = types.SimpleNamespace(num_replicas_in_sync=4)
+    for examples in range(16, 200):
+        size = distribution.validation_batch_size(examples, options(batch_size=64), strategy)
+        last = examples % size or size
+        each = -(-last // 4)
+        assert size % 4 == 0 and last - 3 * each > 0, examples
+    assert distribution.validation_batch_size(128, options(batch_size=64), strategy) == 64
+    for examples in (3, 5):
+        with pytest.raises(UserError, match=f"{examples} examples, too few for 4 devices"):
+            distribution.validation_batch_size(examples, options(batch_size=64), strategy)

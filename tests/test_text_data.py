@@ -52,6 +52,7 @@ def recipe(table):
         recipes.get_recipe("textcnn", str(table)),
         model_args=small,
         epochs=8,
+        min_steps=0,
         batch_size=16,
         learning_rate=1e-2,
     )

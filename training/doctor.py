@@ -4,6 +4,7 @@ The checks are in `zoo.training.data.checks`. Nothing is changed, except by `mov
 """
 import dataclasses
 import itertools
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from zoo.errors import UserError
 from zoo.training.data.checks.image_files import PROBLEMS
 from zoo.training.data.checks.labels import Finding
 from zoo.training.data.dataset import open_source
+from zoo.training.data.source import TEST_SHARE, VALIDATION_SHARE
+from zoo.training.intervals import few_examples
 
 HEAD = ("severity", "what", "examples", "in words")
 
@@ -32,7 +35,23 @@ def examine(dataset: str, data_dir: str | os.PathLike | None = None,
     Raises:
         zoo.errors.UserError: if the data set cannot be opened or read.
     """
-    return open_source(dataset, data_dir).examine(progress)
+    source = open_source(dataset, data_dir)
+    findings = source.examine(progress)
+    if any(finding.severity == "error" for finding in findings):
+        return findings
+    return [*findings, *_small_splits(source)]
+
+
+def _small_splits(source):
+    """Notes on the splits, given or drawn, that are too small to measure an accuracy by."""
+    counts = {split: len(indices) for split, indices in source.splits.items()}
+    left = counts.get("train", len(source))
+    for split, share in (("test", TEST_SHARE), ("validation", VALIDATION_SHARE)):
+        drawn = 0 if split in counts else math.ceil(share * left)
+        left -= drawn
+        line = few_examples(split, counts.get(split, drawn))
+        if line:
+            yield Finding("small split", "note", line, ())
 
 
 def report(findings: list[Finding]) -> list[list[str]]:

@@ -26,7 +26,7 @@ _RANGES = {  # {field: (lowest, highest or None)}
     "seed": (0, 2**31 - 1), "momentum": (0, 1), "clip_norm": (0, None),
     "accumulation_steps": (1, None), "ema": (0, 0.99999), "unfreeze_every": (0, None),
     "patience": (0, None), "max_train_examples": (0, None), "vocabulary": (3, None),
-    "min_count": (1, None), "max_tokens": (1, None), "folds": (0, None)}
+    "min_steps": (0, None), "min_count": (1, None), "max_tokens": (1, None), "folds": (0, None)}
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Recipe:
     learning_rate: float = 1e-3  # the peak of the schedule
     schedule: str = "cosine"  # cosine, one_cycle, step or constant
     warmup: float = 1.0  # epochs of linear warm-up
-    weight_decay: float = 0.0  # decoupled; not on biases and normalisation layers
+    weight_decay: float = 0.0  # decoupled, see optimizers.optimizer; not on biases, normalization
     label_smoothing: float = 0.0  # 0 to 1
     clip_norm: float = 0.0  # maximum global norm of the gradient; 0 for no limit
     accumulation_steps: int = 1  # batches per update
@@ -69,6 +69,7 @@ class Recipe:
     unfreeze_every: int = 0  # epochs after which one more stage is unfrozen; 0 for never
     stage_lr_multipliers: dict = field(default_factory=dict)  # {stage: factor}; 0 freezes
     epochs: int = 10
+    min_steps: int = 0  # on small data an epoch repeats the examples, for this many batches in all
     patience: int = 0  # epochs without improvement before training stops; 0 for never
     batch_size: int = 128
     precision: str = "auto"  # auto, float32, mixed_bfloat16, mixed_float16
@@ -161,11 +162,16 @@ def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
     Args:
         recipe: the recipe to start from.
         settings: "name=value" strings. A name that is not a field of a recipe but an argument of
-            the network's builder replaces that argument in `model_args`.
+            the network's builder replaces that argument in `model_args`. `epochs` alone sets
+            min_steps to 0: these are then all epochs.
 
     Raises:
         zoo.errors.UsageError: if a name is unknown, or a value has the wrong type.
     """
+    settings = list(settings)
+    replaced = {split_setting(setting)[0] for setting in settings}
+    if "epochs" in replaced and "min_steps" not in replaced:
+        recipe = dataclasses.replace(recipe, min_steps=0)
     types = {name: kind for name, kind in _types().items() if name not in ("name", "model", "data")}
     for setting in settings:
         name, value = split_setting(setting)

@@ -35,6 +35,8 @@ def check(folder: Path, data_dir: str | None, log: bool,
         and validation splits; weights, one of the weights or word vectors that training starts
         from, or None; and onednn, whether TensorFlow uses oneDNN.
     """
+    import keras
+
     from zoo.training.data.splits import fingerprint
     from zoo.training.engine import fit, manifest
     recipe = read(folder / "recipe.json")

@@ -37,7 +37,9 @@ def build(name: str, /, *, weights: "str | os.PathLike[str] | keras.Model | None
     (batch, features).
 
     Every layer is named by its position, `stage2_block1_a_bn`; `zoo.stages` and `zoo.features` use
-    the names. All layers are Keras's own: a saved network opens without the zoo.
+    the names. All layers are Keras's own: a saved network opens without the zoo. Save it as .keras;
+    the old format .h5 does too, except for local response normalization (alexnet_2tower and
+    googlenet), whose operations Keras cannot load from it.
 
     Args:
         name: a registered name (`zoo.names()` lists them), or `package.module:model` for a builder

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
-from keras import KerasTensor, layers, ops
+from keras import KerasTensor, layers
 
 from zoo.blocks import check_positive, head
 from zoo.errors import UsageError, unknown
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 PAPER = "Kim 2014"
+_FORMAT = "channels_last"  # whatever Keras's image data format is
 TABLES = ("static", "nonstatic")  # word vectors as they come, or trained with the network
 
 
@@ -43,10 +44,13 @@ def token_input() -> tuple[KerasTensor, KerasTensor]:
     """Return the input of a text network and its mask.
 
     The input is int32 token ids of shape (batch, tokens), padded with 0 at the end; the mask is
-    float32 of shape (batch, tokens, 1), 1 where a token is.
+    float32 of shape (batch, tokens, 1), 1 where a token is. It is made of layers, not of keras.ops,
+    which a network in an .h5 file cannot be loaded with.
     """
     tokens = keras.Input((None,), dtype="int32", name="tokens")
-    return tokens, ops.expand_dims(ops.cast(ops.not_equal(tokens, 0), "float32"), -1)
+    mask = layers.Rescaling(1.0, dtype="float32", name="embedding_mask_float")(tokens)
+    mask = layers.ReLU(1.0, dtype="float32", name="embedding_mask_clip")(mask)
+    return tokens, layers.Reshape((-1, 1), name="embedding_mask")(mask)
 
 
 def word_vectors(tokens: KerasTensor, mask: KerasTensor, vocab_size: int,
@@ -105,17 +109,27 @@ def max_over_time(x: KerasTensor, mask: KerasTensor, width: int, filters: int,
     """
     name = f"window{width}"
     if padding == "full":
-        x = layers.ZeroPadding1D(width - 1, name=f"{name}_pad")(x)
-        exists = layers.ZeroPadding1D(width - 1, name=f"{name}_mask_pad")(mask)
-        exists = layers.MaxPooling1D(width, strides=1, name=f"{name}_exists")(exists)
+        x = _pad(x, (width - 1, width - 1), f"{name}_pad")
+        exists = _pad(mask, (width - 1, width - 1), f"{name}_mask_pad")
+        exists = layers.MaxPooling1D(width, strides=1, data_format=_FORMAT,
+                                     name=f"{name}_exists")(exists)
     else:
-        x = layers.ZeroPadding1D((0, width - 1), name=f"{name}_pad")(x)
-        last = layers.ZeroPadding1D((0, width - 1), name=f"{name}_mask_pad")(mask)
-        last = last[:, width:]  # whether the last position of each window but the first is a token
-        exists = ops.pad(last, ((0, 0), (1, 0), (0, 0)), constant_values=1.0)  # the first always is
-    x = layers.Conv1D(filters, width, activation="relu", name=f"{name}_conv")(x)
+        x = _pad(x, (0, width - 1), f"{name}_pad")
+        # Whether the last position of each window but the first is a token; the first always is.
+        last = _pad(mask, (0, width), f"{name}_mask_pad")
+        last = layers.Cropping1D((width, 0), name=f"{name}_mask_crop")(last)
+        missing = layers.Rescaling(-1.0, 1.0, name=f"{name}_missing")(last)
+        missing = _pad(missing, (1, 0), f"{name}_first")
+        missing = layers.Cropping1D((0, 1), name=f"{name}_cropped")(missing)
+        exists = layers.Rescaling(-1.0, 1.0, name=f"{name}_exists")(missing)
+    x = layers.Conv1D(filters, width, activation="relu", data_format=_FORMAT,
+                      name=f"{name}_conv")(x)
     x = layers.Multiply(name=f"{name}_masked")([x, exists])
-    return layers.GlobalMaxPooling1D(name=f"max_{name}")(x)
+    return layers.GlobalMaxPooling1D(_FORMAT, name=f"max_{name}")(x)
+
+
+def _pad(x, padding, name):
+    return layers.ZeroPadding1D(padding, data_format=_FORMAT, name=name)(x)
 
 
 @register("textcnn", params=6_360_902)
@@ -200,8 +214,14 @@ def text_mlp(vocab_size: int = 20_000, classes: int = 2, *, embedding: int = 300
     check_positive(vocab_size=vocab_size, embedding=embedding, hidden=hidden or 1)
     tokens, mask = token_input()
     x = word_vectors(tokens, mask, vocab_size, embedding, tables, vectors)
-    # The mean; that of a sentence without tokens is 0
-    x = ops.sum(x, axis=1) / ops.maximum(ops.sum(mask, axis=1), 1.0)
+    # The mean: each of n tokens counts 1/n, as the product of two 1/sqrt(n). That of a sentence
+    # without tokens is 0.
+    roots = layers.UnitNormalization(axis=1, dtype="float32", name="mean_roots")(mask)
+    root = layers.GlobalMaxPooling1D(_FORMAT, keepdims=True, dtype="float32",
+                                     name="mean_root")(roots)
+    shares = layers.Multiply(dtype="float32", name="mean_shares")([roots, root])
+    x = layers.Dot(axes=1, name="mean")([x, shares])
+    x = layers.Reshape((embedding,), name="mean_vector")(x)
     for number, units in enumerate(hidden, start=1):
         x = layers.Dense(units, activation="relu", name=f"fc{number}")(x)
     return keras.Model(tokens, head(x, classes, dropout=dropout))

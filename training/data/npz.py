@@ -11,6 +11,7 @@ from zoo.errors import UserError
 from zoo.training.data.checks.arrays import MOST_CLASSES, examine_arrays
 from zoo.training.data.checks.labels import Finding, check_finding, class_findings
 from zoo.training.data.source import SPLITS, Shape, Source, consecutive
+from zoo.training.preprocessing.pixels import pixel_fault, to_uint8
 
 _NAMES = {"train": (("x_train", "y_train"), ("images", "labels"), ("x", "y"),
                     ("train_images", "train_labels")),
@@ -26,7 +27,8 @@ class Npz(Source):
 
     Images and labels, or x_test and y_test alone, will do; so will train_images, train_labels and
     the same with val and test. Class_names may name the classes. Images
-    are (n, height, width) or (n, height, width, 1 or 3) in [0, 255]; labels integers of shape (n,).
+    are (n, height, width) or (n, height, width, 1 or 3), numbers in [0, 255] of any dtype, which
+    are rounded to uint8; labels integers of shape (n,).
     Opening reads the file; training needs valid arrays, `examine` reports invalid ones.
 
     Raises:
@@ -140,11 +142,10 @@ def _check_images(path, name, x):
     if x.ndim != 4 or x.shape[-1] not in (1, 3) or not len(x):
         raise UserError(f"{name} in {path} must be (n, height, width) or (n, height, width, 1 or "
                         f"3), n at least 1. Received: {x.shape}.")
-    low, high = x.min(), x.max()
-    if not 0 <= low <= high <= 255 or (x.dtype.kind == "f" and 0 < high <= 1):  # false for nan
-        raise UserError(f"{name} in {path} must be pixels of 0 to 255. Received: {low:g} to "
-                        f"{high:g}.")
-    return np.round(x).astype("uint8")
+    fault = pixel_fault(x)
+    if fault:
+        raise UserError(f"{name} in {path}: {fault[1]}.")
+    return to_uint8(x)
 
 
 def _check_labels(path, name, y, count):

@@ -13,8 +13,17 @@ from zoo.training.recipe import Recipe
 
 
 def steps_per_epoch(split: Split, batch: int) -> int:
-    """Return the number of batches in an epoch; the last one may be smaller, none is dropped."""
+    """Return the number of batches in a pass over `split`; the last one may be smaller."""
     return math.ceil(len(split) / batch)
+
+
+def steps_per_training_epoch(split: Split, recipe: Recipe) -> int:
+    """Return the number of batches in an epoch of training, which is one or more whole passes.
+
+    There are as many passes as `recipe.min_steps` needs; each shuffles the examples anew.
+    """
+    steps = steps_per_epoch(split, recipe.batch_size)
+    return steps * max(1, math.ceil(recipe.min_steps / (recipe.epochs * steps)))
 
 
 def training_batches(split: Split, recipe: Recipe, classes: int, first: int = 0) -> tf.data.Dataset:

@@ -15,6 +15,7 @@ from zoo.training.data.cache import ImageCache
 from zoo.training.data.checks.labels import Finding, no_label_notes
 from zoo.training.data.sentences import Rows, Sentences
 from zoo.training.data.source import SPLITS, Source, consecutive
+from zoo.training.preprocessing.pixels import pixel_fault, to_uint8
 
 _SPLITS = ("train", "validation", "test")
 _BATCH = 256     # records handed over by TensorFlow at a time
@@ -22,7 +23,11 @@ _THUMBNAIL = 64  # pixels per side at which the doctor compares images that vary
 
 
 class TfdsImages(Source):
-    """A data set of TensorFlow Datasets whose examples have an image and a label."""
+    """A data set of TensorFlow Datasets whose examples have an image and a label.
+
+    Images that are not uint8 are read twice: once to check that their numbers are pixels in
+    [0, 255], and then rounded to uint8.
+    """
 
     kind = "image"
 
@@ -56,6 +61,16 @@ class TfdsImages(Source):
         return consecutive(self._counts) if set(self._counts) != {"train"} else {}
 
     @functools.cached_property
+    def _faults(self):
+        """[(kind, a clause)] for each split with numbers that are no pixels."""
+        if self._builder.info.features["image"].np_dtype == np.uint8:
+            return []
+        ranges = np.array([(image.min(), image.max()) for image, _ in self._iterate()])
+        faults = {split: pixel_fault(ranges[indices])
+                  for split, indices in consecutive(self._counts).items()}
+        return [(fault[0], f"{split}: {fault[1]}") for split, fault in faults.items() if fault]
+
+    @functools.cached_property
     def _labels(self):
         return np.full(len(self), -1, "int32")
 
@@ -84,7 +99,7 @@ class TfdsImages(Source):
             except (StopIteration, tf.errors.OpError):
                 raise UserError(f"{self.example_name(self._next)} cannot be read. Is "
                                 f"{self._builder.data_path} damaged?") from None
-            images.append(image)
+            images.append(to_uint8(image))
         return images if None in self.native_shape else np.stack(images)
 
     def _iterate(self):
@@ -103,7 +118,14 @@ class TfdsImages(Source):
         labels = records.map(lambda record: record["label"])
         return labels.batch(_BATCH).prefetch(2).as_numpy_iterator()
 
+    def check(self, skip_bad: bool = False) -> None:
+        for _, words in self._faults:
+            raise UserError(f"{self.name}, images of the split {words}.")
+
     def examine(self, progress: Callable | None = None) -> list[Finding]:
+        if self._faults:
+            errors = [Finding(kind, "error", words, ()) for kind, words in self._faults]
+            return [*errors, *no_label_notes(self.left_out)]
         shape = tuple(side or _THUMBNAIL for side in self.native_shape)
         return [*ImageCache(self, shape).examine(), *no_label_notes(self.left_out)]
 

@@ -150,6 +150,22 @@ def check_last_batch(examples: int, recipe: Recipe, strategy: tf.distribute.Stra
         f"examples, too few for {devices} devices. Choose {choice}.")
 
 
+def validation_batch_size(examples: int, recipe: Recipe, strategy: tf.distribute.Strategy) -> int:
+    """Return the largest batch size, up to the recipe's, that leaves no device without an example.
+
+    Raises:
+        zoo.errors.UsageError: if there are fewer examples than devices.
+    """
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return recipe.batch_size  # every worker validates whole batches
+    devices = strategy.num_replicas_in_sync
+    for size in range(recipe.batch_size, 0, -devices):
+        if examples >= devices and not _leaves_device_empty(examples, size, devices):
+            return size
+    raise UsageError(f"The validation split has {examples} examples, too few for {devices} "
+                     "devices. Choose a larger validation_split, or fewer devices.")
+
+
 def _leaves_device_empty(examples, batch_size, devices):
     """Return whether a device gets nothing of the last batch.
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from zoo.training import evaluation, figures
+from zoo.training.data import pipeline
 from zoo.training.data.dataset import Dataset
 from zoo.training.data.splits import Split, fingerprint
 from zoo.training.engine.checkpoint import TrainingState
@@ -47,13 +48,19 @@ def finish(model: keras.Model, dataset: Dataset, recipe: Recipe, run: Path,
         "weights": model.count_params(),
         "input_shape": list(model.input.shape[1:]),
         "epochs": len(state.history), "seconds": round(state.seconds, 1),
-        "images_per_second": round(len(state.history) * len(dataset.train) / state.seconds),
+        "images_per_second": round(_examples_trained(state, dataset, recipe) / state.seconds),
         **read_json(run / "manifest.json"), "test_fingerprint": fingerprint([dataset.test]),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "class_names": dataset.class_names,
     }
     write(run / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     return metrics
+
+
+def _examples_trained(state, dataset, recipe):
+    """The number of examples in all passes."""
+    passes = state.steps_per_epoch / pipeline.steps_per_epoch(dataset.train, recipe.batch_size)
+    return len(state.history) * passes * len(dataset.train)
 
 
 def _first_examples(split: Split) -> bytes:

@@ -112,7 +112,7 @@ def train_until(recipe: Recipe, run: Path, dataset: Dataset, build: Callable[[],
 def _compiled(recipe, dataset, build, devices):
     """Return the recipe's network, compiled, and the number of batches in an epoch."""
     keras.utils.set_random_seed(recipe.seed)
-    steps = pipeline.steps_per_epoch(dataset.train, recipe.batch_size)
+    steps = pipeline.steps_per_training_epoch(dataset.train, recipe)
     distribution.check_last_batch(len(dataset.train), recipe, devices)
     with devices.scope(), _dtype_policy(precision.resolve(recipe.precision)):
         model = distribution.synchronize_batch_norm(build(), devices)
@@ -170,10 +170,11 @@ def _run_epochs(model, dataset, recipe, run, steps, log, callbacks=(), chief=Tru
         used.append(caller)
     classes, devices, validation = len(dataset.class_names), model.distribute_strategy, {}
     if dataset.validation:
-        batches = pipeline.batches(dataset.validation, recipe.batch_size, classes)
+        size = distribution.validation_batch_size(len(dataset.validation), recipe, devices)
+        batches = pipeline.batches(dataset.validation, size, classes)
         batches = distribution.distribute(labels_per_head(model, batches), devices, split=False)
         validation = {"validation_data": batches, "validation_steps":
-                      pipeline.steps_per_epoch(dataset.validation, recipe.batch_size)}
+                      pipeline.steps_per_epoch(dataset.validation, size)}
         if recipe.balance != "none":
             metric = state.selection_metric or SELECTION_METRICS[0]
             report.console.print(f"The best epoch is the one with the highest {metric}.")

@@ -77,6 +77,12 @@ def optimizer(recipe: Recipe, steps_per_epoch: int,
               stage_of: Sequence[str] = ()) -> keras.optimizers.Optimizer:
     """Return the recipe's optimizer; its learning rate follows the schedule over all epochs.
 
+    Weight decay is decoupled (Loshchilov and Hutter 2019, arXiv:1711.05101): a step subtracts
+    `learning_rate * weight_decay` times the weight, beside the update. The papers of VGG, ResNet,
+    DenseNet and Inception instead add an L2 penalty to the loss, which momentum enlarges to
+    1 / (1 - momentum) times as much: their 1e-4 at momentum 0.9 is weight_decay=1e-3 here. They
+    also decay biases and normalization, which are exempt here.
+
     Args:
         recipe: a `zoo.training.Recipe`.
         steps_per_epoch: batches per epoch.

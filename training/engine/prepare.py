@@ -10,6 +10,7 @@ import psutil
 import tensorflow as tf
 
 import zoo
+from zoo import shipped
 from zoo.blocks import check_positive
 from zoo.errors import UsageError, UserError, unknown
 from zoo.factory import resolve
@@ -21,11 +22,15 @@ from zoo.training.engine import optimizers
 from zoo.training.engine.balanced_accuracy import BalancedAccuracy
 from zoo.training.engine.batch_norm import fuse
 from zoo.training.engine.freezing import frozen_stages, stage_of
+from zoo.training.intervals import few_examples
 from zoo.training.preprocessing.word_vectors import read_word_vectors
 from zoo.training.recipe import Recipe
+from zoo.weights import KERAS_APPLICATIONS
 
 if TYPE_CHECKING:
     from zoo.registry import Spec
+
+_FEW_IMAGES = 1000  # for training
 
 def prepare(recipe: Recipe, data_dir: str | os.PathLike | None = None, *,
             cache_dir: str | os.PathLike | None = None,
@@ -61,6 +66,7 @@ def arguments(recipe: Recipe, data_dir: str | os.PathLike | None = None, *,
         args |= _vectors(recipe, dataset.vocabulary, {**spec.defaults, **args}, say)
     train = subsample(dataset.train, recipe.max_train_examples, recipe.seed)
     dataset = dataclasses.replace(dataset, train=train)
+    _say_few(recipe, spec, args, dataset, say)
     if recipe.normalize and args.get("weights") is None:  # weights bring their own normalization
         means, stds = dataset.statistics
         args["mean"], args["std"] = means, [std or 1.0 for std in stds]  # 0 for a constant channel
@@ -75,6 +81,27 @@ def arguments(recipe: Recipe, data_dir: str | os.PathLike | None = None, *,
         raise UserError(f"classes must be {count}, as {recipe.data} has, or be left out. "
                         f"Received: {args['classes']}.")
     return dataset, args | {"classes": count}
+
+
+def _say_few(recipe, spec, args, dataset, say):
+    """Say what few examples mean for the scores, and for random weights."""
+    for name, split in (("validation", dataset.validation), ("test", dataset.test)):
+        line = few_examples(name, len(split)) if split else None
+        if line:
+            say(f"Note: {line}.")
+    count = len(dataset.train)
+    if "input_shape" in spec.defaults and args.get("weights") is None and count < _FEW_IMAGES:
+        say(f"Note: {count} training images are few for random weights. {_trained_weights(spec)}")
+
+
+def _trained_weights(spec):
+    """Advice on trained weights to start the network `spec` from."""
+    shipped_names = [name for name in shipped.names()
+                     if shipped.card(name)["architecture"] == spec.name]
+    names = [*shipped_names, *(["imagenet"] if spec.name in KERAS_APPLICATIONS else [])]
+    if names:
+        return f"--set weights={names[0]} starts from trained ones."
+    return "resnet20 with --set weights=resnet20-cifar10 starts from trained ones."
 
 
 def _settle_images(recipe, spec, args, source, say):

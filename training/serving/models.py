@@ -33,7 +33,8 @@ class Model:
         except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
             reason = str(error).splitlines()[0]
             raise UserError(f"Cannot load the SavedModel {path}: {reason}") from None
-        self.signatures = {name: Signature(function)
+        takes_pixels = card.get("input", {}).get("range") == [0, 255]
+        self.signatures = {name: Signature(function, takes_pixels)
                            for name, function in self._loaded.signatures.items()}
         if not self.signatures:
             raise UserError(f"The SavedModel {path} has no signatures. `zoo export RUN` writes one "

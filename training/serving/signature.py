@@ -22,10 +22,11 @@ class Signature:
             rows. Requests can then share a call or be split. The feature maps of sentences, padded
             to the longest one in the call, are not mergeable.
         values_per_row: the number of values in an output row; 0 unless mergeable.
+        takes_pixels: whether the input `image` has pixels from 0 to 255; of exports of the zoo.
     """
 
-    def __init__(self, function: Any):
-        self.function = function
+    def __init__(self, function: Any, takes_pixels: bool = False):
+        self.function, self.takes_pixels = function, takes_pixels
         self.inputs = function.structured_input_signature[1]
         self.outputs = function.structured_outputs
         specs = [*self.inputs.items(), *self.outputs.items()]

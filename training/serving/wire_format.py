@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zoo.errors import UserError, unknown
+from zoo.training.preprocessing.pixels import pixel_fault
 from zoo.training.serving.image_headers import check_image
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ def decode(request: Any, signatures: Mapping[str, "Signature"],
 
     Raises:
         zoo.errors.UserError: if names, shapes or types do not match the signature, a number is not
-            finite, an image is not one or too large by its header, or JSON cannot hold the types of
-            the signature.
+            finite or no pixel, an image is not one or too large by its header, or JSON cannot hold
+            the types of the signature.
     """
     if not isinstance(request, dict):
         raise RequestError("Expected a JSON object with \"instances\" or \"inputs\". "
@@ -72,6 +73,10 @@ def decode(request: Any, signatures: Mapping[str, "Signature"],
               for name, spec in signature.inputs.items()}
     if signature.batched and len({len(array) for array in arrays.values()}) > 1:
         raise RequestError(f"Expected as many rows in each of the inputs {', '.join(arrays)}.")
+    if signature.takes_pixels and "image" in arrays:
+        fault = pixel_fault(arrays["image"])
+        if fault:
+            raise RequestError(f"image has {fault[1]}.")
     if "image_bytes" in arrays:
         for data in arrays["image_bytes"].flat:
             check_image(data, max_pixels)

@@ -57,6 +57,7 @@ def train(name: str | None, data: str | None, file: str | None, run: str | None,
     choose_onednn(run_dir.started_with_onednn(run))  # the bits of an interrupted run depend on it
     with quiet_import():  # takes seconds: a mistake in the lines above is reported before
         from zoo.training.engine import fit
+        from zoo.training.intervals import wilson_interval
     options: dict[str, Any] = {"data_dir": data_dir, "log": not as_json, "strategy": strategy,
                                "deterministic": deterministic}
     if recipe.folds > 1 and fields["folds"]:
@@ -69,8 +70,11 @@ def train(name: str | None, data: str | None, file: str | None, run: str | None,
     if as_json:
         click.echo(json.dumps(metrics, indent=2))
         return
+    count = metrics["test_examples"]
+    low, high = wilson_interval(round(metrics["test_accuracy"] * count), count)
     click.echo(f"{recipe.name}: test accuracy {metrics['test_accuracy']:.4f} on "
-               f"{metrics['test_examples']:,} examples{_uneven(metrics)}, "
+               f"{count:,} examples (95 % interval {low:.4f} to {high:.4f})"
+               f"{_uneven(metrics)}, "
                f"{metrics['seconds']:.0f} s of training. Results, model and pictures are in {run}")
     click.echo(f"Next: zoo export {run}")
 

@@ -4,6 +4,7 @@ import collections
 import numpy as np
 
 from zoo.training.data.checks.labels import Finding, class_findings, digest, errors_first, repeated
+from zoo.training.preprocessing.pixels import pixel_fault
 
 MOST_CLASSES = 1_000_000  # a larger label is not a class but an identifier or a mark
 _IMAGE_SHAPES = "(n, height, width) or (n, height, width, 1 or 3), n at least 1"
@@ -56,15 +57,15 @@ def _wrong_images(images):
     if not (numbers and shaped and len(images)):
         return "wrong shape", (f"expected numbers of shape {_IMAGE_SHAPES}, received "
                                f"{images.dtype} {images.shape}"), ()
-    low, high = images.min(initial=0), images.max(initial=0)
-    if not np.isfinite([low, high]).all():
-        indices = [i for i, image in enumerate(images) if not np.isfinite(image).all()]
-        return "not finite", f"values that are not finite; such as [{indices[0]}]", indices
-    if low < 0 or high > 255:
-        indices = [i for i, image in enumerate(images) if image.min() < 0 or image.max() > 255]
-        return "out of range", (f"values from {low:g} to {high:g}, expected 0 to 255; such as "
-                                f"[{indices[0]}]"), indices
-    if 0 < high <= 1:
-        return "scaled values", (f"values from {low:g} to {high:g}, expected 0 to 255: multiply "
-                                 "them by 255"), range(len(images))
-    return None, "", ()
+    fault = pixel_fault(images)
+    if fault is None:
+        return None, "", ()
+    kind, words = fault
+    if kind == "scaled values":
+        return kind, words, range(len(images))
+    indices = [i for i, image in enumerate(images) if _at_fault(image)]
+    return kind, f"{words}; such as [{indices[0]}]", indices
+
+
+def _at_fault(image):
+    return not (image.min() >= 0 and image.max() <= 255)  # so is NaN
