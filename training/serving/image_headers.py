@@ -5,6 +5,7 @@ import struct
 from PIL import Image
 
 from zoo.errors import UserError
+from zoo.training.preprocessing.pillow_images import explain
 
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 _MAX_SIDE = 65_535  # pixels, as in JPEG and GIF; a PNG of 1,000,000 x 1, 1 KB, takes GBs to resize
@@ -23,9 +24,9 @@ def check_image(data: bytes, max_pixels: int) -> None:
     """
     try:
         image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    except (OSError, ValueError, SyntaxError) as error:
-        reason = "" if isinstance(error, OSError) else f": {error}"
-        raise UserError(f"Expected a JPEG, PNG, GIF, BMP or WebP image{reason}.") from None
+    except (OSError, ValueError, SyntaxError):
+        raise UserError("Expected a JPEG, PNG, GIF, BMP or WebP image. Received: "
+                        f"{explain(data)}.") from None
     width, height, pixels = *image.size, 0
     if image.format == "GIF":
         width, height, pixels = _gif_size(data)
