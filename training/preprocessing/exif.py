@@ -73,13 +73,13 @@ def _jpeg(data):
         first, marker, high, low, *_ = head
         length = high * 256 + low  # of the segment, with these two bytes
         size = tf.where((marker <= 1) | ((marker >= 0xD0) & (marker <= 0xD9)), 2, length + 2)
-        size = tf.where(marker == 0xFF, 1, size)  # a byte that fills
+        size = tf.where(tf.equal(marker, 0xFF), 1, size)  # a byte that fills
         segment = substring(data, offset + 4, tf.maximum(length - 2, 0))
-        is_app1 = (first == 0xFF) & (marker == 0xE1)
+        is_app1 = tf.equal(first, 0xFF) & tf.equal(marker, 0xE1)
         is_exif = is_app1 & starts_with(segment, _EXIF)
         is_xmp = is_app1 & starts_with(segment, _XMP)
         content = substring(segment, tf.where(is_exif, len(_EXIF), 0), tf.strings.length(segment))
-        is_last = (first != 0xFF) | (marker == 0xDA)
+        is_last = tf.not_equal(first, 0xFF) | tf.equal(marker, 0xDA)
         return tf.where(is_last, 0, offset + size), is_exif, is_xmp, False, content
     exif, xmp, _ = _walk(data, 2, part)
     return exif, xmp
