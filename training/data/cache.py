@@ -100,7 +100,7 @@ def decoded_images(source: Source, indices: np.ndarray, shape: tuple, resize: st
     Yields:
         (indices, uint8 images of shape (n, *shape)), without the images that cannot be decoded.
     """
-    errors = []
+    errors: list[Exception] = []
     spec = tf.TensorSpec((None, *source.native_shape), tf.uint8)
     decode = functools.partial(decode_or_explain, background=background)
 

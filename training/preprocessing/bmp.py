@@ -62,7 +62,7 @@ def read_bmp(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.case([(bits <= 8, from_palette),
                         (tf.equal(bits, 16), lambda: _opaque(_from_16_bits(rows, layout[:3])))],
                        default=lambda: _from_bytes(rows, width, bits, layout))
-    pixels = tf.cond(tf.equal(error, ""), read, lambda: tf.constant(np.uint8([[[0, 0, 0, 255]]])))
+    pixels = tf.cond(tf.equal(error, ""), read, lambda: tf.constant([[[0, 0, 0, 255]]], tf.uint8))
     return pixels, error
 
 

@@ -252,7 +252,7 @@ def read_image(path: str | os.PathLike[str], background: str = "white") -> np.nd
         data = Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}.") from None
-    image, error = decode_or_explain(data, background)
-    if error:
-        raise UserError(f"{path} is {error}.")
+    image, reason = decode_or_explain(data, background)
+    if reason:
+        raise UserError(f"{path} is {reason}.")
     return image

@@ -147,7 +147,7 @@ def fit_to(image: np.ndarray, shape: Sequence[int], resize: str = "stretch") -> 
     height, width, channels = shape
     pixels = image.astype("float32")
     if channels == 1 and pixels.shape[-1] == 3:
-        red, green, blue = np.moveaxis(pixels * np.float32(GREY_WEIGHTS), -1, 0)
+        red, green, blue = np.moveaxis(pixels * np.array(GREY_WEIGHTS, "float32"), -1, 0)
         pixels = (red + green + blue)[..., None]
     pixels = np.broadcast_to(pixels, (*pixels.shape[:2], channels))
     if pixels.shape[:2] != (height, width):
@@ -165,14 +165,14 @@ def orientation(image: Image.Image) -> int:
 
 def _scale(pixels, height, width, box=None):
     """Resize float32 pixels; `box` is the (left, upper, right, lower) part, None for all."""
-    channels = [Image.fromarray(np.ascontiguousarray(channel)).resize(
-        (width, height), Image.Resampling.BILINEAR, box) for channel in np.moveaxis(pixels, -1, 0)]
+    channels = [np.asarray(Image.fromarray(np.ascontiguousarray(channel)).resize(
+        (width, height), Image.Resampling.BILINEAR, box)) for channel in np.moveaxis(pixels, -1, 0)]
     return np.stack(channels, -1)
 
 
 # In float32, as TensorFlow computes: a side must not come out one pixel longer.
 def _crop(pixels, height, width):
-    native, size = np.float32(pixels.shape[:2]), np.float32((height, width))
+    native, size = np.array(pixels.shape[:2], "float32"), np.array((height, width), "float32")
     sides = np.maximum(np.round(native * np.max(size / native)), size)
     scale, first = sides / native, (sides - size) // 2
     (top, left), (bottom, right) = first / scale, (first + size) / scale
@@ -181,7 +181,7 @@ def _crop(pixels, height, width):
 
 
 def _pad(pixels, height, width):
-    native, size = np.float32(pixels.shape[:2]), np.float32((height, width))
+    native, size = np.array(pixels.shape[:2], "float32"), np.array((height, width), "float32")
     sides = native / np.max(native / size)
     top, left = np.maximum((size - sides) // 2, 0).astype(int)
     rows, columns = np.maximum(sides.astype(int), 1)

@@ -118,7 +118,7 @@ def _decoded(data, format):
     except _PILLOW_ERRORS:
         pass  # it has been decoded; only its forms stay unknown
     digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
-    digest.update(pixels)
+    digest.update(pixels.tobytes())
     return Seen(format, None, "", forms, (pixels.shape[1], pixels.shape[0]), digest.digest())
 
 
