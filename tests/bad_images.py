@@ -4,7 +4,9 @@ import io
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image, ImageOps
+from PIL import Image
+
+from tests.image_set import bmp
 
 ENDINGS = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "BMP": "bmp", "WEBP": "webp"}
 _numbers = np.random.default_rng(0)
@@ -28,13 +30,6 @@ def put(path, content):
     return path
 
 
-def pixels(content):
-    """The picture in a file's bytes, upright, as Pillow sees it: int64 (height, width, 3)."""
-    return np.asarray(
-        ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB")
-    ).astype(int)
-
-
 def turned(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -55,8 +50,17 @@ def defects():
         "train/dog/Thumbs.db": ("not an image", "error", b"\xd0\xcf\x11\xe0 and so on"),
         "test/dog/scan.tiff": ("unsupported", "error", encoded(rgb, "TIFF")),
         "test/dog/moving.webp": ("unsupported", "error", encoded(rgb, "WEBP", **two)),
-        "test/dog/sixteen colours.bmp": ("unsupported", "error", encoded(picture(mode="1"), "BMP")),
-        "train/dog/palette.bmp": ("wrong colours", "error", encoded(picture(mode="P"), "BMP")),
+        "test/dog/squeezed.bmp": (
+            "unsupported",
+            "error",
+            bmp((8, 2), 8, b"\x08\1\0\0\x08\2\0\1", compression=1, palette=bytes(1024)),
+        ),
+        "train/dog/palette.bmp": ("palette", "note", encoded(picture(mode="P"), "BMP")),
+        "train/cat/twelve bits.png": (
+            "unsupported",
+            "error",
+            encoded(Image.fromarray(deep >> 4), "PNG"),
+        ),
         "train/cat/really a.png": ("wrong suffix", "note", encoded(picture(), "JPEG")),
         "train/dog/rgba.png": ("transparent", "note", encoded(half_clear, "PNG")),
         "train/dog/palette.png": ("palette", "note", encoded(picture(mode="P"), "PNG")),

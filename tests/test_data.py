@@ -5,14 +5,14 @@ import itertools
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image, ImageOps
+from PIL import Image
 from sklearn.datasets import load_digits
 
 from zoo.errors import UserError
 from zoo.training.data import cache, pipeline
 from zoo.training.data.dataset import load_data
 from zoo.training.data.source import Source
-from zoo.training.preprocessing.images import decode, fit_to
+from zoo.training.preprocessing.images import decode_or_explain, fit_to
 from zoo.training.recipes import Recipe, get_recipe
 
 
@@ -123,7 +123,7 @@ def test_grey_values_survive_the_way_to_colour_and_back():
 @pytest.mark.parametrize("encode", [tf.io.encode_png, tf.io.encode_jpeg])
 def test_a_file_decodes_to_three_channels(encode):
     grey = tf.cast(tf.fill((6, 5, 1), 90), tf.uint8)
-    assert np.array_equal(decode(encode(grey)), np.full((6, 5, 3), 90))
+    assert np.array_equal(decode_or_explain(encode(grey).numpy())[0], np.full((6, 5, 3), 90))
 
 
 @pytest.fixture(scope="module")
@@ -221,29 +221,3 @@ def test_padding_leaves_the_thinnest_image_a_row():
         padded = fit_to(image[None, ..., None], (28, 28, 1), "pad")[0, ..., 0].numpy()
         assert np.abs(padded - expected).max() < 0.51
         assert np.array_equal(padded == 0, np.round(expected) == 0)
-
-
-@pytest.mark.parametrize("orientation", [1, 6])
-def test_a_photograph_whose_exif_stands_at_its_end_is_turned_too(orientation, tmp_path):
-    pixels, exif = (
-        np.random.default_rng(0).integers(0, 256, (90, 60, 3)).astype("uint8"),
-        Image.Exif(),
-    )
-    exif[0x0112] = orientation
-    Image.fromarray(pixels).save(tmp_path / "p.webp", exif=exif, lossless=True)
-    assert (tmp_path / "p.webp").stat().st_size > 10_000
-    expected = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "p.webp")))
-    assert np.array_equal(decode(tf.constant((tmp_path / "p.webp").read_bytes())), expected)
-
-
-@pytest.mark.parametrize("order", ["little", "big"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_turned_photograph_is_turned_upright(orientation, order, tmp_path):
-    pixels = np.kron(np.arange(12).reshape(3, 4), np.ones((8, 8))) * 20
-    exif = Image.Exif()
-    exif.endian, exif[0x0112] = {"little": "<", "big": ">"}[order], orientation
-    Image.fromarray(pixels.astype("uint8")).save(tmp_path / "p.jpg", exif=exif, quality=95)
-    expected = ImageOps.exif_transpose(Image.open(tmp_path / "p.jpg")).convert("RGB")
-    found = tf.function(decode)(tf.constant((tmp_path / "p.jpg").read_bytes()))
-    assert found.shape == (expected.height, expected.width, 3)
-    assert np.abs(found.numpy().astype(int) - np.asarray(expected)).max() <= 4

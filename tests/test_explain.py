@@ -279,13 +279,13 @@ def test_mistakes_are_one_line(finished_run, text_run, tmp_path, monkeypatch, ca
         (["--filters", "note.png", "--text", "a"], 2, "stands alone"),
         (["gone"], 1, "gone is not a run directory"),
         (["unfinished"], 1, "is not finished"),
-        ([run, "--image", "note.png"], 1, "note.png is not an image"),
+        ([run, "--image", "note.png"], 1, "note.png is not a JPEG, PNG, GIF"),
         ([run, "--image", "gone.png"], 1, "Cannot read gone.png"),
         ([run, "--text", "a film"], 1, "Pass --image FILE"),
         ([str(text_run), "--image", "note.png"], 1, "Pass --text"),
         ([run, "--to", "gone/page.html"], 1, "there is no such folder"),
         ([run, "--to", "."], 1, "it is a folder"),
-        (["--filters", "note.png"], 1, "note.png is not an image"),
+        (["--filters", "note.png"], 1, "note.png is not a JPEG, PNG, GIF"),
     ):
         assert main(["explain", *args]) == code
         said = capfd.readouterr()

@@ -14,9 +14,9 @@ from zoo.training import trained
 from zoo.training.data import sentences
 from zoo.training.data.checks.image_files import SUFFIXES
 from zoo.training.deployment import runtimes
-from zoo.training.deployment.saved_model import BAD_IMAGE
 from zoo.training.files import csv_text, write
-from zoo.training.preprocessing.images import decode, fit_to
+from zoo.training.preprocessing.images import decode_or_explain, fit_to
+from zoo.training.preprocessing.pillow_images import DROPPED
 from zoo.training.preprocessing.tokens import Vocabulary
 
 _BATCH_SIZE = 64
@@ -27,7 +27,8 @@ _OPTIONAL_COLUMNS = ("line", "text", "rank", "error")
 class _Predictor(NamedTuple):
     is_text: bool
     class_names: list[str] | None  # None for an export without a model card
-    run: Callable[[list], tuple]   # encoded images or sentences -> (probabilities, labels)
+    # From encoded images or sentences to probabilities, labels and errors, "" for none.
+    run: Callable[[list], tuple]
 
 
 def predict(model: str | os.PathLike[str], files: Iterable[str | os.PathLike[str]], *, top: int = 1,
@@ -68,10 +69,10 @@ def predict(model: str | os.PathLike[str], files: Iterable[str | os.PathLike[str
     for first in range(0, len(sources), _BATCH_SIZE):
         batch = sources[first:first + _BATCH_SIZE]
         inputs = [text if predictor.is_text else _bytes(text) for _, text in batch]
-        probabilities, labels = predictor.run(inputs)
-        for (origin, _), row, label in zip(batch, probabilities, labels, strict=True):
-            if label is None:
-                predictions.append({**origin, "error": BAD_IMAGE})
+        outputs = zip(batch, *predictor.run(inputs), strict=True)
+        for (origin, _), row, label, error in outputs:
+            if error:
+                predictions.append({**origin, "error": error})
             else:
                 predictions += _ranked(origin, row, label, top, predictor.class_names)
         if progress:
@@ -162,7 +163,8 @@ def _open(path):
         return _text_predictor(source.probabilities, source.class_names, source.vocabulary,
                                source.recipe.max_tokens)
     return _image_predictor(source.probabilities, source.class_names,
-                            source.model.input.shape[1:], source.recipe.resize)
+                            source.model.input.shape[1:], source.recipe.resize,
+                            source.recipe.background)
 
 
 def _open_saved_model(path):
@@ -178,9 +180,8 @@ def _open_saved_model(path):
     def run(inputs):
         outputs = signatures[name].run(np.array(inputs, object))
         errors = outputs.get("error", [b""] * len(inputs))
-        return outputs["probabilities"], [
-            None if error else label.decode()
-            for label, error in zip(outputs["label"], errors, strict=True)]
+        return (outputs["probabilities"], [label.decode() for label in outputs["label"]],
+                [error.decode() for error in errors])
     return _Predictor(takes == "text", _card(path).get("class_names"), run)
 
 
@@ -199,7 +200,7 @@ def _open_converted(path):
         return _text_predictor(probabilities, card["class_names"], vocabulary,
                                described["max_tokens"])
     return _image_predictor(probabilities, card["class_names"], described["shape"],
-                            described["resize"])
+                            described["resize"], described.get("background", DROPPED))
 
 
 def _card(folder):
@@ -222,23 +223,22 @@ def _runtime(path):
 def _text_predictor(probabilities, class_names, vocabulary, max_tokens):
     def run(texts):
         rows = probabilities(vocabulary.encode(texts, max_tokens))
-        return rows, [class_names[i] for i in rows.argmax(axis=1)]
+        return rows, [class_names[i] for i in rows.argmax(axis=1)], [""] * len(texts)
     return _Predictor(True, class_names, run)
 
 
-def _image_predictor(probabilities, class_names, shape, resize):
-    @tf.function(input_signature=[tf.TensorSpec((), tf.string)], autograph=False)
-    def pixels(encoded):
-        return fit_to(decode(encoded)[None], tuple(shape), resize)[0]
+def _image_predictor(probabilities, class_names, shape, resize, background):
+    @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)], autograph=False)
+    def fitted(image):
+        return fit_to(image[None], tuple(shape), resize)[0]
 
     def run(encoded):
-        images, good = np.zeros((len(encoded), *shape), "float32"), np.ones(len(encoded), bool)
+        images, errors = np.zeros((len(encoded), *shape), "float32"), []
         for i, data in enumerate(encoded):
-            try:
-                images[i] = pixels(data)
-            except tf.errors.InvalidArgumentError:
-                good[i] = False
+            image, error = decode_or_explain(data, background)
+            errors.append(error)
+            if not error:
+                images[i] = fitted(image)
         rows = probabilities(images)
-        return rows, [class_names[i] if ok else None
-                      for i, ok in zip(rows.argmax(axis=1), good, strict=True)]
+        return rows, [class_names[i] for i in rows.argmax(axis=1)], errors
     return _Predictor(False, class_names, run)

@@ -12,6 +12,7 @@ from typing import Any
 from zoo.catalog import arguments
 from zoo.errors import UsageError, unknown
 from zoo.settings import builder_args, check_type, convert, split_setting
+from zoo.training.preprocessing.pillow_images import DROPPED, rgb
 
 # The fields' names up to version 0.1; accepted for one more version.
 OLD_NAMES = {"accumulate": "accumulation_steps", "batch": "batch_size", "clip": "clip_norm",
@@ -42,6 +43,7 @@ class Recipe:
     data: str  # "digits", the path of a folder or file, or a TFDS name
     model_args: dict = field(default_factory=dict)  # builder arguments
     resize: str = "stretch"  # how images get the network's size: stretch, crop or pad
+    background: str = "white"  # under transparent images: white, black or such as "#ffe0c0"
     skip_bad: bool = False  # leave out image files that cannot be decoded
     balance: str = "none"  # for uneven classes: none, weights (in the loss) or sampling
     vocabulary: int = 20_000  # text: the maximum number of words, the most frequent ones
@@ -81,6 +83,7 @@ class Recipe:
         if Path(self.name).name != self.name:
             raise UsageError(f"name must be a valid folder name. Received: {self.name!r}.")
         self._check_numbers()
+        rgb(self.background)
         for name, choices in (("resize", RESIZES), ("balance", BALANCES)):
             if getattr(self, name) not in choices:
                 raise unknown(name, getattr(self, name), choices)
@@ -154,6 +157,26 @@ def read(path: str | os.PathLike) -> Recipe:
         raise UsageError(f"Cannot read the recipe {path}: {error.strerror}.") from None
     except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
         raise UsageError(f"{path} is not a recipe: {error}.") from None
+
+
+def read_run(run: str | os.PathLike) -> Recipe:
+    """Return the recipe of a run directory.
+
+    Versions that wrote no background dropped the transparency, and so does what they trained.
+
+    Raises:
+        zoo.errors.UsageError: as `read`.
+    """
+    file = Path(run) / "recipe.json"
+    recipe = read(file)
+    if has_background(file):
+        return recipe
+    return dataclasses.replace(recipe, background=DROPPED)
+
+
+def has_background(path: str | os.PathLike) -> bool:
+    """Return whether a recipe.json names a background, as all do that this version writes."""
+    return "background" in json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from zoo.errors import UserError
 from zoo.training.files import locked, read_json
-from zoo.training.recipe import Recipe, read
+from zoo.training.recipe import Recipe, has_background, read
 
 
 @contextlib.contextmanager
@@ -49,6 +49,8 @@ def check_run(path: Path, recipe: Recipe) -> None:
                             "recipe.json. Choose a new run directory.")
         return
     there, here = (json.loads(each.to_json()) for each in (read(path / "recipe.json"), recipe))
+    if not has_background(path / "recipe.json"):  # manifest.json tells if it makes a difference
+        del here["background"]
     for key in here:
         if there[key] != here[key]:
             raise UserError(f"{path} contains a run of another recipe ({key} is {there[key]!r} "

@@ -18,8 +18,9 @@ from zoo.training.data import pipeline
 from zoo.training.data.dataset import Dataset, load_dataset, open_source
 from zoo.training.data.splits import Split, fingerprint
 from zoo.training.preprocessing.images import fit_to
+from zoo.training.preprocessing.pillow_images import DROPPED
 from zoo.training.preprocessing.tokens import Vocabulary
-from zoo.training.recipes import Recipe, read
+from zoo.training.recipe import Recipe, read_run
 
 _RANDOM_EXAMPLES = 32
 _BATCH_SIZE = 256
@@ -128,8 +129,11 @@ class Trained:
                             f"{recipe.data} has {_shortened(dataset.class_names)}.")
         expected = None if name else self.metrics.get("test_fingerprint")
         if expected and expected != fingerprint([dataset.test]):
+            why = ""
+            if self.recipe.background == DROPPED:
+                why = " (or its images are JPEG files, which are decoded more exactly since 0.2.0)"
             raise UserError(f"The test split of {recipe.data} has changed since {source} was "
-                            "trained, and may hold training examples. "
+                            f"trained{why}, and may hold training examples. "
                             f"`zoo evaluate {source} --data {recipe.data}` scores it anyway.")
         return dataset
 
@@ -152,7 +156,7 @@ def load(name_or_path: str | os.PathLike[str]) -> Trained:
 
 
 def _load_run(run: Path) -> Trained:
-    metrics, recipe = run_dir.results(run), read(run / "recipe.json")
+    metrics, recipe = run_dir.results(run), read_run(run)
     file, vocabulary = run / "model.keras", run / "vocab.txt"
     try:
         model = keras.models.load_model(file, compile=False)

@@ -95,7 +95,7 @@ def _imagenet_card(name: str) -> dict[str, Any]:
     return {"name": name, "architecture": architecture, "arguments": {"weights": "imagenet"},
             "paper": spec.paper, "class_names": _imagenet_class_names(),
             "input": {"kind": "image", "shape": list(spec.defaults["input_shape"]),
-                      "range": [0, 255], "resize": "crop"},
+                      "range": [0, 255], "resize": "crop", "background": "white"},
             "output": f"float32 logits (batch, {_IMAGENET_CLASSES})",
             "recipe": recipe, "metrics": {}, "trained_with": None, "files": {}}
 

@@ -1,10 +1,12 @@
 """Sources that remember what the network takes: decoded and resized images, or token ids."""
+import functools
 import math
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from zoo.errors import UserError
 from zoo.training.data.checks.arrays import examine_arrays
 from zoo.training.data.checks.labels import Finding
 from zoo.training.data.source import Source
-from zoo.training.preprocessing.images import decode, fit_to
+from zoo.training.preprocessing.images import decode_or_explain, fit_to
 from zoo.training.preprocessing.tokens import Vocabulary
 
 _MEMORY_SHARE = 0.25  # of the free memory that decoded images may fill; larger caches go to disk
@@ -54,6 +56,7 @@ class ImageCache(ImageArrays):
         source: a source of images.
         shape: (height, width, channels) to resize to.
         resize: "stretch", "crop" or "pad", see `zoo.training.preprocessing.images.fit_to`.
+        background: of transparent images, see `zoo.training.preprocessing.images.decode`.
         skip_bad: leave out files that cannot be decoded, instead of raising.
         cache_dir: the directory on whose disk images go that would crowd the memory; None for the
             system's temporary directory.
@@ -64,19 +67,20 @@ class ImageCache(ImageArrays):
     """
 
     def __init__(self, source: Source, shape: tuple, resize: str = "stretch",
-                 skip_bad: bool = False, cache_dir: str | os.PathLike | None = None,
-                 say: Callable | None = None):
+                 background: str = "white", skip_bad: bool = False,
+                 cache_dir: str | os.PathLike | None = None, say: Callable | None = None):
         count, say = len(source), say or (lambda line: None)
         images, decoded = _allocate(count, tuple(shape), cache_dir, say), np.zeros(count, bool)
         reported = time.monotonic()
-        for indices, batch in decoded_images(source, np.arange(count), tuple(shape), resize):
+        for indices, batch in decoded_images(source, np.arange(count), tuple(shape), resize,
+                                             background):
             images[indices], decoded[indices] = batch, True
             if time.monotonic() - reported > _SECONDS:
                 say(f"  {decoded.sum():,} of {count:,} images decoded")
                 reported = time.monotonic()
         splits, labelled = source.splits, source.labels >= 0
         if not decoded.all():
-            _report_bad(source, np.flatnonzero(~decoded), skip_bad, say)
+            _report_bad(source, np.flatnonzero(~decoded), background, skip_bad, say)
         if not labelled.all():
             say(f"{count - labelled.sum():,} of {count:,} images have no label and are left out")
         usable = decoded & labelled
@@ -86,8 +90,8 @@ class ImageCache(ImageArrays):
         super().__init__(images, source.labels, source.name, source.class_names, splits)
 
 
-def decoded_images(source: Source, indices: np.ndarray, shape: tuple,
-                   resize: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def decoded_images(source: Source, indices: np.ndarray, shape: tuple, resize: str,
+                   background: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Decode and resize the images of `source` at `indices`, in parallel.
 
     The source is read in order, by one thread. A cache that forgets, for data that fits neither
@@ -96,31 +100,34 @@ def decoded_images(source: Source, indices: np.ndarray, shape: tuple,
     Yields:
         (indices, uint8 images of shape (n, *shape)), without the images that cannot be decoded.
     """
-    errors = []
+    errors: list[Exception] = []
     spec = tf.TensorSpec((None, *source.native_shape), tf.uint8)
-    if source.encoded:
-        spec = tf.TensorSpec((None,), tf.string)
+    decode = functools.partial(decode_or_explain, background=background)
 
     def chunks():
         try:
             for first in range(0, len(indices), _CHUNK):
                 chunk = indices[first:first + _CHUNK]
                 images = source.read(chunk)
-                if isinstance(images, list) and not source.encoded:  # arrays whose sizes vary
+                if source.encoded:
+                    decoded = list(pool.map(decode, images))
+                    chunk = chunk[[not error for _, error in decoded]]
+                    images = [image for image, error in decoded if not error]
+                if isinstance(images, list):  # whose sizes vary
                     yield from zip(chunk[:, None], (image[None] for image in images), strict=True)
                 else:
                     yield chunk, images
-        except Exception as error:  # tf.data would take it for an image that cannot be decoded
+        except Exception as error:  # tf.data would put its own around it
             errors.append(error)
 
     def prepare(index, image):
-        image = decode(image) if source.encoded else image
         return index, fit_to(image[None], shape, resize)[0]
 
-    read = tf.data.Dataset.from_generator(
-        chunks, output_signature=(tf.TensorSpec((None,), tf.int64), spec))
-    prepared = read.unbatch().map(prepare, num_parallel_calls=tf.data.AUTOTUNE).ignore_errors()
-    yield from prepared.batch(_BATCH).prefetch(2).as_numpy_iterator()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        read = tf.data.Dataset.from_generator(
+            chunks, output_signature=(tf.TensorSpec((None,), tf.int64), spec))
+        prepared = read.unbatch().map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+        yield from prepared.batch(_BATCH).prefetch(2).as_numpy_iterator()
     if errors:
         raise errors[0]
 
@@ -142,14 +149,17 @@ def _allocate(count, shape, cache_dir, say):
         return np.memmap(file, "uint8", "w+", shape=(count, *shape))
 
 
-def _report_bad(source, bad, skip_bad, say):
+def _report_bad(source, bad, background, skip_bad, say):
     first = source.example_name(bad[0])
     if skip_bad:
         say(f"{len(bad)} files that cannot be decoded are left out; the first is {first}")
         return
     more = f", nor can {len(bad) - 1} more" if len(bad) > 1 else ""
+    (data,) = source.read(bad[:1])
+    _, reason = decode_or_explain(data, background)
     raise UserError(f"{first} cannot be decoded{more}. `zoo doctor {source.name}` says what is "
-                    "wrong; skip_bad=True (--skip-bad) leaves such files out.")
+                    "wrong; skip_bad=True (--skip-bad) leaves such files out. The first is "
+                    f"{reason}.")
 
 
 class TokenCache(Source):

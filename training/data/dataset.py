@@ -104,8 +104,8 @@ def load_dataset(recipe: Recipe, shape: tuple | None = None, vocabulary: Vocabul
     `recipe.folds` the test split is one fold of the whole.
 
     Args:
-        recipe: gives data, validation_split, seed, folds and fold; resize and skip_bad for images;
-            vocabulary, min_count and max_tokens for sentences.
+        recipe: gives data, validation_split, seed, folds and fold; resize, background and skip_bad
+            for images; vocabulary, min_count and max_tokens for sentences.
         shape: (height, width, channels) to resize images to; None for their own.
         vocabulary: of a trained network; None builds one from the training split.
         data_dir: where TensorFlow Datasets keeps its files; None for its own default.
@@ -124,8 +124,8 @@ def load_dataset(recipe: Recipe, shape: tuple | None = None, vocabulary: Vocabul
         for line in source.left_out:
             say(line)
     if source.kind == "image":
-        source = ImageCache(source, shape or _own_shape(source), recipe.resize, recipe.skip_bad,
-                            cache_dir, say)
+        source = ImageCache(source, shape or _own_shape(source), recipe.resize, recipe.background,
+                            recipe.skip_bad, cache_dir, say)
     splits = given_splits(source)
     if recipe.folds:
         splits = cross_validation_splits(source, recipe.folds, recipe.fold)
@@ -144,8 +144,9 @@ def load_dataset(recipe: Recipe, shape: tuple | None = None, vocabulary: Vocabul
 
 
 def load_data(name: str, shape: tuple | None = None, *, validation_split: float = VALIDATION_SHARE,
-              seed: int = 0, resize: str = "stretch", skip_bad: bool = False,
-              vocabulary: int = 20_000, min_count: int = 1, max_tokens: int = 400,
+              seed: int = 0, resize: str = "stretch", background: str = "white",
+              skip_bad: bool = False, vocabulary: int = 20_000, min_count: int = 1,
+              max_tokens: int = 400,
               data_dir: str | os.PathLike | None = None,
               cache_dir: str | os.PathLike | None = None,
               say: Callable | None = None) -> Dataset:
@@ -159,6 +160,7 @@ def load_data(name: str, shape: tuple | None = None, *, validation_split: float 
         validation_split: share of the training split, 0 to 0.5, if no validation split is given.
         seed: draws the validation split.
         resize: "stretch", "crop" or "pad".
+        background: of transparent images, "white", "black" or a colour such as "#ffe0c0".
         skip_bad: leave out image files that cannot be decoded, instead of raising.
         vocabulary: sentences: the maximum number of words, the most frequent ones.
         min_count: sentences: a word must occur this often in the training split.
@@ -171,8 +173,8 @@ def load_data(name: str, shape: tuple | None = None, *, validation_split: float 
         zoo.errors.UserError: if the data set cannot be opened, read, decoded or divided.
     """
     recipe = Recipe("data", "", name, validation_split=validation_split, seed=seed, resize=resize,
-                    skip_bad=skip_bad, vocabulary=vocabulary, min_count=min_count,
-                    max_tokens=max_tokens)
+                    background=background, skip_bad=skip_bad, vocabulary=vocabulary,
+                    min_count=min_count, max_tokens=max_tokens)
     return load_dataset(recipe, shape, data_dir=data_dir, cache_dir=cache_dir, say=say)
 
 

@@ -11,6 +11,7 @@ import zoo
 from zoo.registry import spec
 from zoo.tables import total_multiply_adds
 from zoo.training.deployment.saved_model import TOP_K
+from zoo.training.preprocessing.pillow_images import DROPPED
 from zoo.training.preprocessing.tokens import Vocabulary
 from zoo.training.recipes import Recipe
 from zoo.training.trained import Trained
@@ -88,14 +89,26 @@ def _image_input(trained: Trained) -> dict[str, Any]:
     shape = list(trained.model.input.shape[1:])
     sizes = ", ".join(map(str, shape))
     return {"kind": "image", "shape": shape, "range": [0, 255], "resize": trained.recipe.resize,
+            "background": trained.recipe.background,
             "serving_default": f"image: float32 (batch, {sizes}), pixels from 0 to 255, no other "
                                "scaling",
             "serving_uint8": "image: the same as uint8",
             "from_bytes": "image_bytes: string (batch,), JPEG, PNG, GIF, BMP or WebP files of any "
-                          "size, resized as in training; a file that is not an image gets class_id "
-                          "-1 and an error",
+                          "size, turned upright, resized as in training, transparency "
+                          f"{_over(trained.recipe.background)}; a file that cannot be used gets "
+                          "class_id -1 and an error. WebP needs TensorFlow 2.20 or later: 2.12 to "
+                          "2.19 report WebP files as damaged",
             "features": "image: as serving_default",
+            "pixels": "image, of LiteRT and ONNX files: as serving_default. "
+                      "zoo.training.preprocessing.pillow_images.prepare makes the pixels of a file "
+                      "as from_bytes does, with Pillow and NumPy alone; call it, or copy the "
+                      f"module, with the shape {shape}, \"{trained.recipe.resize}\" and "
+                      f"\"{trained.recipe.background}\"",
             "stages": "image_bytes: as from_bytes; the maps of each stage, and an error"}
+
+
+def _over(background: str) -> str:
+    return "dropped" if background == DROPPED else f"over {background}"
 
 
 def _text_input(trained: Trained, vocabulary: Vocabulary) -> dict[str, Any]:

@@ -20,8 +20,10 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 import zoo
 from zoo.errors import UserError
 from zoo.training.preprocessing.images import decode, fit_to
+from zoo.training.preprocessing.pillow_images import BAD_IMAGE
 from zoo.training.preprocessing.text import lookup_table, token_ids
 from zoo.training.preprocessing.tokens import Vocabulary
+from zoo.training.recipe import Recipe
 from zoo.training.trained import Trained
 
 TOP_K = 5
@@ -29,7 +31,6 @@ TOP_K = 5
 # TensorFlow computes in advance what depends on constants alone, most of batch normalisation, and
 # writes nothing to save and restore them. A large constant takes several times its size in memory.
 CONSTANT_LIMIT = 200_000
-BAD_IMAGE = "not a JPEG, PNG, GIF, BMP or WebP image, or damaged"
 
 Tensors = dict[str, tf.Tensor]
 Signatures = dict[str, tuple[Tensors, Tensors]]  # {name: (inputs, outputs)}
@@ -98,7 +99,7 @@ def _images(trained: Trained, run: Callable) -> Signatures:
     image = tf.compat.v1.placeholder(tf.float32, shape, "image")
     image_uint8 = tf.compat.v1.placeholder(tf.uint8, shape, "image_uint8")
     image_bytes = tf.compat.v1.placeholder(tf.string, (None,), "image_bytes")
-    decoded, error = _decode(image_bytes, shape[1:], trained.recipe.resize)
+    decoded, error = _decode(image_bytes, shape[1:], trained.recipe)
     cast = tf.cast(image_uint8, tf.float32)
     outputs, features, _ = run(image)
     outputs_of_uint8, _, _ = run(cast)
@@ -201,7 +202,7 @@ def _strip(path: Path) -> None:
 
 
 def _decode(image_bytes: tf.Tensor, shape: Sequence[int],
-            resize: str) -> tuple[tf.Tensor, tf.Tensor]:
+            recipe: Recipe) -> tuple[tf.Tensor, tf.Tensor]:
     """Return images and errors of encoded images.
 
     A failing operation fails the whole graph, but in a dataset only its element: images that cannot
@@ -209,21 +210,25 @@ def _decode(image_bytes: tf.Tensor, shape: Sequence[int],
     batch from being empty.
 
     Returns:
-        Images, float32 (n, *shape), black where the bytes are not an image; and errors, string
-        (n,), empty where they are one.
+        Images, float32 (n, *shape), black where the bytes cannot be used; and errors, string
+        (n,), the reason, empty where they can.
     """
     count = tf.size(image_bytes, tf.int64)
     images = tf.data.Dataset.from_tensor_slices((tf.range(count, dtype=tf.int64), image_bytes))
-    images = images.map(lambda index, data: (
-        index, tf.squeeze(fit_to(tf.expand_dims(decode(data), 0), shape, resize), 0)))
-    images = images.ignore_errors()
-    end = tf.data.Dataset.from_tensors((tf.constant(-1, tf.int64), tf.zeros(shape, tf.uint8)))
+
+    def prepare(index, data):
+        image, error = decode(data, recipe.background)
+        image = tf.squeeze(fit_to(tf.expand_dims(image, 0), shape, recipe.resize), 0)
+        return index, tf.where(tf.equal(error, ""), image, 0), error
+    images = images.map(prepare).ignore_errors()
+    # the end has the index after the last
+    end = tf.data.Dataset.from_tensors((count, tf.zeros(shape, tf.uint8), tf.constant("")))
     batch = images.concatenate(end).batch(count + 1)
-    indices, images = batch.get_single_element()
-    # one image for each index; -1 belongs to none
-    images = tf.math.unsorted_segment_sum(tf.cast(images, tf.float32), indices, count)
-    good = tf.math.unsorted_segment_sum(tf.ones_like(indices), indices, count) > 0
-    return tf.ensure_shape(images, (None, *shape)), tf.where(good, "", BAD_IMAGE)
+    indices, images, errors = batch.get_single_element()
+    images = tf.math.unsorted_segment_sum(tf.cast(images, tf.float32), indices, count + 1)
+    errors = tf.tensor_scatter_nd_update(
+        tf.fill([count + 1], BAD_IMAGE), tf.expand_dims(indices, 1), errors)
+    return tf.ensure_shape(images[:-1], (None, *shape)), errors[:-1]
 
 
 def _mask_bad(outputs: Tensors, error: tf.Tensor) -> Tensors:

@@ -125,6 +125,8 @@ def _settle_sentences(recipe, spec, args, source, say):
     """Check a recipe for sentences."""
     _check_takes(spec, "vocab_size", recipe, "sentences")
     for name, value in (("augment", recipe.augment), ("normalize", recipe.normalize),
+                        ("background", recipe.background != Recipe.background
+                         and recipe.background),
                         ("resize", recipe.resize != "stretch" and recipe.resize)):
         if value:
             raise UsageError(f"{name} is for images, and the examples of {recipe.data} are "

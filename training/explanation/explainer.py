@@ -159,7 +159,12 @@ def _sample(source, image, text):
     if shape[2] not in (1, 3):
         raise UserError(f"{source.name} takes images of {shape[2]} channels; "
                         "image files have 1 or 3.")
-    return fit_to(read_image(image)[None], shape, source.recipe.resize)[0].numpy()
+    return _fitted(image, shape, source.recipe)
+
+
+def _fitted(image, shape, recipe):
+    pixels = read_image(image, recipe.background)
+    return fit_to(pixels[None], shape, recipe.resize)[0].numpy()
 
 
 def _predict_sample(source, sample):

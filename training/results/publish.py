@@ -148,7 +148,7 @@ def _describe(name, best, args, sources, contents):
     recipe = card.portable(best.recipe)
     scores = [source.metrics["test_accuracy"] for source in sources]
     takes = {"kind": "image", "shape": list(best.model.input.shape[1:]), "range": [0, 255],
-             "resize": best.recipe.resize}
+             "resize": best.recipe.resize, "background": best.recipe.background}
     if best.vocabulary:
         takes = {"kind": "text", "max_tokens": best.recipe.max_tokens,
                  "words": len(best.vocabulary), **card.tokenization(best.recipe)}

@@ -14,7 +14,8 @@ from typing import Any
 from zoo.catalog import replace_table
 from zoo.errors import UserError, unknown
 from zoo.training import files, run_dir
-from zoo.training.recipes import RECIPES, Recipe, list_recipes, read
+from zoo.training.recipe import read_run
+from zoo.training.recipes import RECIPES, Recipe, list_recipes
 
 FOLDER = Path(__file__).parent
 PAGE = Path(__file__).parents[2] / "docs" / "results.md"
@@ -102,7 +103,7 @@ def record(run: str | os.PathLike) -> None:
     if (Path(run) / "folds.json").exists():
         _write(json.loads((Path(run) / "folds.json").read_text(encoding="utf-8")), _FOLDS_KEYS)
         return
-    metrics, recipe = run_dir.results(run), read(Path(run) / "recipe.json")
+    metrics, recipe = run_dir.results(run), read_run(run)
     name = recipe_name(recipe)
     if not name:
         raise UserError(f"{run} is not a run of an unchanged recipe of the zoo; only such results "

@@ -5,6 +5,7 @@ import struct
 from PIL import Image
 
 from zoo.errors import UserError
+from zoo.training.preprocessing.pillow_images import explain
 
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 _MAX_SIDE = 65_535  # pixels, as in JPEG and GIF; a PNG of 1,000,000 x 1, 1 KB, takes GBs to resize
@@ -22,13 +23,10 @@ def check_image(data: bytes, max_pixels: int) -> None:
             more than 65,535 pixels.
     """
     try:
-        image = Image.open(io.BytesIO(data), formats=_FORMATS)
-    except (OSError, ValueError, SyntaxError) as error:
-        reason = "" if isinstance(error, OSError) else f": {error}"
-        raise UserError(f"Expected a JPEG, PNG, GIF, BMP or WebP image{reason}.") from None
-    width, height, pixels = *image.size, 0
-    if image.format == "GIF":
-        width, height, pixels = _gif_size(data)
+        width, height, pixels = _size(data)
+    except (OSError, ValueError, SyntaxError, struct.error):
+        raise UserError("Expected a JPEG, PNG, GIF, BMP or WebP image. Received: "
+                        f"{explain(data)}.") from None
     if max(width * height, pixels) > max_pixels:
         frames = f", in all frames {pixels:,}" if pixels else ""
         raise UserError(f"Expected an image of at most {max_pixels:,} pixels. "
@@ -36,6 +34,14 @@ def check_image(data: bytes, max_pixels: int) -> None:
     if max(width, height) > _MAX_SIDE:
         raise UserError(f"Expected an image of at most {_MAX_SIDE:,} pixels a side. "
                         f"Received: {width:,} x {height:,}.")
+
+
+def _size(data: bytes) -> tuple[int, int, int]:
+    """Return the width, the height, and for a GIF the pixels of all frames, else 0."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):  # Pillow would read, and refuse, more than this
+        return *struct.unpack_from(">II", data, 16), 0
+    image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    return _gif_size(data) if image.format == "GIF" else (*image.size, 0)
 
 
 def _gif_size(data: bytes) -> tuple[int, int, int]:

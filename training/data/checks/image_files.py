@@ -1,7 +1,7 @@
 """What is in image files, and what is wrong with them, their labels and their splits.
 
-TensorFlow decodes in training, so TensorFlow decides here; Pillow reads the header, and says why
-TensorFlow fails.
+The decoder of training decides here, and its reasons are reported; Pillow reads the header, and
+tells what is damaged from what is no image.
 """
 import collections
 import dataclasses
@@ -16,11 +16,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
 
 from zoo.training.data.checks.labels import Finding, class_findings, errors_first, repeated
-from zoo.training.preprocessing.images import decode
+from zoo.training.preprocessing.images import decode_or_explain
+from zoo.training.preprocessing.pillow_images import BAD_IMAGE, orientation
 
 PROBLEMS = {  # files that training cannot use
     "unreadable": "cannot be read from the disk",
@@ -29,29 +29,26 @@ PROBLEMS = {  # files that training cannot use
     "not an image": "holds no JPEG, PNG, GIF, BMP or WebP image",
     "truncated": "cut short or damaged, cannot be decoded",
     "unsupported": "TensorFlow does not decode this kind of image; save it as PNG",
-    "wrong colours": "TensorFlow takes the numbers of this BMP's palette for grey; save it as PNG",
 }
 FORMS = {  # files that training can use, and what it makes of them
-    "transparent": "the transparency is dropped, the colours beneath it are seen",
+    "transparent": "blended over the recipe's background, which is white by default",
     "palette": "palettes become colours",
     "CMYK": "converted to RGB",
-    "16-bit": "reduced to 8 bits",
+    "16-bit": "the higher 8 bits are kept",
     "animated": "the first picture is taken",
     "EXIF-rotated": "turned upright as their EXIF data asks",
 }
+_ORDER = {kind: number for number, kind in enumerate(PROBLEMS)}
 SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG",
             ".gif": "GIF", ".bmp": "BMP", ".dib": "BMP", ".webp": "WebP"}
 _MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"BM": "BMP"}
 _MAGIC_BYTES = 12
-_ORIENTATION, _UPRIGHT = 0x0112, 1  # EXIF 2.3, 4.6.4 A
 _PNG_BIT_DEPTH = 24                 # its offset in the file: PNG, 11.2.2
 # What Pillow raises at a damaged header or EXIF block: what it catches when it tries its formats,
 # and its own error.
 _PILLOW_ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error,
                   Image.DecompressionBombError)
 _CHUNK = 128  # files between two reports of progress
-# One call for its many operations.
-_decode = tf.function(decode, input_signature=[tf.TensorSpec((), tf.string)])
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,6 +57,7 @@ class Seen:
 
     format: str | None = None   # a value of SUFFIXES
     problem: str | None = None  # a key of PROBLEMS
+    reason: str = ""            # of the decoder, if it has one of its own
     forms: tuple = ()           # keys of FORMS
     size: tuple | None = None   # (width, height)
     digest: bytes | None = None  # of the decoded pixels
@@ -108,21 +106,20 @@ def suffix_lies(path: str | os.PathLike, format: str) -> bool:
 
 
 def _decoded(data, format):
-    try:
-        pixels = _decode(data).numpy()
-    except tf.errors.OpError:
+    pixels, error = decode_or_explain(data)
+    if error == BAD_IMAGE:
         return Seen(format, _why(data, format))
+    if error:
+        return Seen(format, "unsupported", error)
     forms = ()
     try:
         with Image.open(io.BytesIO(data)) as image:
-            if format == "BMP" and not np.array_equal(pixels, np.asarray(image.convert("RGB"))):
-                return Seen(format, "wrong colours")
             forms = tuple(_forms(image, data, format))
     except _PILLOW_ERRORS:
-        pass  # TensorFlow has decoded it; only its forms stay unknown
+        pass  # it has been decoded; only its forms stay unknown
     digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
-    digest.update(pixels)
-    return Seen(format, None, forms, (pixels.shape[1], pixels.shape[0]), digest.digest())
+    digest.update(pixels.tobytes())
+    return Seen(format, None, "", forms, (pixels.shape[1], pixels.shape[0]), digest.digest())
 
 
 def _why(data, format):
@@ -151,7 +148,8 @@ def _forms(image, data, format):
     # In a JPEG, further pictures are previews of the first.
     if format != "JPEG" and getattr(image, "is_animated", False):
         yield "animated"
-    if "exif" in image.info and image.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT:
+    image.load()  # the orientation may stand behind the pixels
+    if orientation(image) in range(2, 9):
         yield "EXIF-rotated"
 
 
@@ -178,7 +176,7 @@ def examine_files(files: Iterable[tuple], quick: bool = False, progress: Callabl
     seen = look_at([path for path, _, _ in files], quick, progress)
     for (path, label, split), look in zip(files, seen, strict=True):
         if look.problem:
-            problems[look.problem].append(str(path))
+            problems[look.problem, look.reason].append(str(path))
         elif look.format and suffix_lies(path, look.format):
             misnamed[look.format].append(str(path))
         for form in look.forms:
@@ -186,8 +184,8 @@ def examine_files(files: Iterable[tuple], quick: bool = False, progress: Callabl
         if look.size:
             sizes[look.size].append(str(path))
             same[look.digest].append((str(path), label, split))
-    findings = [_finding(kind, "error", words, problems[kind]) for kind, words in PROBLEMS.items()
-                if kind in problems]
+    findings = [_finding(kind, "error", reason or PROBLEMS[kind], problems[kind, reason])
+                for kind, reason in sorted(problems, key=lambda key: (_ORDER[key[0]], key[1]))]
     findings += [_finding("wrong suffix", "note", f"{format} by content, otherwise by suffix; read "
                           "by content", misnamed[format]) for format in sorted(misnamed)]
     findings += [_finding(kind, "note", words, forms[kind]) for kind, words in FORMS.items()
