@@ -47,7 +47,7 @@ def defects():
         "train/cat/empty.jpg": ("empty file", "error", b""),
         "train/cat/nulls.jpg": ("not an image", "error", bytes(400)),
         "train/dog/text.jpg": ("not an image", "error", b"kein Bild, no picture"),
-        "train/dog/Thumbs.db": ("not an image", "error", b"\xd0\xcf\x11\xe0 and so on"),
+        "train/dog/notes.db": ("not an image", "error", b"\xd0\xcf\x11\xe0 and so on"),
         "test/dog/scan.tiff": ("unsupported", "error", encoded(rgb, "TIFF")),
         "test/dog/moving.webp": ("unsupported", "error", encoded(rgb, "WEBP", **two)),
         "test/dog/squeezed.bmp": (

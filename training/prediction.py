@@ -13,6 +13,7 @@ from zoo.errors import UserError, missing_packages
 from zoo.training import trained
 from zoo.training.data import sentences
 from zoo.training.data.checks.image_files import SUFFIXES
+from zoo.training.data.source import is_hidden
 from zoo.training.deployment import runtimes
 from zoo.training.files import csv_text, write
 from zoo.training.preprocessing.images import decode_or_explain, fit_to
@@ -126,7 +127,7 @@ def _expand(files, suffixes):
             paths.append(file)
             continue
         inside = sorted(path for path in file.rglob("*") if path.suffix.lower() in suffixes
-                        and path.is_file() and not path.name.startswith("."))
+                        and path.is_file() and not is_hidden(path.name))
         if not inside:
             raise UserError(f"{file} holds no files named {', '.join(sorted(suffixes))}.")
         paths += inside

@@ -36,6 +36,7 @@ from zoo.training.preprocessing.tokens import Vocabulary
 from zoo.training.recipe import Recipe
 
 _BATCH = 256  # images counted at a time
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 _FILE_MARKS = ("\\", ".npz", ".csv", ".tsv")  # in an argument that can only be a path
 
 
@@ -88,6 +89,12 @@ def open_source(argument: str, data_dir: str | os.PathLike | None = None) -> Sou
     if path.suffix == ".npz":
         return Npz(argument)
     tables = list_tables(path)
+    if path.is_file() and not tables:
+        advice = ""
+        if path.suffix.lower() in _ARCHIVES:
+            advice = " Unpack the archive and name the folder."
+        raise UserError(f"{path} is a file. Expected a folder, a CSV or TSV table, or an .npz file."
+                        f"{advice}")
     if tables:
         check_only_tables(path, tables.values())
         return SentenceTable(argument)

@@ -10,7 +10,13 @@ import numpy as np
 from zoo.errors import UserError
 from zoo.training.data.checks.image_files import PROBLEMS, SUFFIXES, examine_files
 from zoo.training.data.checks.labels import Finding, check_finding, no_label_notes
-from zoo.training.data.source import SPLITS, Source, classes_file, ordered_classes
+from zoo.training.data.source import (
+    SPLITS,
+    Source,
+    classes_file,
+    is_hidden,
+    ordered_classes,
+)
 
 _THREADS = 16  # that read files at a time
 
@@ -69,8 +75,8 @@ def list_class_folders(folder: str) -> list[tuple[Path, str, str | None]]:
 
     Args:
         folder: path. Its class folders bear the names of the labels, and may have subfolders.
-            Hidden files and folders do not count. Links are followed; a folder that is reached in
-            several ways counts once in each class.
+            Hidden files and folders, and what Windows and macOS leave in folders, do not count.
+            Links are followed; a folder that is reached in several ways counts once in each class.
 
     Returns:
         (path, label, split) of each file, sorted by split, label and file name; split is "train",
@@ -129,7 +135,7 @@ def _subfolders(folder):
 
 def _visible(folder):
     try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        return sorted(path for path in folder.iterdir() if not is_hidden(path.name))
     except OSError as error:
         raise UserError(f"Cannot read the folder {folder}: {error.strerror}.") from None
 
@@ -172,7 +178,7 @@ def files_below(folder: Path) -> list[Path]:
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        paths = [Path(root, name) for name in names if not name.startswith(".")]
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        paths = [Path(root, name) for name in names if not is_hidden(name)]
         files += [path for path in paths if os.path.isfile(path) or not os.path.exists(path)]
     return sorted(files)

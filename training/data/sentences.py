@@ -20,12 +20,21 @@ from zoo.training.data.image_folder import (
     loose_files,
     loose_lines,
 )
-from zoo.training.data.source import SPLITS, Source, classes_file, consecutive, ordered_classes
+from zoo.training.data.source import (
+    SPLITS,
+    Source,
+    classes_file,
+    consecutive,
+    is_hidden,
+    ordered_classes,
+)
 from zoo.training.files import read_utf8
 
 TEXT_COLUMNS = ("text", "sentence", "review", "content", "comment")
 LABEL_COLUMNS = ("label", "class", "sentiment", "category", "target", "polarity")
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "file_path", "image",
+                 "image_path", "img", "img_path")
+_TABLES = (".csv", ".tsv")
 
 Row = tuple[int | str, str, str]  # (line number or name, text, label)
 Rows = Mapping[str | None, Sequence[Row]]  # by split; the only one is None where it is undivided
@@ -131,7 +140,7 @@ def is_text_folder(path: Path) -> bool:
 def _suffixes(folder):
     """{subfolder: the set of suffixes in it}."""
     return {path.name: {file.suffix.lower() for file in files_below(path)}
-            for path in folder.glob("[!.]*") if path.is_dir()}
+            for path in folder.glob("*") if path.is_dir() and not is_hidden(path.name)}
 
 
 def check_only_tables(folder: Path, tables: Iterable[Path]) -> None:
@@ -152,9 +161,9 @@ def list_tables(path: Path) -> dict[str | None, Path]:
     Raises:
         zoo.errors.UserError: if there is another table beside those.
     """
-    if path.suffix.lower() in _DELIMITERS:
+    if path.suffix.lower() in _TABLES:
         return {None: path}
-    tables = sorted(file for file in path.glob("*") if file.suffix.lower() in _DELIMITERS)
+    tables = sorted(file for file in path.glob("*") if file.suffix.lower() in _TABLES)
     given: dict[str | None, Path] = {SPLITS[file.stem.lower()]: file for file in tables
                                      if file.stem.lower() in SPLITS}
     if given and len(given) < len(tables):
@@ -168,7 +177,8 @@ def read_table(path: Path) -> list[tuple[int, str, str]]:
     """Return (line, text, label) of each row of a CSV or TSV file; line is the last of the row.
 
     The first row names the columns: one of `TEXT_COLUMNS` and one of `LABEL_COLUMNS`, in upper or
-    lower case, among any others; of two columns, one such name is enough. Quotes are those of RFC
+    lower case, among any others; of two columns, one such name is enough. The columns of a CSV file
+    may be separated by semicolons or tabs. Quotes are those of RFC
     4180, as Excel and pandas write them; in TSV they are ordinary characters if one of them breaks
     these rules, or if rows would get lost. Blank lines are skipped, texts and labels are composed
     (NFC).
@@ -179,7 +189,9 @@ def read_table(path: Path) -> list[tuple[int, str, str]]:
     """
     text = read_utf8(path)
     if path.suffix.lower() != ".tsv":
-        return _read_rows(path, text, ",", csv.QUOTE_MINIMAL)
+        head = text.partition("\n")[0]
+        delimiter = max(",;\t", key=head.count)  # Excel writes ; where , is the decimal point
+        return _read_rows(path, text, delimiter, csv.QUOTE_MINIMAL)
     readings, errors = [], []
     for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
         try:
@@ -221,6 +233,10 @@ def _columns(path, head):
     names = [name.strip().lower() for name in head]
     text, label = (next((names.index(name) for name in choices if name in names), None)
                    for choices in (TEXT_COLUMNS, LABEL_COLUMNS))
+    files = next((name for name in head if name.strip().lower() in _PATH_COLUMNS), None)
+    if text is None and files is not None:
+        raise UserError(f"{path}: its column {files!r} names files, and tables of image files are "
+                        "not supported. Sort the images into class folders, FOLDER/CLASS/IMAGE.")
     if len(names) == 2 and text is None and label is not None:
         text = 1 - label
     elif len(names) == 2 and label is None and text is not None:

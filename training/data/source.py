@@ -15,6 +15,15 @@ SPLITS = {"train": "train", "training": "train", "validation": "validation",
           "valid": "validation", "val": "validation", "dev": "validation", "test": "test"}
 
 
+# What Windows and macOS write into folders, in lower case.
+_LEFTOVERS = {"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "$recycle.bin", "icon\r"}
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder of this name does not count as data."""
+    return name.startswith(".") or name.lower() in _LEFTOVERS
+
+
 class Source:
     """Labelled images or sentences, numbered from 0 on through all splits.
 

@@ -210,8 +210,10 @@ def _webp(data, colour):
         channels = tf.shape(image)[2]
         image = tf.pad(image, [[0, 0], [0, 0], [0, 4 - channels]], constant_values=255)
         return _composite(tf.ensure_shape(image, (None, None, 4)), colour)
+    is_heif = tf.equal(substring(data, 4, 4), "ftyp")
     # TensorFlow 2.21 crashes at some animated files.
-    return (tf.cond(is_animated, _one_pixel, read), tf.where(is_animated, kinds.ANIMATED_WEBP, ""))
+    image = tf.cond(is_animated | is_heif, _one_pixel, read)
+    return image, tf.where(is_heif, kinds.HEIF, tf.where(is_animated, kinds.ANIMATED_WEBP, ""))
 
 
 def _composite(rgba, colour):

@@ -25,6 +25,7 @@ LOW_RANGE = ("a 16-bit PNG whose values stay below 4096 of 65535: save it with t
 KEY = ("a PNG of 2, 4 or 16 bits with one transparent colour (tRNS): save it with an alpha "
        "channel")
 ANIMATED_WEBP = "an animated WebP: save its first frame as PNG"
+HEIF = "a HEIC or AVIF image: convert it to JPEG, as by `magick photo.heic photo.jpg`"
 RLE_BMP = "an RLE-compressed BMP: save it as PNG"
 ODD_BMP = "a BMP of a kind that is not supported: save it as PNG"
 
@@ -200,6 +201,8 @@ def _decode(data, colour):
         data = _sound_png(data)
     if data.startswith(b"GIF8"):
         data += b"\0;"  # a GIF may lack its end
+    if data[4:8] == b"ftyp":
+        raise UserError(HEIF)
     if data[:4] == b"RIFF" and data[12:16] == b"VP8X" and data[20] & 2:
         raise UserError(ANIMATED_WEBP)
     with Image.open(io.BytesIO(data), formats=_FORMATS) as image:

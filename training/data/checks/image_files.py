@@ -20,7 +20,7 @@ from PIL import Image
 
 from zoo.training.data.checks.labels import Finding, class_findings, errors_first, repeated
 from zoo.training.preprocessing.images import decode_or_explain
-from zoo.training.preprocessing.pillow_images import BAD_IMAGE, orientation
+from zoo.training.preprocessing.pillow_images import BAD_IMAGE, HEIF, orientation
 
 PROBLEMS = {  # files that training cannot use
     "unreadable": "cannot be read from the disk",
@@ -48,6 +48,9 @@ _PNG_BIT_DEPTH = 24                 # its offset in the file: PNG, 11.2.2
 # and its own error.
 _PILLOW_ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error,
                   Image.DecompressionBombError)
+_ELONGATED = 2        # the ratio of two sides from which stretching to a square spoils an image
+_MANY = 0.1           # the share of such images that is reported
+_FEW_IMAGES = 5       # of a class: too few to say that all are grey
 _CHUNK = 128  # files between two reports of progress
 
 
@@ -61,6 +64,7 @@ class Seen:
     forms: tuple = ()           # keys of FORMS
     size: tuple | None = None   # (width, height)
     digest: bytes | None = None  # of the decoded pixels
+    grey: bool = False          # whether all pixels are grey
 
 
 def look_at(paths: list, quick: bool = False, progress: Callable | None = None) -> Iterator[Seen]:
@@ -95,6 +99,8 @@ def look(path: str | os.PathLike, quick: bool = False) -> Seen:
     format = next((name for magic, name in _MAGIC.items() if data.startswith(magic)), None)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         format = "WebP"
+    if quick and data[4:8] == b"ftyp":
+        return Seen(None, "unsupported", HEIF)
     if quick:
         return Seen(format, None if format else "not an image")
     return _decoded(data, format)
@@ -119,7 +125,8 @@ def _decoded(data, format):
         pass  # it has been decoded; only its forms stay unknown
     digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
     digest.update(pixels.tobytes())
-    return Seen(format, None, "", forms, (pixels.shape[1], pixels.shape[0]), digest.digest())
+    grey = bool((pixels == pixels[..., :1]).all())
+    return Seen(format, None, "", forms, (pixels.shape[1], pixels.shape[0]), digest.digest(), grey)
 
 
 def _why(data, format):
@@ -172,7 +179,8 @@ def examine_files(files: Iterable[tuple], quick: bool = False, progress: Callabl
         A list of `Finding`, errors first.
     """
     files = [(Path(path), label, split) for path, label, split in files]
-    problems, forms, misnamed, sizes, same = (collections.defaultdict(list) for _ in range(5))
+    problems, forms, misnamed, sizes, same, greys = (
+        collections.defaultdict(list) for _ in range(6))
     seen = look_at([path for path, _, _ in files], quick, progress)
     for (path, label, split), look in zip(files, seen, strict=True):
         if look.problem:
@@ -184,6 +192,7 @@ def examine_files(files: Iterable[tuple], quick: bool = False, progress: Callabl
         if look.size:
             sizes[look.size].append(str(path))
             same[look.digest].append((str(path), label, split))
+            greys[label].append(look.grey)
     findings = [_finding(kind, "error", reason or PROBLEMS[kind], problems[kind, reason])
                 for kind, reason in sorted(problems, key=lambda key: (_ORDER[key[0]], key[1]))]
     findings += [_finding("wrong suffix", "note", f"{format} by content, otherwise by suffix; read "
@@ -191,7 +200,8 @@ def examine_files(files: Iterable[tuple], quick: bool = False, progress: Callabl
     findings += [_finding(kind, "note", words, forms[kind]) for kind, words in FORMS.items()
                  if kind in forms]
     named = [(str(path), label, split) for path, label, split in files]
-    return errors_first([*findings, *_mixed_sizes(sizes), *repeated(same, "image"),
+    return errors_first([*findings, *_mixed_sizes(sizes), *_stretched(sizes),
+                         *_told_by_colour(greys), *repeated(same, "image"),
                          *class_findings(named, classes, classes_file)])
 
 
@@ -208,3 +218,25 @@ def _mixed_sizes(sizes):
     return [_finding("mixed sizes", "note", f"{len(sizes):,} sizes, {low[0]}x{low[1]} to "
                      f"{high[0]}x{high[1]}, mostly {common[0]}x{common[1]}; all are resized",
                      others)]
+
+
+def _stretched(sizes):
+    """Advise resize=crop or pad if many images are far from square."""
+    paths = [path for (width, height), each in sizes.items() for path in each
+             if max(width, height) >= _ELONGATED * min(width, height)]
+    if len(paths) >= _MANY * sum(map(len, sizes.values())) and paths:
+        yield _finding("elongated", "note", f"{len(paths):,} images have one side at least twice "
+                       "as long as the other, and resize=stretch, the default, squeezes them into "
+                       "the network's shape; resize=crop and resize=pad keep proportions", paths)
+
+
+def _told_by_colour(greys):
+    """Report if a class is grey and another one coloured: a network learns that and no more."""
+    shares = {label: sum(each) / len(each) for label, each in greys.items()
+              if len(each) >= _FEW_IMAGES}
+    grey = [label for label, share in shares.items() if share >= 1 - _MANY]
+    coloured = [label for label, share in shares.items() if share <= _MANY]
+    if grey and coloured:
+        yield Finding("grey class", "note", f"the images of {grey[0]!r} are grey, those of "
+                      f"{coloured[0]!r} coloured: a network can tell these classes apart by colour "
+                      "alone. Save all images in grey, if that does not belong to the classes", ())

@@ -114,6 +114,7 @@ def class_findings(examples: list[tuple], classes: Iterable[str] = (),
         findings.append(Finding("one class", "error",
                                 f"expected at least 2 classes, received {len(present)}", ()))
     return [*findings, *_spellings(examples, labels, classes_file),
+            *_other_tasks(present, classes_file),
             *_gaps(counts, splits, present), *_too_small(counts, splits),
             *(_counted(split, {label: counts[split, label] for label in labels})
               for split in splits), *_uneven(counts, splits)]
@@ -126,17 +127,50 @@ def _spellings(examples, labels, classes_file):
         alike[re.sub(r"^(-?[0-9]+)\.0*$", r"\1", plain)].append(label)  # 1.0 is 1
     groups = [group for group in alike.values()
               if len(group) > 1 and max(map(len, group)) > 1]  # A and a are two letters
-    meant, advice = [], ""
-    if groups and classes_file:
-        advice = f". If each is a class of its own, write them into {classes_file}, one a line"
-        if classes_file.exists():
-            meant = unicodedata.normalize("NFC", read_utf8(classes_file)).splitlines()
+    advice = _advice(classes_file) if classes_file else ""
     for group in groups:
-        if not set(group) <= set(meant):
+        if not _is_meant(group, classes_file):
             yield Finding("label spelling", "error", "labels that differ in case, space, Unicode "
                           "form or a decimal point only: "
                           f"{', '.join(map(repr, group))}{advice}",
                           tuple(name for name, label, _ in examples if label in group))
+
+
+def _advice(classes_file):
+    return f". If each is a class of its own, write them into {classes_file}, one a line"
+
+
+def _is_meant(labels, classes_file):
+    """Return whether all `labels` are lines of the file, if there is one."""
+    if not classes_file or not classes_file.exists():
+        return False
+    meant = unicodedata.normalize("NFC", read_utf8(classes_file)).splitlines()
+    return set(labels) <= set(meant)
+
+
+def _other_tasks(labels, classes_file):
+    """Report labels that are numbers to predict, or several classes in one."""
+    if not classes_file:  # TensorFlow Datasets and arrays have class ids
+        return
+    several = [label for label in labels if len(parts := _parts(label)) > 1
+               and all(part in labels for part in parts)]
+    numbers = [label for label in labels if re.fullmatch(r"-?[0-9]*\.[0-9]*[1-9][0-9]*", label)]
+    if len(numbers) > 1 and all(re.fullmatch(r"-?[0-9]*\.?[0-9]+", label) for label in labels):
+        doubtful, kind, said = labels, "number labels", (
+            f"labels such as {labels[0]} and {numbers[-1]} are numbers; predicting numbers "
+            "(regression) is not supported")
+    elif several:
+        doubtful, kind, said = several, "several labels", (
+            f"labels such as {several[0]!r} name several classes; more than one label for an "
+            "example is not supported")
+    else:
+        return
+    if not _is_meant(doubtful, classes_file):
+        yield Finding(kind, "error", f"{said}{_advice(classes_file)}", ())
+
+
+def _parts(label):
+    return [part.strip() for part in re.split(r"[,;|]", label)]
 
 
 def _gaps(counts, splits, labels):
