@@ -8,6 +8,7 @@ from tests.test_data_sources import tfds_set
 from zoo.errors import UserError
 from zoo.training import doctor
 from zoo.training.data.dataset import load_data
+from zoo.training.prediction import predict
 from zoo.training.preprocessing.pixels import pixel_fault, to_uint8
 
 LEVELS = np.arange(240).reshape(20, 4, 3, 1)  # 20 images
@@ -74,3 +75,8 @@ def test_images_of_tensorflow_datasets_that_are_not_uint8(tmp_path, values, word
         load_data("made", data_dir=tmp_path)
     (error,) = doctor.examine("made", tmp_path)
     assert error.severity == "error" and f"test: {words}" in error.message
+
+
+def test_arrays_are_no_files_to_predict(finished_run):
+    with pytest.raises(UserError, match="Expected paths of files. Received: ndarray"):
+        predict(finished_run, LEVELS)

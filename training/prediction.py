@@ -119,7 +119,11 @@ def write_csv(path: str | os.PathLike[str], predictions: list[dict[str, Any]]) -
 def _expand(files, suffixes):
     """Return the paths of `files`, each folder replaced by the files in it; all exist."""
     paths = []
-    for file in map(Path, files):
+    for name in files:
+        if not isinstance(name, (str, os.PathLike)):
+            raise UserError(f"Expected paths of files. Received: {type(name).__name__}. For arrays "
+                            "call the network, zoo.load(NAME): it takes pixels from 0 to 255.")
+        file = Path(name)
         if not file.is_dir():
             if not file.is_file():
                 reason = "not a file" if file.exists() else "No such file or directory"

@@ -87,11 +87,11 @@ def _default(name, model, data):
     A batch is small, and few examples are repeated, so that there are enough steps. The learning
     rate works for all architectures but those with an entry in `_RATES` and those with layers of
     thousands of units, which need a smaller one. Without clipping, MobileNets learn much less in as
-    many steps.
+    many steps. For sentences, a batch is that of Kim 2014.
     """
     args = catalog.arguments(model)
     if "input_shape" not in args:
-        return Recipe(name, model, data, min_steps=_MIN_STEPS["text"])
+        return Recipe(name, model, data, batch_size=50, min_steps=_MIN_STEPS["text"])
     large = (catalog.params(model) or 0) > _LARGE
     return Recipe(name, model, data, normalize={"mean", "std"} <= args.keys(), optimizer="adamw",
                   learning_rate=3e-4 if large else _RATES.get(model, 2e-3), weight_decay=0.05,

@@ -100,8 +100,8 @@ def _trained_weights(spec):
                      if shipped.card(name)["architecture"] == spec.name]
     names = [*shipped_names, *(["imagenet"] if spec.name in KERAS_APPLICATIONS else [])]
     if names:
-        return f"--set weights={names[0]} starts from trained ones."
-    return "resnet20 with --set weights=resnet20-cifar10 starts from trained ones."
+        return f"weights={names[0]} starts from trained ones."
+    return "resnet20 with weights=resnet20-cifar10 starts from trained ones."
 
 
 def _settle_images(recipe, spec, args, source, say):
