@@ -184,13 +184,21 @@ def test_the_classical_kernels_are_convolutions(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype("uint8")
     Image.fromarray(pixels).save(tmp_path / "noise.png")
     shown = kernels.through(tmp_path / "noise.png")
-    assert [name for _, name in shown] == [name.replace("_", " ") for name in KERNELS]
-    for (found, _), kernel in zip(shown, KERNELS.values(), strict=True):
+    assert [each.name for each in shown] == [name.replace("_", " ") for name in KERNELS]
+    for each, kernel in zip(shown, KERNELS.values(), strict=True):
         expected = ndimage.correlate(
             pixels.astype(float), kernel[:, :, None].astype(float), mode="constant"
         )
-        np.testing.assert_allclose(found, np.clip(expected, 0, 255), atol=0.51)
-    assert len(checked(explain_page.kernels_page("<noise>", shown)).alts) == len(KERNELS)
+        grey = 0 if kernel.sum() else 128
+        np.testing.assert_allclose(each.pixels, np.clip(expected + grey, 0, 255), atol=0.51)
+        if each.difference is not None:
+            change = np.clip(128 + 4 * (expected - pixels), 0, 255)
+            np.testing.assert_allclose(each.difference, change, atol=0.51)
+    changed = [each.name for each in shown if each.difference is not None]
+    assert changed == ["sharpen", "box blur", "gaussian blur", "emboss"]
+    page = explain_page.kernels_page("<noise>", shown)
+    assert len(checked(page).alts) == len(KERNELS) + len(changed)
+    assert page.count("<td>1/9</td>") == 9 and "<td>-4</td>" in page
 
 
 def many_classes(digits, count):
@@ -298,7 +306,8 @@ def test_the_page_fits_a_phone_and_a_desk_light_and_dark(browser, digits, review
         "digits": explain_page.run_page(digits),
         "reviews": explain_page.run_page(reviews),
         "many": explain_page.run_page(many_classes(digits, 40)),
-        "kernels": explain_page.kernels_page("digit", [(digits.errors[0].input, "identity")]),
+        "kernels": explain_page.kernels_page("digit", [kernels.Filtered(
+            "box blur", KERNELS["box_blur"], digits.errors[0].input, digits.errors[0].input)]),
     }
     for name, content in pages.items():
         (tmp_path / f"{name}.html").write_text(content)

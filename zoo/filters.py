@@ -18,6 +18,10 @@ KERNELS = {
     "sharpen": np.array([[0, -1, 0], [-1, 5, -1], [0, -1, 0]]),
     "box_blur": np.ones((3, 3)) / 9,
     "gaussian_blur": np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16,
+    "emboss": np.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]]),
+    "laplacian": np.array([[0, 1, 0], [1, -4, 1], [0, 1, 0]]),
+    "sobel_x": np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]),
+    "sobel_y": np.array([[-1, -2, -1], [0, 0, 0], [1, 2, 1]]),
 }
 
 
@@ -31,8 +35,9 @@ def filters(input_shape: ImageShape = (None, None, 3),
 
     Returns:
         A `keras.Model` from images of shape (batch, *input_shape) to a dict from kernel name to
-        float32 images of the same shape. They are not clipped: sharpening leaves [0, 255]. The
-        image is padded with black.
+        float32 images of the same shape. They are not clipped: sharpening leaves [0, 255], and
+        the derivatives (laplacian, sobel_x, sobel_y) are 0 where the image is even. The image is
+        padded with black.
 
     Raises:
         zoo.errors.UsageError: if a kernel is unknown.

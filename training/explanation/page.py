@@ -4,6 +4,7 @@ import functools
 import io
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from zoo.tables import layer_table, total_multiply_adds
 from zoo.training import figures
 from zoo.training.explanation.explainer import Explained
 from zoo.training.explanation.grad_cam import overlay
+from zoo.training.explanation.kernels import GAIN, Filtered
 from zoo.training.explanation.ngrams import has_windows
 from zoo.training.explanation.pictures import png
 
@@ -62,14 +64,17 @@ def run_page(explained: Explained) -> str:
         layer_head=_LAYERS, layers=_layers(source.model), **context)
 
 
-def kernels_page(name: str, shown: list[tuple[np.ndarray, str]]) -> str:
+def kernels_page(name: str, shown: list[Filtered]) -> str:
     """Return the page of an image through the classical kernels.
 
     Args:
         name: of the image.
         shown: see `zoo.training.explanation.kernels.through`.
     """
-    return _render(title=f"Classical kernels: {name}", kernels=shown)
+    weights = [[[str(Fraction(float(weight)).limit_denominator(16)) for weight in row]
+                for row in each.kernel] for each in shown]
+    return _render(title=f"Classical kernels: {name}", gain=GAIN,
+                   kernels=list(zip(shown, weights, strict=True)))
 
 
 def _render(**context):
