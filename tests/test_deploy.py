@@ -17,6 +17,7 @@ from zoo.training.engine.fit import train
 
 NETWORKS = ("lenet5", "resnet20", "textcnn")
 ITEMS = 200
+DECODER = 160_000  # bytes of the graph that decodes images or splits sentences
 BLOCKED = """import sys
 for name in {}: sys.modules[name] = None
 import numpy as np
@@ -106,7 +107,7 @@ def test_every_format_agrees_and_is_little_larger_than_its_weights(exports, name
     card = sum(file.stat().st_size for file in (exported / "assets").iterdir()
                if file.name != "vocab.txt")
     saved = result["formats"]["saved_model"]["bytes"] + vocabulary + card
-    assert weights < saved <= 1.1 * (weights + vocabulary)
+    assert weights < saved <= 1.1 * (weights + vocabulary) + DECODER
     assert sizes["model-int8.tflite"] < 0.6 * sizes["model.tflite"]
 
 

@@ -48,8 +48,9 @@ def token_input() -> tuple[KerasTensor, KerasTensor]:
     which a network in an .h5 file cannot be loaded with.
     """
     tokens = keras.Input((None,), dtype="int32", name="tokens")
-    mask = layers.Rescaling(1.0, dtype="float32", name="embedding_mask_float")(tokens)
-    mask = layers.ReLU(1.0, dtype="float32", name="embedding_mask_clip")(mask)
+    # min(id, 1) as an integer: int8 would round small ids among large ones to 0.
+    mask = layers.ReLU(1, dtype="int32", name="embedding_mask_clip")(tokens)
+    mask = layers.Rescaling(1.0, dtype="float32", name="embedding_mask_float")(mask)
     return tokens, layers.Reshape((-1, 1), name="embedding_mask")(mask)
 
 
