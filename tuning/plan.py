@@ -77,7 +77,8 @@ def open_search(plan: Plan, run: Path, declared: "HyperParameters", worker: "Wor
                           for hp in declared.get_config()["space"]]}
     rename_old_fields(run, declared)
     before = json.loads(file.read_text()) if file.exists() else None
-    if before:
+    if before:  # by a version without backgrounds; the data tell if that makes a difference
+        before["recipe"].setdefault("background", plan.recipe.background)
         _check_same(run, before, settings)
     with tempfile.TemporaryDirectory(prefix=".check-", dir=run) as folder:
         write(Path(folder) / "recipe.json", plan.recipe.to_json())
