@@ -103,7 +103,8 @@ def test_the_weights_are_on_disk_once(finished_run, tmp_path, monkeypatch, limit
     assert len(loaded) == variables
     most = weights + 2_000 if variables else 0
     assert sum(4 * tf.size(weight).numpy() for weight in loaded) <= on_disk <= most
-    assert weights < graph + on_disk < result["bytes"] <= 1.1 * weights + 1_500 * variables
+    most = 1.1 * weights + 1_500 * variables + 150_000  # the last for decoding image files
+    assert weights < graph + on_disk < result["bytes"] <= most
     assert result["difference"] < 1e-5
 
 

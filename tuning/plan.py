@@ -84,6 +84,9 @@ def open_search(plan: Plan, run: Path, declared: "HyperParameters", worker: "Wor
     rename_old_fields(run, declared)
     before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
     if before:
+        # Of a version without these fields; the data tell if the background makes a difference.
+        before["recipe"] = {"background": plan.recipe.background, "min_steps": 0,
+                            **before["recipe"]}
         _check_same(run, before, settings)
     with tempfile.TemporaryDirectory(prefix=".check-", dir=run) as folder:
         write(Path(folder) / "recipe.json", plan.recipe.to_json())
