@@ -79,7 +79,9 @@ def test_an_answer_file_that_cannot_be_written_is_told_before_the_work(zoo_comma
 @pytest.mark.parametrize(
     "file, package", [("model.tflite", "ai_edge_litert"), ("model.onnx", "onnxruntime")]
 )
-def test_other_formats_label_files_too(finished_run, test_images, tmp_path, file, package):
+def test_other_formats_label_files_too(
+    finished_run, test_images, tmp_path, capfd, file, package
+):
     pytest.importorskip(
         package, reason=f"{package} is not here: pip install '.[litert,onnx]'"
     )
@@ -88,7 +90,9 @@ def test_other_formats_label_files_too(finished_run, test_images, tmp_path, file
         finished_run, tmp_path / "model", formats=["litert" if "tflite" in file else "onnx"]
     )
     (expected,) = prediction.predict(finished_run, [tmp_path / "digit.png"])
+    capfd.readouterr()
     (found,) = prediction.predict(tmp_path / "model" / file, [tmp_path / "digit.png"])
+    assert capfd.readouterr().err == ""
     assert found["label"] == expected["label"] and found["probability"] == pytest.approx(
         expected["probability"], abs=1e-4
     )

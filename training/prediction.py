@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.errors import UserError, missing_packages
+from zoo.startup import quiet
 from zoo.training import trained
 from zoo.training.data import sentences
 from zoo.training.data.checks.image_files import SUFFIXES
@@ -199,7 +200,8 @@ def _open_converted(path):
     run, described = _runtime(path)["serving_default"].run, card["input"]
 
     def probabilities(inputs):
-        return run(inputs)["probabilities"]
+        with quiet():  # LiteRT writes which kernels it uses
+            return run(inputs)["probabilities"]
     if described["kind"] == "text":
         vocabulary = Vocabulary.parse((path.parent / "vocab.txt").read_text(encoding="utf-8"))
         return _text_predictor(probabilities, card["class_names"], vocabulary,
