@@ -352,7 +352,7 @@ def test_the_page_shows_probabilities_and_maps(server, browser, digits, expected
     page.wait_for_selector("#stages img")
     assert page.locator(".class").count() == 2
     titles = page.locator("#stages h2").all_inner_texts()
-    assert titles == ["embedding 4 × 300", "fc1 100"]
+    assert titles == ["embedding 4 × 300", "mean 300", "fc1 100"]
     assert page.locator("#stages img.lines").count() == 1
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert not errors and all(url.startswith((server, "data:")) for url in urls)
