@@ -275,7 +275,7 @@ def test_splits_too_small_to_measure_an_accuracy_by_are_noted(tmp_path, capfd):
     recipe = Recipe("few", "lenet5", data)
     prepare.arguments(recipe, say=lines.append)
     assert [line.partition(":")[0] for line in lines if line.startswith("Note")] == ["Note"] * 3
-    assert "43 training images are few for random weights. --set weights=lenet5-" in lines[-1]
+    assert "43 training images are few for random weights. weights=lenet5-" in lines[-1]
 
 
 def test_the_interval_of_an_accuracy_is_wilsons():
