@@ -1,5 +1,6 @@
 """The run directory: the recipe, checkpoint, results and pictures of one training."""
 import contextlib
+import dataclasses
 import json
 import os
 from collections.abc import Iterator
@@ -56,6 +57,17 @@ def check_run(path: Path, recipe: Recipe) -> None:
             raise UserError(f"{path} contains a run of another recipe ({key} is {there[key]!r} "
                             f"there, {here[key]!r} here). Choose another run directory, or "
                             "delete it.")
+
+
+def as_begun(recipe: Recipe, path: str | os.PathLike[str]) -> Recipe:
+    """Return `recipe` as the version understood it that began the run or search in `path`.
+
+    Versions before 0.2 had no min_steps.
+    """
+    file = Path(path) / "recipe.json"
+    if recipe.min_steps and file.is_file() and "min_steps" not in read_json(file):
+        return dataclasses.replace(recipe, min_steps=0)
+    return recipe
 
 
 def is_run(name_or_path: str | os.PathLike[str]) -> bool:

@@ -32,7 +32,7 @@ class Plan:
     max_params, max_flops: limits of a network's size; None for no limit.
     trials: how many; keep: how many of them keep their weights on disk.
     callbacks: "module:function" of a function of a trial's directory that returns callbacks.
-    final_epochs: of the recipe in best.json; None for those of a trial.
+    final: fields of the recipe in best.json that a trial has others of, {name: value}.
 
     Raises:
         zoo.errors.UsageError: if a field has the wrong type or a value out of its range.
@@ -49,7 +49,7 @@ class Plan:
     keep: int = 3
     data_dir: str | None = None
     callbacks: str | None = None
-    final_epochs: int | None = None
+    final: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if self.algorithm not in ALGORITHMS:
@@ -127,13 +127,12 @@ def _check_same(run, before, now):
 
 
 def write_tables(plan: Plan, run: Path, declared: "HyperParameters", rows: list[dict]) -> None:
-    """Write trials.csv, and best.json, the recipe of the best trial with `final_epochs`."""
+    """Write trials.csv, and best.json, the recipe of the best trial with the fields `final`."""
     report.write_trials(run, rows)
     best = report.ranked(rows)[0]
     if best["status"] == "completed":
         recipe = recipe_for(plan, declared, best["values"])
-        recipe = dataclasses.replace(recipe, name=f"{plan.recipe.name}-tuned",
-                                     epochs=plan.final_epochs or recipe.epochs)
+        recipe = dataclasses.replace(recipe, name=f"{plan.recipe.name}-tuned", **plan.final)
         write(run / "best.json", recipe.to_json())
 
 

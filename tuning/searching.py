@@ -10,6 +10,7 @@ import keras
 from zoo.errors import UserError
 from zoo.training import recipes
 from zoo.training.recipe import Recipe
+from zoo.training.run_dir import as_begun
 from zoo.tuning import sequential, spaces
 from zoo.tuning.plan import Plan
 
@@ -81,11 +82,12 @@ def search(recipe: str | Recipe, run: str | os.PathLike, *, data: str | os.PathL
         recipe = recipes.get_recipe(recipe, data)
     elif data is not None:
         recipe = dataclasses.replace(recipe, data=str(data))
-    final_epochs = recipe.epochs
+    recipe = as_begun(recipe, run)
+    final = {"epochs": recipe.epochs, "min_steps": recipe.min_steps}
     if epochs is not None:
-        recipe = dataclasses.replace(recipe, epochs=epochs)
+        recipe = dataclasses.replace(recipe, epochs=epochs, min_steps=0)
     plan = Plan(recipe, algorithm, seed, spaces.as_function(space), dict(fixed or {}), max_params,
-                max_flops, trials, keep, data_dir, callbacks, final_epochs)
+                max_flops, trials, keep, data_dir, callbacks, final)
     if storage is None:
         return sequential.run_search(plan, Path(run), log)
     from zoo.tuning import distributed  # needs Optuna, an extra

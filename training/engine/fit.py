@@ -21,7 +21,7 @@ from zoo.training.engine.prepare import check_memory, compile_model, labels_per_
 from zoo.training.engine.progress import Report
 from zoo.training.files import read_json, write
 from zoo.training.recipe import Recipe
-from zoo.training.run_dir import claim
+from zoo.training.run_dir import as_begun, claim
 
 Callbacks = Iterable[keras.callbacks.Callback]
 
@@ -62,6 +62,7 @@ def train(recipe: Recipe, run: str | os.PathLike, data_dir: str | os.PathLike | 
     if keras.backend.backend() != "tensorflow":
         raise UserError("Training needs Keras on TensorFlow. Received: "
                         f"KERAS_BACKEND={keras.backend.backend()}.")
+    recipe = as_begun(recipe, run)
     say = print if log else lambda line: None
     devices = distribution.make(strategy, recipe, deterministic)
     chief = distribution.is_chief(devices)
