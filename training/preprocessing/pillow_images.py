@@ -64,13 +64,13 @@ BMP_LAYOUTS = {
     (32, 3, 0xFF000000, 0xFF00, 0xFF, 0xFF0000): (3, 1, 0, 2),
     (32, 3, 0, 0, 0, 0): (2, 1, 0, 3)}
 
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 _ORIENTATION = 0x0112  # EXIF 2.3, 4.6.4 A
 # The chunks of a PNG that decide its pixels and its orientation.
 _PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"IEND")
 _PNG_START = 8
 # What Pillow raises at a damaged file or EXIF block.
-_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error,
+PILLOW_ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error,
                   zlib.error, AssertionError, OverflowError, Image.DecompressionBombError)
 
 
@@ -105,7 +105,7 @@ def decode(data: bytes, background: str = "white") -> np.ndarray:
         return _decode(data, colour)
     except UserError:  # which is a ValueError
         raise
-    except _PILLOW_ERRORS:
+    except PILLOW_ERRORS:
         raise UserError(BAD_IMAGE) from None
 
 
@@ -160,7 +160,7 @@ def orientation(image: Image.Image) -> int:
     """Return the orientation of a loaded Pillow image, by EXIF or XMP; 1 if these are broken."""
     try:
         return image.getexif().get(_ORIENTATION, 1)
-    except _PILLOW_ERRORS:  # broken EXIF data
+    except PILLOW_ERRORS:  # broken EXIF data
         return 1
 
 
@@ -205,7 +205,7 @@ def _decode(data, colour):
         raise UserError(HEIF)
     if data[:4] == b"RIFF" and data[12:16] == b"VP8X" and data[20] & 2:
         raise UserError(ANIMATED_WEBP)
-    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         image.load()
         depth = data[PNG_DEPTH] if image.format == "PNG" else 8
         if "transparency" in image.info and image.mode != "P" and depth in (2, 4, DEEP):

@@ -94,7 +94,7 @@ def split_words(texts: Iterable[str], max_tokens: int | None = None) -> list[lis
 
     Args:
         texts: sentences.
-        max_tokens: the words after so many are dropped; None keeps all.
+        max_tokens: longer texts are truncated to this number of words; None keeps all.
     """
     return [[word for chunk in text.split() for word in _words(chunk)][:max_tokens]
             for text in texts]
@@ -151,7 +151,7 @@ class Vocabulary:
 
         Args:
             texts: sentences.
-            max_tokens: the tokens after so many are dropped; None keeps all.
+            max_tokens: longer texts are truncated to this number; None keeps all.
         """
         ids, unknown = self._ids, self.words.index(UNKNOWN)
         rows = [[ids.get(word, unknown) for word in words]

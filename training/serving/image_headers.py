@@ -5,9 +5,8 @@ import struct
 from PIL import Image
 
 from zoo.errors import UserError
-from zoo.training.preprocessing.pillow_images import explain
+from zoo.training.preprocessing.pillow_images import FORMATS, explain
 
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 _MAX_SIDE = 65_535  # pixels, as in JPEG and GIF; a PNG of 1,000,000 x 1, 1 KB, takes GBs to resize
 
 
@@ -40,7 +39,7 @@ def _size(data: bytes) -> tuple[int, int, int]:
     """Return the width, the height, and for a GIF the pixels of all frames, else 0."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):  # Pillow would read, and refuse, more than this
         return *struct.unpack_from(">II", data, 16), 0
-    image = Image.open(io.BytesIO(data), formats=_FORMATS)
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
     return _gif_size(data) if image.format == "GIF" else (*image.size, 0)
 
 

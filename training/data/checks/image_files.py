@@ -9,7 +9,6 @@ import functools
 import hashlib
 import io
 import os
-import struct
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,14 @@ from PIL import Image
 
 from zoo.training.data.checks.labels import Finding, class_findings, errors_first, repeated
 from zoo.training.preprocessing.images import decode_or_explain
-from zoo.training.preprocessing.pillow_images import BAD_IMAGE, HEIF, orientation
+from zoo.training.preprocessing.pillow_images import (
+    BAD_IMAGE,
+    DEEP,
+    HEIF,
+    PILLOW_ERRORS,
+    PNG_DEPTH,
+    orientation,
+)
 
 PROBLEMS = {  # files that training cannot use
     "unreadable": "cannot be read from the disk",
@@ -43,11 +49,6 @@ SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".
             ".gif": "GIF", ".bmp": "BMP", ".dib": "BMP", ".webp": "WebP"}
 _MAGIC = {b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"GIF8": "GIF", b"BM": "BMP"}
 _MAGIC_BYTES = 12
-_PNG_BIT_DEPTH = 24                 # its offset in the file: PNG, 11.2.2
-# What Pillow raises at a damaged header or EXIF block: what it catches when it tries its formats,
-# and its own error.
-_PILLOW_ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error,
-                  Image.DecompressionBombError)
 _ELONGATED = 2        # the ratio of two sides from which stretching to a square spoils an image
 _MANY = 0.1           # the share of such images that is reported
 _FEW_IMAGES = 5       # of a class: too few to say that all are grey
@@ -121,7 +122,7 @@ def _decoded(data, format):
     try:
         with Image.open(io.BytesIO(data)) as image:
             forms = tuple(_forms(image, data, format))
-    except _PILLOW_ERRORS:
+    except PILLOW_ERRORS:
         pass  # it has been decoded; only its forms stay unknown
     digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=16)
     digest.update(pixels.tobytes())
@@ -138,7 +139,7 @@ def _why(data, format):
         with Image.open(io.BytesIO(data)) as image:
             if format:  # else the header is enough; for some formats Pillow starts a program
                 image.load()
-    except _PILLOW_ERRORS:
+    except PILLOW_ERRORS:
         return "truncated" if format else "not an image"
     return "truncated" if format in ("JPEG", "PNG", "GIF") else "unsupported"
 
@@ -150,7 +151,7 @@ def _forms(image, data, format):
         yield "palette"
     if image.mode == "CMYK":
         yield "CMYK"
-    if format == "PNG" and data[_PNG_BIT_DEPTH] == 16:
+    if format == "PNG" and data[PNG_DEPTH] == DEEP:
         yield "16-bit"
     # In a JPEG, further pictures are previews of the first.
     if format != "JPEG" and getattr(image, "is_animated", False):
@@ -201,7 +202,7 @@ def examine_files(files: Iterable[tuple], quick: bool = False, progress: Callabl
                  if kind in forms]
     named = [(str(path), label, split) for path, label, split in files]
     return errors_first([*findings, *_mixed_sizes(sizes), *_stretched(sizes),
-                         *_told_by_colour(greys), *repeated(same, "image"),
+                         *_grey_beside_coloured(greys), *repeated(same, "image"),
                          *class_findings(named, classes, classes_file)])
 
 
@@ -230,7 +231,7 @@ def _stretched(sizes):
                        "the network's shape; resize=crop and resize=pad keep proportions", paths)
 
 
-def _told_by_colour(greys):
+def _grey_beside_coloured(greys):
     """Report if a class is grey and another one coloured: a network learns that and no more."""
     shares = {label: sum(each) / len(each) for label, each in greys.items()
               if len(each) >= _FEW_IMAGES}
