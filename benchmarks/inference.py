@@ -32,7 +32,7 @@ def export(network, folder):
     """Write all formats of `network` into `folder`; return {side: path}."""
     import zoo
     from zoo.training import recipes, trained
-    from zoo.training.deployment import conversion, saved_model
+    from zoo.training.deployment import conversion, formats, saved_model
 
     model = zoo.build(network)
     names = [f"class {number}" for number in range(model.output.shape[-1])]
@@ -45,12 +45,12 @@ def export(network, folder):
     )
     saved_model.write(whole, folder / "saved_model")
     conversion.write(whole, ("litert", "onnx"), folder, None)
-    onnx = folder / conversion.FILES["onnx"]
+    onnx = folder / formats.FILES["onnx"]
     paths = {
         "SavedModel": folder / "saved_model",
         "ONNX Runtime": onnx,
         "OpenVINO": onnx,
-        "LiteRT": folder / conversion.FILES["litert"],
+        "LiteRT": folder / formats.FILES["litert"],
     }
     return {side: str(path) for side, path in paths.items()}
 
@@ -80,7 +80,7 @@ def open_with(side, path):
 
 def answer(side, path, shape, calls):
     """Ask the file at `path` `calls` times; the first time, it is opened and warmed up."""
-    images = np.random.default_rng(0).uniform(0, 255, shape).astype("float32")
+    images = images_of(shape)
     if current.get("of") != (path, shape):
         current.clear()
         try:
@@ -88,14 +88,24 @@ def answer(side, path, shape, calls):
         except ImportError as error:
             return {"missing": str(error)}
         current["of"] = path, shape
-        for _ in range(WARM_UP):
-            current["ask"](images)
+        time_calls(current["ask"], images, WARM_UP)
+    seconds = time_calls(current["ask"], images, calls)
+    return {"seconds": seconds, "probability": float(current["ask"](images).max())}
+
+
+def images_of(shape):
+    """Return random pixels, the same ones each time."""
+    return np.random.default_rng(0).uniform(0, 255, shape).astype("float32")
+
+
+def time_calls(ask, images, calls, warm_up=0):
+    """Return the seconds of each of `calls` calls, after `warm_up` that are not timed."""
     seconds = []
-    for _ in range(calls):
+    for _ in range(warm_up + calls):
         began = time.perf_counter()
-        answered = current["ask"](images)
+        ask(images)
         seconds.append(time.perf_counter() - began)
-    return {"seconds": seconds, "probability": float(answered.max())}
+    return seconds[warm_up:]
 
 
 def compare(started, paths, shape, calls, rounds):

@@ -2,11 +2,13 @@
 
 `python benchmarks/pipeline.py FOLDER` takes a folder of class folders, such as CIFAR-10 as JPEG
 files. It alternates rounds of training steps of resnet20 on the whole pipeline (shuffle, pick,
-augment, batch) with rounds on one batch kept in memory, in one process, and compares the median
-step. Then it loads a tenth of the files and all of them, in a process each, and compares the peak
-memory. Results go to benchmarks/pipeline.json.
+augment, batch), with images in memory and read from their files at every step, with rounds on one
+batch kept in memory, in one process, and compares the median step of each round. Then it loads a
+tenth of the files and all of them, in a process each, and compares the peak memory. Results go to
+benchmarks/pipeline.json.
 """
 
+import dataclasses
 import json
 import os
 import re
@@ -16,15 +18,15 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 
-ROUNDS, STEPS, SKIPPED = 6, 12, 2  # of each side; a round's first steps fill buffers
+ROUNDS, STEPS, SKIPPED = 8, 10, 2  # of each side; a round's first steps fill buffers
 HERE = Path(__file__)
 sys.path.insert(0, str(HERE.parents[1]))
 
 
 def step_times(folder):
-    """Return the seconds of each measured step, {"pipeline": [...], "one batch": [...]}."""
+    """Return the median step of each round in seconds: {"in memory": [...], "streaming": ...}."""
     from zoo.training import recipes  # isort: skip - before TensorFlow, as in `zoo train`
     import keras
     import tensorflow as tf
@@ -39,15 +41,15 @@ def step_times(folder):
         def on_train_batch_end(self, batch, logs=None):
             self.ticks.append(time.perf_counter())
 
-    recipe = recipes.get_recipe("resnet20-cifar10", str(folder))
-    dataset, build = fit.prepare(recipe)
+    sides = {}
+    for side, cache in (("in memory", "memory"), ("streaming", "none")):
+        recipe = recipes.get_recipe("resnet20-cifar10", str(folder))
+        recipe = dataclasses.replace(recipe, cache=cache)
+        dataset, build = fit.prepare(recipe)
+        sides[side] = pipeline.training_batches(dataset.train, recipe, len(dataset.class_names))
     model = build()
     fit.compile_model(model, recipe, 1000)
-    whole = pipeline.training_batches(dataset.train, recipe, len(dataset.class_names))
-    sides = {
-        "pipeline": whole,
-        "one batch": tf.data.Dataset.from_tensors(next(iter(whole))).repeat(),
-    }
+    sides["one batch"] = tf.data.Dataset.from_tensors(next(iter(sides["in memory"]))).repeat()
     times = {side: [] for side in sides}
     for number in range(ROUNDS + 1):
         for side, batches in sides.items():
@@ -61,9 +63,8 @@ def step_times(folder):
                 callbacks=[clock],
             )
             if number:  # the first round traces and warms up
-                times[side] += [
-                    b - a for a, b in zip(clock.ticks[SKIPPED:], clock.ticks[SKIPPED + 1 :])
-                ]
+                ticks = clock.ticks[SKIPPED:]
+                times[side].append(median(b - a for a, b in zip(ticks, ticks[1:])))
         print(f"round {number} of {ROUNDS}", flush=True)
     return times
 
@@ -104,27 +105,22 @@ def tenth(folder, to):
 
 def main(folder):
     """Measure, print and keep the results."""
-    from zoo.training.engine.manifest import machine
+    from sides import keep, ratio, spread
+
+    from zoo.training.engine.manifest import commit
 
     times = step_times(folder)
-    medians = {side: median(values) for side, values in times.items()}
     report = {
-        "machine": machine(),
+        "commit": commit(),
         "network": "resnet20",
         "batch": 128,
-        "steps": len(times["pipeline"]),
+        "rounds": ROUNDS,
+        "steps of a round": STEPS,
     }
     for side, values in times.items():
-        low, _, high = quantiles(values, n=4)
-        report[f"{side} ms"] = {
-            name: round(1e3 * value, 1)
-            for name, value in (
-                ("lower quartile", low),
-                ("median", medians[side]),
-                ("upper quartile", high),
-            )
-        }
-    report["ratio"] = round(medians["pipeline"] / medians["one batch"], 3)
+        report[f"{side} ms"] = spread([1e3 * value for value in values], 1)
+    for side in ("in memory", "streaming"):
+        report[f"{side} / one batch"] = ratio(times[side], times["one batch"])
     scratch = tempfile.mkdtemp()
     try:
         few, many = peak_megabytes(tenth(folder, scratch)), peak_megabytes(folder)
@@ -135,7 +131,7 @@ def main(folder):
         "all files": round(many),
         "difference": round(many - few),
     }
-    HERE.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
+    keep(__file__, report)
     print(json.dumps(report, indent=2))
 
 

@@ -52,12 +52,32 @@ def finished_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def explained_run(finished_run):
+    """What `explain` returns for `finished_run`."""
+    from zoo.training.explanation import explainer
+
+    return explainer.explain(finished_run)
+
+
+@pytest.fixture(scope="session")
 def exported(finished_run, tmp_path_factory):
     """Where the SavedModel of `finished_run` is, and what `export` answered."""
     from zoo.training.deployment.exporter import export
 
     to = tmp_path_factory.mktemp("export") / "model"
     return to, export(finished_run, to)
+
+
+@pytest.fixture(scope="session")
+def converted(finished_run, tmp_path_factory):
+    """The export of `finished_run` as SavedModel, ONNX and LiteRT file."""
+    pytest.importorskip("onnxruntime", reason="pip install '.[onnx]'")
+    pytest.importorskip("ai_edge_litert", reason="pip install '.[litert]'")
+    from zoo.training.deployment.exporter import export
+
+    to = tmp_path_factory.mktemp("converted") / "digits"
+    export(finished_run, to, formats=("saved_model", "onnx", "litert"))
+    return to
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,11 @@
 """Several hundred small image files of every kind that decoders differ on, and Pillow's reading."""
 import io
 import itertools
+import os
 import struct
+import zipfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageColor, ImageOps, PngImagePlugin
@@ -136,9 +139,15 @@ def jpegs():
     made["xmp and exif without it"] = jpeg_with(plain, adobe, app1(tiff(None)))
     made["exif in two segments"] = jpeg_with(plain, app1(tiff(8, long_before=60_000)[:50_000]),
                                              app1(tiff(8, long_before=60_000)[50_000:]))
+    made["two exif segments"] = jpeg_with(plain, app1(tiff(3)), app1(tiff(6)))
     made["exif after the scan"] = plain[:-2] + app1(tiff(6)) + plain[-2:]
     made["another picture behind"] = plain + jpeg_with(plain, app1(tiff(6)))
     made["cut short"] = plain[:-40]
+    made["restart markers"] = encoded(picture((33, 21)), "JPEG", restart_marker_blocks=1)
+    made["RGB inside"] = encoded(picture((33, 21)), "JPEG", keep_rgb=True)
+    made["coarse"] = encoded(picture((33, 21)), "JPEG", quality=1)
+    made["several pictures"] = encoded(picture((33, 21)), "MPO", save_all=True,
+                                       append_images=[picture((33, 21), seed=1)])
     for size in SIZES:
         ink = encoded(picture(size, "CMYK"), "JPEG", quality=95)
         made[f"CMYK {size}"], made[f"CMYK without Adobe {size}"] = ink, without_adobe(ink)
@@ -242,6 +251,19 @@ def pngs():
             plain, chunk(b"iTXt", description + bytes(4) + xmp(value)[:-2]), last=last)
         made[f"zipped xmp {value} {last}"] = png_with(
             plain, chunk(b"iTXt", description + b"\1\0\0\0" + zlib.compress(xmp(value))), last=last)
+    made["two exif chunks"] = png_with(plain, chunk(b"eXIf", tiff(3)), chunk(b"eXIf", tiff(6)))
+    made["exif on either side"] = png_with(made["exif 3 little"], chunk(b"eXIf", tiff(8)),
+                                           last=True)
+    made["gamma and colour space"] = png_with(
+        plain, chunk(b"gAMA", struct.pack(">I", 100_000)), chunk(b"sRGB", b"\0"))
+    idat = plain.index(b"IDAT") - 4
+    made["pixels in many chunks"] = (
+        plain[:idat] + b"".join(chunk(b"IDAT", plain[i:min(i + 9, len(plain) - 16)])
+                                for i in range(idat + 8, len(plain) - 16, 9)) + plain[-12:])
+    made["animated"] = encoded(picture((33, 21)), "PNG", save_all=True,
+                               append_images=[picture((33, 21), seed=1)])
+    made["index beyond the palette"] = raw_png(8, 1, 8, 3, b"\0" + bytes(range(8)),
+                                               chunk(b"PLTE", bytes(range(9))))
     noise = np.random.default_rng(0).integers(0, 256, (60, 90, 3), "uint8")
     made["icc, exif"] = encoded(Image.fromarray(noise), "PNG", icc_profile=noise.tobytes(),
                                 exif=b"Exif\0\0" + tiff(6), pnginfo=icc)
@@ -305,6 +327,11 @@ def gifs():
         made[f"without its end {size}"] = gif(size, [(0, 0, indices, None, None)], colours, end=b"")
         made[f"few colours {size}"] = gif(
             size, [(0, 0, indices, None, None)], colours[:24])
+    palette = picture(size).convert("P")
+    made["87a"] = b"GIF87a" + encoded(palette, "GIF")[6:]
+    made["interlaced, transparent"] = encoded(palette, "GIF", interlace=1, transparency=3)
+    made["disposal"] = encoded(palette, "GIF", save_all=True, disposal=2, loop=0, duration=9,
+                               append_images=[picture(size, seed=1).convert("P")])
     made["cut short"] = gif(size, [(0, 0, indices, None, None)], colours)[:-100]
     made["no frame"] = gif(size, [], colours)
     return made
@@ -366,6 +393,7 @@ def bmps():
     made["offset of the palette"] = bmp(size, 8, rows, palette=ramp, offset=54)
     made["no offset"] = bmp(size, 8, rows, palette=ramp, offset=0)
     made["without the last padding"] = bmp(size, 8, rows[:-3], palette=ramp)
+    made["bytes behind"] = encoded(picture(size), "BMP") + b"more" * 9
     made["cut short"] = bmp(size, 8, rows[:-4], palette=ramp)
     made["RLE8"] = bmp((8, 2), 8, b"\x08\1\0\0\x08\2\0\1", compression=1, palette=ramp)
     made["RLE4"] = bmp((8, 2), 4, b"\x08\x12\0\0\x08\x21\0\1", compression=2, palette=ramp[:64])
@@ -402,6 +430,10 @@ def webps():
     for mode in ("RGB", "RGBA"):
         made[f"animated {mode}"] = encoded(picture((33, 21), mode), "WEBP", save_all=True,
                                            append_images=[picture((33, 21), mode, seed=1)])
+    made["nearly lossless"] = encoded(picture((33, 21), "RGBA"), "WEBP", lossless=True, quality=30)
+    made["coarse alpha"] = encoded(picture((33, 21), "RGBA"), "WEBP", alpha_quality=10, quality=20)
+    made["palette"] = encoded(picture((33, 21)).quantize(4).convert("RGB"), "WEBP", lossless=True)
+    made["bytes behind"] = encoded(noise, "WEBP") + b"more"
     made["cut short"] = encoded(noise, "WEBP")[:-10]
     return made
 
@@ -410,12 +442,25 @@ def others():
     return {"empty": b"", "text": b"no picture", "nulls": bytes(400), "B": b"B", "BM": b"BM",
             "GIF": b"GIF89a", "RIFF": b"RIFF\0\0\0\0WEBPVP8X", "PNG": b"\x89PNG\r\n\x1a\n",
             "JPEG": b"\xff\xd8\xff", "TIFF": encoded(picture((7, 5)), "TIFF"),
-            "QOI": b"qoif", "GIF of tomorrow": b"GIF99a" + bytes(100)}
+            "QOI": b"qoif", "PDF": b"%PDF-1.4", "web page": b"<html>404</html>",
+            "vectors": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+            "bytes before a JPEG": b"xx" + encoded(picture((7, 5)), "JPEG"),
+            **{kind: encoded(picture((7, 5)), kind) for kind in ("ICO", "PPM", "TGA", "JPEG2000")},
+            "GIF of tomorrow": b"GIF99a" + bytes(100)}
+
+
+def imagemagick():
+    """{name: bytes} of the files that data/imagemagick/make.sh wrote."""
+    kinds = {".jpg": "JPEG", ".webp": "WebP"}
+    with zipfile.ZipFile(Path(__file__).parent / "data/imagemagick/files.zip") as files:
+        return {f"{kinds.get(suffix, suffix[1:].upper())} {name}, ImageMagick": files.read(path)
+                for path in files.namelist() for name, suffix in [os.path.splitext(path)]}
 
 
 def image_set():
-    """Return {name: the bytes of a file} of all kinds."""
-    return {f"{kind} {name}": data
-            for kind, make in (("JPEG", jpegs), ("PNG", pngs), ("GIF", gifs), ("BMP", bmps),
-                               ("WebP", webps), ("other", others))
-            for name, data in make().items()}
+    """Return {name: the bytes of a file} of all kinds, made by Pillow, bytes, and ImageMagick."""
+    return imagemagick() | {
+        f"{kind} {name}": data
+        for kind, make in (("JPEG", jpegs), ("PNG", pngs), ("GIF", gifs), ("BMP", bmps),
+                           ("WebP", webps), ("other", others))
+        for name, data in make().items()}

@@ -23,6 +23,7 @@ PACKAGES = {
         "UserError",
         "build",
         "card",
+        "draw",
         "features",
         "layer_table",
         "load",

@@ -8,7 +8,8 @@ import tensorflow as tf
 
 from zoo.errors import UsageError
 from zoo.training.data.augmentation import image_ops as ops
-from zoo.training.data.augmentation.augment import AUGMENTATIONS, MIXING, augment, check
+from zoo.training.data.augmentation.augment import augment
+from zoo.training.data.augmentation.settings import AUGMENTATIONS, MIXING, check
 
 STRENGTHS = {
     "flip": True,
@@ -18,10 +19,12 @@ STRENGTHS = {
     "rotate": 30,
     "zoom": 0.3,
     "randaugment": {"n": 2, "m": 9},
+    "trivial_augment": True,
     "brightness": 0.4,
     "contrast": 0.4,
     "saturation": 0.4,
     "hue": 0.2,
+    "pca_noise": 0.1,
     "erase": 0.8,
     "mixup": 0.4,
     "cutmix": 1.0,
@@ -209,7 +212,8 @@ def test_another_augmentation_leaves_the_draws_alone():
     others = {
         name: value
         for name, value in STRENGTHS.items()
-        if name not in MIXING and name not in ("erase", "randaugment")
+        if name not in MIXING
+        and name not in ("erase", "randaugment", "trivial_augment", "pca_noise")
     }
     assert same(changed(black, {"erase": 0.5}), changed(black, others | {"erase": 0.5}))
     alone = changed(images, {"mixup": 1.0})[1]
@@ -260,7 +264,7 @@ def test_a_wrong_setting_is_refused_in_one_line(settings, words):
     assert str(refusal.value) == words
 
 
-@pytest.mark.parametrize("name", ["saturation", "hue"])
+@pytest.mark.parametrize("name", ["saturation", "hue", "pca_noise"])
 def test_colour_is_refused_for_grey_images(name):
     check({name: 0.1})
     with pytest.raises(UsageError, match=f"{name} needs 3 channels"):

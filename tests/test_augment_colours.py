@@ -97,7 +97,8 @@ def test_equalizing_levels_the_histogram():
 def test_geometric_operations_reach_their_ranges():
     found = np.stack(
         [
-            randaugment._geometry(tf.constant([number]), tf.constant([1.0]), 32, 64)[0]
+            randaugment._geometry(
+                tf.constant([number]), tf.constant([1.0]), (math.radians(30), 0.3, 0.3, 20, 10))[0]
             for number in range(-1, 5)
         ]
     )
@@ -139,3 +140,83 @@ def test_more_magnitude_changes_more():
         for m in (1, 5, 10)
     )
     assert weak < middle < strong
+
+
+def test_trivial_augment_draws_one_of_fourteen_and_one_of_31_strengths():
+    images = np.repeat(SMOOTH[None], 1500, axis=0)
+    found, _ = changed(images, {"trivial_augment": True}, labels=np.ones((1500, 1), "float32"))
+    kinds, counts = np.unique(
+        found.reshape(1500, -1).round().astype("uint8"), axis=0, return_counts=True)
+    # Those with a sign have at most 61 strengths; solarize 31, posterize 7 numbers of bits; the
+    # other two one. All start with the image as it is.
+    assert 250 < len(kinds) <= 9 * 60 + 30 + 6 + 2 + 1
+    unchanged = counts[(kinds == SMOOTH.reshape(-1)).all(axis=1)].sum() / 1500
+    # 1 of 14 operations, 10 of 14 at the lowest of 31 strengths, posterize at three of them,
+    # solarize where only levels above the brightest are inverted.
+    spared = math.ceil((256 - int(SMOOTH.max())) * 30 / 256)
+    expected = (1 + 9 / 31 + 3 / 31 + spared / 31) / 14
+    assert unchanged == pytest.approx(expected, abs=0.02)
+
+
+def pillow_trivial(image):
+    """Every result of the colour operations of the wide space by Pillow, {operation: images}."""
+    enhance = {"saturation": ImageEnhance.Color, "contrast": ImageEnhance.Contrast,
+               "brightness": ImageEnhance.Brightness, "sharpness": ImageEnhance.Sharpness}
+    strengths = np.arange(31) / 30
+    results = {name: [kind(image).enhance(1 + sign * 0.99 * strength)
+                      for strength in strengths for sign in (-1, 1)]
+               for name, kind in enhance.items()}
+    results["posterize"] = [ImageOps.posterize(image, bits) for bits in range(2, 9)]
+    results["solarize"] = [ImageOps.solarize(image, 256 * (1 - strength))
+                           for strength in strengths]
+    results["auto_contrast"] = [ImageOps.autocontrast(image)]
+    return {name: np.stack(list(map(np.asarray, images)))[:, 1:-1, 1:-1].astype("float32")
+            for name, images in results.items()}  # Pillow does not smooth edges
+
+
+def test_trivial_augments_colours_are_pillows():
+    """Each changed image is one of Pillow's, within the two levels by which Pillow rounds."""
+    found, _ = changed(np.repeat(SMOOTH[None], 600, axis=0), {"trivial_augment": True},
+                       labels=np.ones((600, 1), "float32"))
+    found = found[:, 1:-1, 1:-1]
+    alike = {name: np.array([np.abs(image - images).max(axis=(1, 2, 3)).min() for image in found])
+             for name, images in pillow_trivial(Image.fromarray(SMOOTH)).items()}
+    shares = {name: (distances <= 2).mean() for name, distances in alike.items()}
+    # Weak changes look like those of other operations, and the image itself like all of them.
+    assert all(1 / 14 - 0.04 < share < 0.3 for share in shares.values()), shares
+    # Seven of 14 operations, and no change.
+    assert 8 / 14 - 0.07 < (np.min(list(alike.values()), axis=0) <= 2).mean() < 8 / 14 + 0.12
+
+
+def test_trivial_augments_geometry_reaches_the_wide_ranges():
+    assert randaugment._WIDE_GEOMETRY == (math.radians(135), 0.99, 0.99, 32.0, 32.0)
+    dots = np.zeros((2000, 101, 101, 1), "uint8")
+    dots[:, 49:52, 49:52] = 200
+    found, _ = changed(dots, {"trivial_augment": True}, labels=np.ones((2000, 1), "float32"))
+    where = np.indices((101, 101)).reshape(2, -1) - 50
+    mass = found.reshape(2000, -1)
+    moved = np.abs((where @ mass.T / mass.sum(axis=1)).T)
+    # Only translations move a dot in the middle: by 32/30 pixels and its multiples.
+    assert moved.max() == pytest.approx(32, abs=0.1)
+    pixels = moved[(moved.max(axis=1) > 0.5)].max(axis=1)
+    assert np.abs(pixels - np.round(pixels * 30 / 32) * 32 / 30).max() < 0.1
+    assert len(pixels) / 2000 == pytest.approx(2 / 14 * 30 / 31, abs=0.03)
+
+
+def test_pca_noise_is_numpys():
+    """Krizhevsky et al. 2012, section 4.1: [p1, p2, p3][a1 l1, a2 l2, a3 l3] for each image."""
+    grey = np.full((4000, 2, 2, 3), 128, "uint8")
+    found, _ = changed(grey, {"pca_noise": 0.1}, labels=np.ones((4000, 1), "float32"))
+    noise = found - grey
+    assert np.ptp(noise, axis=(1, 2)).max() < 1e-4  # one colour for the whole image
+    vectors = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140],
+                        [-0.5836, -0.6948, 0.4203]])
+    assert np.allclose(vectors.T @ vectors, np.eye(3), atol=2e-3)
+    values = np.array([0.2175, 0.0188, 0.0045]) * 255
+    expected = vectors @ np.diag((0.1 * values) ** 2) @ vectors.T
+    covariance = np.cov(noise[:, 0, 0].T)
+    assert np.abs(covariance - expected).max() < 0.05 * expected.max()
+    amounts = noise[:, 0, 0] @ vectors / values  # the draws, of each component
+    assert amounts.std(axis=0) == pytest.approx([0.1, 0.1, 0.1], rel=0.05)
+    assert np.abs(amounts.mean(axis=0)).max() < 0.01
+    assert np.abs(np.corrcoef(amounts.T) - np.eye(3)).max() < 0.06

@@ -12,10 +12,19 @@ from zoo.lenet import lenet5
 from zoo.mobilenet_v2 import make_divisible
 
 THIN = {"alexnet": {"width": 1 / 16, "units": 4}, "googlenet": {"width": 1 / 16},
+        "googlenet_torchvision": {"width": 1 / 16, "depths": (1, 1, 1)},
         "inception_v3": {"width": 1 / 16, "depths": (1, 0, 0)},
         "inception_v4": {"width": 1 / 16, "depths": (1, 0, 0)},
         "resnet18": {"width": 4}, "densenet121": {"growth_rate": 4, "depths": (1, 1)},
-        "mobilenet_v1": {"alpha": 1 / 8}, "mobilenet_v2": {"alpha": 1 / 8}}
+        "mobilenet_v1": {"alpha": 1 / 8}, "mobilenet_v2": {"alpha": 1 / 8},
+        "mobilenet_v3_small": {"alpha": 1 / 8}, "efficientnet_b0": {"width": 1 / 8, "depth": 0.5},
+        "inception_resnet_v2": {"width": 1 / 16, "depths": (1, 0, 0)},
+        "resnet50_v2": {"width": 4, "depths": (1, 1)},
+        "resnext50_32x4d": {"width": 4, "cardinality": 2, "depths": (1, 1)},
+        "se_resnet50": {"width": 4, "depths": (1, 1)},
+        "shufflenet_v2_x0_5": {"filters": (8, 8), "depths": (1,)},
+        "squeezenet1_1": {"width": 1 / 8}, "wide_resnet50_2": {"width": 4, "depths": (1, 1)},
+        "xception": {"width": 1 / 16, "depth": 1}, "zfnet": {"width": 1 / 16, "units": 4}}
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ import pytest
 import zoo
 from tests.models import PARAMS, TINY
 from zoo.errors import UsageError
+from zoo.factory import shapes_only
 from zoo.tables import layer_table
 
 
@@ -36,8 +37,8 @@ def pixels(model, n):
     """`n` random images for `model`, or sentences of seven token ids."""
     shape = model.input.shape[1:]
     if model.input.name == "tokens":
-        vocab_size = next(layer.input_dim for layer in model.layers
-                          if isinstance(layer, keras.layers.Embedding))
+        vocab_size = next((layer.input_dim for layer in model.layers
+                           if isinstance(layer, keras.layers.Embedding)), 10)  # of "abc def."
         return np.random.default_rng(0).integers(1, vocab_size, (n, 7)).astype("int32")
     return np.random.default_rng(0).integers(0, 256, (n, *shape)).astype("uint8")
 
@@ -56,7 +57,8 @@ def test_every_registered_name_is_in_the_table():
 
 @pytest.mark.parametrize("name", [name for name in TINY if zoo.spec(name).params])
 def test_the_params_are_the_published_ones(name):
-    assert params(zoo.build(name)) == zoo.spec(name).params
+    with shapes_only():
+        assert params(zoo.build(name)) == zoo.spec(name).params
 
 
 def params(model):
@@ -84,7 +86,7 @@ def test_zero_classes_give_float32_features(name):
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", OTHERS_SLOW)
 def test_pixels_and_logits_stay_float32_under_mixed_precision(name, policy):
     keras.config.set_dtype_policy(policy)
     try:
@@ -204,7 +206,7 @@ def test_images_may_have_any_size_if_the_network_averages_its_last_map(name):
 
 
 def logits_after(load, model, inputs):
-    return np.abs(load()(inputs).numpy() - model(inputs).numpy()).max()
+    return np.abs(np.asarray(load()(inputs)) - np.asarray(model(inputs))).max()
 
 
 @pytest.mark.parametrize("name", OTHERS_SLOW)
@@ -227,8 +229,9 @@ def test_every_format_of_keras_keeps_the_network(name, tmp_path):
     finally:
         keras.config.set_image_data_format(before)
     model.save(f"{file}.h5")
-    if name in ("alexnet_2tower", "googlenet"):  # see zoo.build
-        with pytest.raises(ValueError, match="Unknown layer: 'Cast'"):
+    operations = name in ("alexnet_2tower", "fasttext", "googlenet", "zfnet")
+    if operations or name.startswith(("char_cnn", "shufflenet", "vdcnn")):  # see zoo.build
+        with pytest.raises(ValueError, match="Unknown layer: '(Cast|GetItem|Pad|Take)'"):
             keras.models.load_model(f"{file}.h5")
     else:
         assert logits_after(lambda: keras.models.load_model(f"{file}.h5"), model, inputs) == 0

@@ -176,14 +176,12 @@ def test_a_damaged_data_set_is_not_cut_short_in_silence(monkeypatch):
         cache.ImageCache(Encoded(), (2, 2, 3), skip_bad=True)
 
 
-def test_images_that_crowd_the_memory_go_to_disk(tmp_path, monkeypatch):
-    monkeypatch.setattr(cache, "_MEMORY_SHARE", 0.0)
+def test_images_go_to_disk_where_they_are_sent(tmp_path):
     told = []
-    dataset = load_data("digits", (8, 8, 1), cache_dir=tmp_path, say=told.append)
+    dataset = load_data("digits", (8, 8, 1), cache="disk", cache_dir=tmp_path, say=told.append)
     assert f"on disk, in {tmp_path}" in told[0] and not list(tmp_path.iterdir()), (
         "the file should have no name"
     )
-    monkeypatch.undo()
     assert np.array_equal(dataset.train.examples, load_data("digits", (8, 8, 1)).train.examples)
 
 

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import zoo
+from tests.models import TINY
 from zoo.errors import UserError
 from zoo.training import recipes, trained
 from zoo.training.data.dataset import load_data
-from zoo.training.deployment import conversion, exporter, verification
+from zoo.training.deployment import conversion, exporter, formats, runtimes, verification
 from zoo.training.engine.fit import train
+from zoo.training.preprocessing.tokens import Vocabulary
 
 NETWORKS = ("lenet5", "resnet20", "textcnn")
 ITEMS = 200
@@ -94,11 +97,35 @@ def test_the_runtime_alone_predicts_the_labels_of_the_keras_model(exports, name,
     assert len(set(expected)) > 1
 
 
+def of_sentences(name, folder):
+    recipe = recipes.Recipe("r", name, "reviews.csv", max_tokens=9)
+    return trained.Trained(folder, zoo.build(name, **TINY[name]), {"class_names": ["a", "b"]},
+                           recipe, Vocabulary(("a",)))
+
+
+@pytest.mark.parametrize("name", [name for name in TINY if "vocab_size" in TINY[name]])
+def test_sentences_without_words_are_the_same_in_every_runtime(name, tmp_path):
+    source = of_sentences(name, tmp_path)
+    conversion.write(source, ["onnx", "litert"], tmp_path, None)
+    tokens = np.zeros((3, 9), "int32")
+    tokens[1, :4] = 2, 3, 1, 2
+    expected = tf.nn.softmax(source.model(tokens)).numpy()
+    for file in ("model.onnx", "model.tflite"):
+        outputs = runtimes.load(tmp_path / file)["serving_default"].run(tokens)
+        np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-5, err_msg=file)
+
+
+def test_a_format_that_the_converter_cannot_write_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="cannot write litert-batch1 for fasttext. Leave it out"):
+        conversion.write(of_sentences("fasttext", tmp_path), ["litert-batch1"], tmp_path, None)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_format_agrees_and_is_little_larger_than_its_weights(exports, name):
     run, exported, result = exports(name)
     weights = 4 * trained.load(run).model.count_params()
-    assert list(result["formats"]) == list(exporter.FORMATS)
+    assert list(result["formats"]) == list(formats.FORMATS)
     for format, entry in result["formats"].items():
         assert entry["agreement"] >= verification.AGREEMENT, format
         assert entry["difference"] <= verification.TOLERANCE.get(format, 0.5), format
@@ -191,7 +218,7 @@ def test_the_card_describes_the_export(exports, name):
     assert card["architecture"] == name and card["multiply_adds"] > 0
     assert card["class_names"] == metrics["class_names"]
     assert all((exported / file).exists() for file in card["files"].values())
-    assert len(card["files"]) == len(exporter.FORMATS)
+    assert len(card["files"]) == len(formats.FORMATS)
     page = (exported / "assets/README.md").read_text()
     assert f"{card['params']:,} params" in page and "curl" in page
     assert "vocab.txt" in page or name == "lenet5"

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from tests.bad_images import ENDINGS, defects, encoded, picture, put, turned
 from tests.image_set import reading
 from zoo.training import doctor
 from zoo.training.data.checks.image_files import examine_files
+from zoo.training.data.checks.sizes import few_examples, wilson_interval
 from zoo.training.data.image_folder import class_folder_names, list_class_folders
 from zoo.training.engine import prepare
-from zoo.training.intervals import few_examples, wilson_interval
-from zoo.training.preprocessing.images import decode_or_explain
+from zoo.training.preprocessing.images import WEBP, decode_or_explain
 from zoo.training.preprocessing.pillow_images import BAD_IMAGE
 from zoo.training.recipe import Recipe
 
@@ -177,6 +178,11 @@ def test_sound_files_are_only_counted_and_progress_is_told(tmp_path):
     assert told == sorted(told) and told[-1] == (600, 600) and len(told) > 1
 
 
+def is_unread_webp(error, format):
+    """Return whether this is the error for WebP images, which TensorFlow 2.19 does not read."""
+    return error == WEBP and format == "WEBP" and tf.__version__ < "2.20"
+
+
 @pytest.mark.parametrize("format", [*ENDINGS, "progressive"])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.99])
 def test_a_file_cut_anywhere_is_refused_by_tensorflow_and_called_truncated(tmp_path, format, share):
@@ -184,8 +190,10 @@ def test_a_file_cut_anywhere_is_refused_by_tensorflow_and_called_truncated(tmp_p
     options = {"progressive": True} if format == "progressive" else {}
     whole = encoded(picture((64, 48)), "JPEG" if options else format, **options)
     path = put(tmp_path / f"cut.{ENDINGS.get(format, 'jpg')}", whole[:int(len(whole) * share)])
-    assert decode_or_explain(path.read_bytes())[1] == BAD_IMAGE
-    assert ("truncated", (str(path),)) in [
+    error = decode_or_explain(path.read_bytes())[1]
+    assert error == BAD_IMAGE or is_unread_webp(error, format)
+    kind = "truncated" if error == BAD_IMAGE else "unsupported"
+    assert (kind, (str(path),)) in [
         (f.kind, f.files) for f in examine_files([(path, "a", None)])
     ]
 
@@ -207,8 +215,11 @@ def test_a_file_cut_anywhere_is_refused_by_tensorflow_and_called_truncated(tmp_p
 def test_what_passes_is_decoded_in_its_colours(tmp_path, format, mode):
     path = put(tmp_path / f"a.{ENDINGS[format]}", encoded(picture(mode=mode), format))
     errors = [f.kind for f in examine_files([(path, "a", "test")]) if f.severity == "error"]
-    assert errors == ["one class"]
     image, error = decode_or_explain(path.read_bytes())
+    if is_unread_webp(error, format):
+        assert "unsupported" in errors
+        return
+    assert errors == ["one class"]
     darker = reading(path.read_bytes()).astype(int) - image
     assert not error and darker.min() >= 0 and darker.max() <= (mode == "CMYK")
 
@@ -271,6 +282,9 @@ def test_splits_too_small_to_measure_an_accuracy_by_are_noted(tmp_path, capfd):
         "the test split has 12 examples: 11 right ones would mean an accuracy of 65% to 99% "
         "(95 % interval)")  # 0.646 to 0.985, Newcombe 1998
     assert "validation split has 5 examples: 4 right" in validation.message
+    few, = [f.message for f in doctor.examine(data) if f.kind == "few images"]
+    assert few == ("43 training images are few for random weights: start from trained ones, as zoo "
+                   f"train resnet20 --data {data} --set weights=resnet20-cifar10 does")
     lines = []
     recipe = Recipe("few", "lenet5", data)
     prepare.arguments(recipe, say=lines.append)

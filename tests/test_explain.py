@@ -20,7 +20,9 @@ from zoo.training.engine.fit import train
 from zoo.training.explanation import explainer, kernels
 from zoo.training.explanation import page as explain_page
 
-SECTIONS = ["Training curves", "Confusion matrix", "Precision and recall", "Errors"]
+SECTIONS = [
+    "Training curves", "Confusion matrix", "Precision and recall", "Top losses", "Map of examples"
+]
 HOSTILE = "<b>bad</b> & $worse$"
 
 
@@ -42,8 +44,8 @@ def text_run(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def digits(finished_run):
-    return explainer.explain(finished_run)
+def digits(explained_run):
+    return explained_run
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +90,7 @@ class Parts(html.parser.HTMLParser):
 def checked(page):
     """The parts of a page that needs nothing from elsewhere."""
     parts = Parts(page)
-    assert "script" not in parts.tags and "iframe" not in parts.tags and "@import" not in page
+    assert "iframe" not in parts.tags and "@import" not in page
     assert all(place.startswith(("#", "data:")) for place in parts.places)
     assert {place[1:] for place in parts.places if place.startswith("#")} <= set(parts.ids)
     assert len(set(parts.ids)) == len(parts.ids) and all(parts.alts) and len(page) < 3_000_000
@@ -98,23 +100,28 @@ def checked(page):
 def test_the_page_of_an_image_network_shows_everything(digits):
     page = explain_page.run_page(digits)
     parts = checked(page)
-    assert parts.heads == [*SECTIONS, "First-layer filters", "Feature maps", "Grad-CAM", "Layers"]
+    assert parts.heads == ["The network", *SECTIONS, "First-layer filters", "Feature maps",
+                           "Where the network looks", "Augmented batch", "Layers"]
     assert (
         list(digits.maps)
         == list(zoo.stages(digits.trained.model))
         == ["c1", "s2", "c3", "s4", "c5", "f6"]
     )
-    assert len(digits.filters) == 6 and digits.heat_stage == "s4" and page.count("<svg") == 2
+    assert len(digits.filters) == 6 and digits.heat_stage == "s4" and page.count("<svg") == 3
     pictures = (
-        6 + 1 + sum(len(maps) for _, maps in digits.maps.values()) + 4 + 2 * len(digits.errors)
+        6 + 1 + sum(len(maps) for _, maps in digits.maps.values()) + 3 * 4
+        + 2 * len(digits.top_losses) + len(digits.augmented)
     )
     assert len(parts.alts) == pictures
     assert f"{digits.trained.metrics['test_accuracy']:.4f}" in parts.text
 
 
 def test_the_page_of_a_text_network_escapes_what_it_shows(reviews):
-    parts = checked(explain_page.run_page(reviews))
-    assert parts.heads == [*SECTIONS, "N-grams", "Layers"] and not parts.tags & {"i", "script"}
+    page = explain_page.run_page(reviews)
+    parts = checked(page)
+    assert parts.heads == ["The network", *SECTIONS, "N-grams", "Layers"]
+    assert "i" not in parts.tags
+    assert "<script>fine" not in page and "<b>bad" not in page and "<i>film" not in page
     assert HOSTILE in parts.text and "a <script>fine</script> film" in parts.text
 
 
@@ -133,7 +140,7 @@ def test_what_a_perceptron_lacks_is_left_out_with_a_phrase(model, phrases, text_
     train(recipe, tmp_path / "run", log=False)
     explained = explainer.explain(tmp_path / "run")
     page = explain_page.run_page(explained)
-    assert checked(page).heads[:4] == SECTIONS and all(
+    assert checked(page).heads[1:6] == SECTIONS and all(
         f"Left out: this network has {words}" in page for words in phrases
     )
     assert page.count("Left out") == len(phrases) and set(explained.maps) == (
@@ -160,24 +167,21 @@ def test_scores_of_the_classes_are_scikit_learns():
     )
 
 
-def test_the_most_confident_errors_come_first(digits, finished_run):
+def test_the_largest_losses_come_first(digits, finished_run):
     source = trained.load(finished_run)
     test = source.dataset().test
     probabilities = source.probabilities(test.examples.astype("float32"))
-    wrong = [
-        row.max()
-        for row, label in zip(probabilities, test.labels, strict=True)
-        if row.argmax() != label
-    ]
-    assert len(digits.errors) == min(12, len(wrong)) > 0
+    losses = -np.log(probabilities[np.arange(len(test.labels)), test.labels])
+    assert len(digits.top_losses) == 12
     np.testing.assert_allclose(
-        [error.probability for error in digits.errors], sorted(wrong)[::-1][:12], atol=1e-5
+        [example.loss for example in digits.top_losses], np.sort(losses)[::-1][:12], rtol=1e-4
     )
-    for error in digits.errors:
-        place = next(
-            i for i, image in enumerate(test.examples) if np.array_equal(image, error.input)
+    for example in digits.top_losses:
+        index = next(
+            i for i, image in enumerate(test.examples) if np.array_equal(image, example.input)
         )
-        assert error.true_class == source.class_names[test.labels[place]] != error.predicted
+        assert example.true_class == source.class_names[test.labels[index]]
+        assert example.predicted == source.class_names[probabilities[index].argmax()]
 
 
 def test_the_classical_kernels_are_convolutions(tmp_path):
@@ -206,8 +210,21 @@ def many_classes(digits, count):
     names = [f"class {number}" for number in range(count)]
     matrix = np.random.default_rng(0).integers(0, 3, (count, count)) + 20 * np.eye(count, dtype=int)
     metrics = {**digits.trained.metrics, "class_names": names, "test_confusion": matrix.tolist()}
+
+    def renamed(examples):
+        return [
+            dataclasses.replace(
+                example,
+                true_class=f"class {example.true_class}",
+                predicted=f"class {example.predicted}",
+            )
+            for example in examples
+        ]
+
     return dataclasses.replace(
         digits,
+        examples=renamed(digits.examples),
+        top_losses=renamed(digits.top_losses),
         trained=dataclasses.replace(digits.trained, metrics=metrics),
         per_class=evaluation.per_class(matrix, names),
         confused=evaluation.confused(matrix, names),
@@ -219,13 +236,13 @@ def test_many_classes_are_a_picture_and_a_list(digits):
     page = explain_page.run_page(explained)
     parts = checked(page)
     assert (
-        page.count("<svg") == 3
+        page.count("<svg") == 4
         and "Most confused classes" in parts.text
         and len(explained.confused) == 20
     )
     assert (
         all(pair["count"] == 2 for pair in explained.confused)
-        and parts.text.count("class 7")
+        and page.count("<td>class 7</td>")
         == len(
             [pair for pair in explained.confused if "class 7" in (pair["true"], pair["predicted"])]
         )
@@ -236,7 +253,7 @@ def test_many_classes_are_a_picture_and_a_list(digits):
 def test_the_command_writes_the_page_and_tells_what_is_on_it(
     digits, finished_run, text_run, tmp_path, capfd
 ):
-    image = Image.fromarray(digits.errors[0].input[:, :, 0])
+    image = Image.fromarray(digits.top_losses[0].input[:, :, 0])
     image.resize((80, 60)).convert("RGB").save(tmp_path / "digit.jpg")
     page = tmp_path / "page.html"
     assert (
@@ -261,7 +278,7 @@ def test_the_command_writes_the_page_and_tells_what_is_on_it(
     )
     assert (
         told["looked_into"][0]["true"] is None
-        and told["errors"][0]["true"] == digits.errors[0].true_class
+        and told["top_losses"][0]["true"] == digits.top_losses[0].true_class
     )
     shutil.copytree(text_run, tmp_path / "run")
     recipe = json.loads((tmp_path / "run/recipe.json").read_text())
@@ -307,7 +324,7 @@ def test_the_page_fits_a_phone_and_a_desk_light_and_dark(browser, digits, review
         "reviews": explain_page.run_page(reviews),
         "many": explain_page.run_page(many_classes(digits, 40)),
         "kernels": explain_page.kernels_page("digit", [kernels.Filtered(
-            "box blur", KERNELS["box_blur"], digits.errors[0].input, digits.errors[0].input)]),
+            "box blur", KERNELS["box_blur"], *[digits.top_losses[0].input] * 2)]),
     }
     for name, content in pages.items():
         (tmp_path / f"{name}.html").write_text(content)

@@ -10,7 +10,7 @@ from zoo.errors import UserError
 from zoo.training.explanation import explainer
 from zoo.training.explanation import page as explain_page
 
-OF_THE_DATA = ("Training curves", "Confusion matrix", "Precision and recall", "Errors")
+OF_THE_DATA = ("Training curves", "Confusion matrix", "Precision and recall", "Top losses")
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_an_image_is_looked_into(photo):
     assert found.heat_stage == "stage3" and len(found.heats) == 3 and len(found.filters) == 16
     assert all(
         f">{title}</h2>" in page
-        for title in ("First-layer filters", "Feature maps", "Grad-CAM", "Layers")
+        for title in ("First-layer filters", "Feature maps", "Where the network looks", "Layers")
     )
     assert (
         not any(title in page for title in OF_THE_DATA)
@@ -43,7 +43,7 @@ def test_an_image_is_looked_into(photo):
     assert (
         told["recipe"] == "resnet20-cifar10"
         and told["looked_into"][0]["predicted"] == answer.predicted
-        and not told["errors"]
+        and not told["top_losses"]
     )
     assert told["test_accuracy"] == zoo.card("resnet20-cifar10")["metrics"]["test_accuracy"]
 

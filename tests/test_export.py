@@ -1,5 +1,7 @@
 """The SavedModel: its inputs and outputs, and that a failed export leaves nothing behind."""
+import base64
 import dataclasses
+import io
 import json
 import shutil
 import subprocess
@@ -9,12 +11,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import zoo
 from zoo.__main__ import main
 from zoo.errors import UserError
 from zoo.training import prediction, trained
-from zoo.training.deployment import conversion, exporter, saved_model
+from zoo.training.deployment import conversion, exporter, formats, keras_model, saved_model
 from zoo.training.preprocessing.images import fit_to
 
 WITH_TENSORFLOW_ALONE = """
@@ -106,11 +109,28 @@ def test_the_weights_are_on_disk_once(finished_run, tmp_path, monkeypatch, limit
     most = 1.1 * weights + 1_500 * variables + 150_000  # the last for decoding image files
     assert weights < graph + on_disk < result["bytes"] <= most
     assert result["difference"] < 1e-5
+    expected = trained.load(finished_run).model
+    restored = keras_model.load(tmp_path / "model")
+    assert [layer.name for layer in restored.layers] == [layer.name for layer in expected.layers]
+    for weight, own in zip(restored.weights, expected.weights, strict=True):
+        assert weight.path == own.path
+        np.testing.assert_array_equal(weight, own)
 
 
-def test_the_only_other_file_is_the_card(exported):
+def test_the_layers_of_an_export_of_version_0_1_are_not_there(tmp_path):
+    with pytest.raises(UserError, match="has no assets/model.json.gz: `zoo export` of version 0.2"):
+        keras_model.load(tmp_path)
+
+
+def test_the_only_other_files_are_the_card_the_layers_and_samples(exported, finished_run):
     folder, result = exported
-    assert result["bytes"] - result["formats"]["saved_model"]["bytes"] < 10_000, "the card"
+    card_and_samples = result["bytes"] - result["formats"]["saved_model"]["bytes"]
+    samples = json.loads((folder / "assets/samples.json").read_text())["images"]
+    assert card_and_samples < 20_000 and len(samples) == 8
+    examples = np.load(finished_run / "examples.npz")["examples"]
+    for sample, image in zip(samples, examples[:8], strict=True):
+        file = base64.b64decode(sample.removeprefix("data:image/png;base64,"))
+        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(file))), image[:, :, 0])
     assert result["bytes"] == sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
 
 
@@ -121,9 +141,9 @@ def test_an_existing_export_is_kept_unless_forced(exported, finished_run, tmp_pa
     assert again == {**first, "exists": True} and not first["exists"]
     assert main(["export", str(finished_run), "--to", str(folder)]) == 0
     assert f"{folder} already holds this export; --force writes it again" in capsys.readouterr().out
-    for run, formats in ((finished_run, ["saved_model", "litert"]), ("lenet5-digits", None)):
+    for run, names in ((finished_run, ["saved_model", "litert"]), ("lenet5-digits", None)):
         with pytest.raises(UserError, match="exists. Choose another directory, or replace it"):
-            exporter.export(run, folder, formats=formats or ["saved_model"])
+            exporter.export(run, folder, formats=names or ["saved_model"])
     assert before == {file: file.stat().st_mtime_ns for file in folder.rglob("*")}
 
     shutil.copytree(folder, tmp_path / "model")
@@ -236,4 +256,4 @@ def test_a_network_too_large_for_onnx_is_an_error_before_anything_is_written():
     with pytest.raises(UserError, match=words):
         conversion.check_memory(model, ("saved_model", "onnx-int8"), memory=1e6)
     conversion.check_memory(model, ("saved_model", "litert"), memory=1e6)
-    conversion.check_memory(model, exporter.FORMATS)
+    conversion.check_memory(model, formats.FORMATS)

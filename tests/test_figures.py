@@ -22,6 +22,18 @@ def test_a_steep_first_validation_is_told_and_flattens_nothing(first, told):
     assert loss.get_ylim()[1] < 2.2
 
 
+@pytest.mark.parametrize("names, rotation", [
+    (["negative", "positive"], 0), ([str(n) for n in range(10)], 0), (["automobile"] * 10, 90),
+    (["a name of forty letters, longer than most"] * 2, 90)])
+def test_names_lie_where_there_is_room(names, rotation):
+    figure = figures.confusion(np.eye(len(names), dtype=int), names)
+    figure.canvas.draw()
+    labels = figure.axes[0].get_xticklabels()
+    assert {label.get_rotation() for label in labels} == {rotation}
+    boxes = [label.get_window_extent() for label in labels]
+    assert all(left.x1 < right.x0 for left, right in zip(boxes, boxes[1:], strict=False))
+
+
 def test_small_losses_hide_no_accuracy():
     history = [
         {"epoch": epoch, "loss": 0.1 / epoch, "val_loss": 0.1, "accuracy": 0.9, "val_accuracy": 1.0}

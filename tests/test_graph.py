@@ -35,7 +35,7 @@ def examples(model):
     rng = np.random.default_rng(0)
     shape = [size or 9 for size in model.input.shape[1:]]
     if len(shape) == 1:
-        return rng.integers(1, 20, (4, *shape)).astype("int32")
+        return rng.integers(1, 10, (4, *shape)).astype("int32")
     return rng.integers(0, 256, (4, *shape)).astype("float32")
 
 

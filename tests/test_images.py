@@ -20,16 +20,16 @@ from zoo.training.data.image_folder import ImageFolder
 from zoo.training.deployment import exporter, runtimes
 from zoo.training.prediction import predict
 from zoo.training.preprocessing import pillow_images
-from zoo.training.preprocessing.images import decode, decode_or_explain, fit_to
+from zoo.training.preprocessing.images import WEBP, decode, decode_or_explain, fit_to
 
 REFUSED = {  # {reason: the names of the files that are refused for it}
     pillow_images.BAD_IMAGE: r"other (?!BM)|\w+ cut (short|by)|.*wrong checksum$|GIF no frame",
-    pillow_images.KEY: r"PNG (grey key of [24] bits|16 bits key)",
+    pillow_images.KEY: r"PNG (grey key of [24] bits|16 bits key|key of 16 bits)",
     pillow_images.LOW_RANGE: r"PNG 12 bits",
     pillow_images.ANIMATED_WEBP: r"WebP animated",
     pillow_images.RLE_BMP: r"BMP RLE",
     pillow_images.ODD_BMP: r"BMP (fields unknown|fields of 16 bits.*3840|a PNG inside|unknown h|"
-                           r"fields (40|52) \(255, 65280)|other BM",
+                           r"4 4 4|fields (40|52) \(255, 65280)|other BM",
 }
 # Pillow refuses them: for their EXIF data, and for the checksum of a chunk that does not matter.
 READ_ALL_THE_SAME = re.compile(r".*exif (nonsense|short)$|PNG chunk with a wrong checksum")
@@ -73,6 +73,9 @@ def test_both_faces_read_what_pillow_reads_or_refuse_alike(files, exported):
     for name, data in files.items():
         image, error = exported(data)
         other, reason = read(data)
+        if error == WEBP:
+            assert tf.__version__ < "2.20" and name.startswith("WebP"), name
+            continue
         assert error == reason, name
         if error:
             refused[error].add(name)
@@ -84,7 +87,7 @@ def test_both_faces_read_what_pillow_reads_or_refuse_alike(files, exported):
             np.testing.assert_array_equal(image, reading(data), name)
     for reason, pattern in REFUSED.items():
         expected = {name for name in files if re.match(pattern, name)
-                    and not READ_ALL_THE_SAME.match(name)}
+                    and not READ_ALL_THE_SAME.match(name) and exported(files[name])[1] != WEBP}
         assert refused.pop(reason) == expected, reason
     assert not refused
 
@@ -94,7 +97,7 @@ def test_training_reads_a_file_as_an_export_does(files):
     for name, data in [*files.items()][::7]:
         image, error = decode_or_explain(data)
         other, reason = read(data)
-        assert error == reason, name
+        assert error in (reason, WEBP), name
         assert error or np.array_equal(image, other), name
 
 
@@ -104,7 +107,10 @@ def test_transparency_lies_over_the_background(files):
              and not np.array_equal(read(data)[0], read(data, "black")[0])}
     assert len(clear) > 90 and {name.split()[0] for name in clear} == {"PNG", "GIF", "BMP", "WebP"}
     for name, data in [*clear.items()][::5]:
-        image, _ = decode_or_explain(data, "#20C040")
+        image, error = decode_or_explain(data, "#20C040")
+        if error == WEBP:
+            assert tf.__version__ < "2.20" and name.startswith("WebP"), name
+            continue
         np.testing.assert_array_equal(image, read(data, "#20C040")[0], name)
         np.testing.assert_array_equal(image, reading(data, "#20C040"), name)
         if name.startswith("PNG"):
@@ -137,7 +143,7 @@ def test_the_second_face_needs_no_tensorflow():
 @pytest.mark.slow
 def test_every_road_sees_the_same_pixels(files, finished_run, tmp_path):
     """Training, predict, the SavedModel, LiteRT, ONNX and the server: one label, or one reason."""
-    for package in ("ai_edge_litert", "onnxruntime", "tf2onnx", "fastapi"):
+    for package in ("ai_edge_litert", "onnxruntime", "tf2onnx", "starlette"):
         pytest.importorskip(package, reason="pip install '.[litert,onnx,serve]'")
     export, folder = tmp_path / "export", tmp_path / "photos"
     exporter.export(finished_run, export, formats=["all"])

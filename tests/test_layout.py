@@ -10,6 +10,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from tests.conftest import ROOT
 
@@ -22,6 +25,7 @@ HOMES = {
 VERBS = {
     "build",
     "layer_table",
+    "draw",
     "train",
     "evaluate",
     "predict",
@@ -239,7 +243,8 @@ def test_the_wheel_holds_what_the_checkout_does(wheel):
         for name, home in HOMES.items()
         for file in home.rglob("*")
         if file.is_file()
-        and file.suffix in (".py", ".mjs", ".json", ".html", ".npz", ".txt", ".typed")
+        and file.suffix
+        in (".py", ".mjs", ".js", ".css", ".json", ".html", ".npz", ".txt", ".typed", ".LICENSE")
         and (name != "zoo.saved_models" or "shipped" in file.parts or file.parent == home)
     }
     assert held == ours
@@ -273,3 +278,22 @@ def test_the_wheel_exports_and_tunes_beside_files_of_the_same_names(installed, c
         "search",
     )
     assert (crowded / "export/saved_model.pb").exists() and (crowded / "search/best.json").exists()
+
+
+def pins(name):
+    """Return {package: version} of a constraints file."""
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+
+
+def test_the_lowest_versions_that_are_declared_are_those_of_make_lowest():
+    options = configparser.ConfigParser()
+    options.read(ROOT / "setup.cfg", encoding="utf-8")
+    lowest, tested = pins("constraints-lowest.txt"), pins("constraints.txt")
+    for line in options["options"]["install_requires"].split("\n")[1:]:
+        requirement = Requirement(line)
+        if not requirement.marker:
+            floor, = (each.version for each in requirement.specifier if each.operator == ">=")
+            name = canonicalize_name(requirement.name)
+            assert Version(lowest[name]) == Version(floor), name
+            assert tested[name] in requirement.specifier, name

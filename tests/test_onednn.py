@@ -40,6 +40,8 @@ COMMANDS = {
     "export": ("lenet5-digits", ""),  # as TensorFlow Serving runs it
     "serve": (".", ""),  # one image is slower with oneDNN
     "info": ("lenet5", "None"),
+    "draw": ("lenet5 -o lenet5.svg", "None"),
+    "publish": (f"{ROOT}/tests/data/before_rooms/finished hf://me/net", "1"),
 }
 WITHOUT_TENSORFLOW = {"list", "recipes"}
 
@@ -63,6 +65,7 @@ def test_each_command_chooses_before_tensorflow_is_imported(tmp_path):
 
     assert COMMANDS.keys() | WITHOUT_TENSORFLOW == cli.commands.keys()
     (tmp_path / "saved_model.pb").touch()  # for serve
+    (tmp_path / "digit.png").touch()  # for predict
     for name, (args, expected) in COMMANDS.items():
         port = ["--port", "0"] if name == "serve" else []
         args = [name, *args.split(), *port]
@@ -83,6 +86,7 @@ def test_train_resumes_with_the_setting_that_the_run_began_with(onednn, expected
     run.mkdir(parents=True)
     manifest = {} if onednn is None else {"onednn": onednn}  # version 0.1 had no entry
     (run / "manifest.json").write_text(json.dumps(manifest))
+    (run / "recipe.json").write_text(recipes.RECIPES["lenet5-digits"].to_json())
     assert at_import(COMMAND, tmp_path, "train", "lenet5-digits") == expected
     folds = run / "fold0"
     folds.mkdir()

@@ -1,9 +1,13 @@
 """Folders and tables as people have them: read, or refused in one line that says what to do."""
 
+import gzip
 import os
+import tarfile
+import zipfile
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from zoo.errors import UserError
@@ -64,8 +68,8 @@ def test_heic_and_avif_are_refused_with_the_line_that_converts(tmp_path, brand):
 
 
 @pytest.mark.parametrize("name, advice", [
-    ("photos.zip", r" Unpack the archive and name the folder.$"),
-    ("photos.tar", r" Unpack the archive and name the folder.$"), ("photos.jpg", "npz file.$")])
+    ("photos.tar.gz", r" Unpack the archive and name the folder.$"),
+    ("photos.rar", r" Unpack the archive and name the folder.$"), ("photos.jpg", "npz file.$")])
 def test_a_file_is_no_folder(tmp_path, name, advice):
     (tmp_path / name).write_bytes(b"PK")
     with pytest.raises(UserError, match=f"{name} is a file. Expected a folder, .*{advice}"):
@@ -108,13 +112,87 @@ def test_a_csv_file_may_have_semicolons(tmp_path, delimiter):
     assert source.class_names == ["0", "1"]
 
 
-@pytest.mark.parametrize("head", ["path,label", "filename,class", "label,image", "id,img,label"])
-def test_a_table_of_files_is_refused_with_the_reason(tmp_path, head):
-    file = tmp_path / "list.csv"
-    file.write_text(f"{head}\n" + "a,b,c\n" * 3)
-    with pytest.raises(UserError, match="names files, and tables of image files are not supported. "
-                                        "Sort the images into class folders"):
-        open_source(str(file)).class_names  # noqa: B018
+@pytest.mark.parametrize("head", ["path,label", "filename;class", "label\timage", "id,img,label"])
+def test_a_table_of_image_files_is_the_folder_that_it_lists(tmp_path, head):
+    folder, delimiter = folder_of(tmp_path), next(each for each in ",;\t" if each in head)
+    columns = head.split(delimiter)
+    cells = {columns[-2]: "path", columns[-1]: "label"}
+    if columns[0] == "label":
+        cells = {"label": "label", "image": "path"}
+    lines = [head, *(delimiter.join({"path": f"{label}/{n}.png", "label": label}.get(
+        cells.get(column), "7") for column in columns) for label in "ab" for n in range(12))]
+    file = folder / "list.csv"
+    file.write_text("\n".join(lines), encoding="utf-8")
+    table, whole = load_data(str(file), (4, 4, 3)), load_data(str(folder), (4, 4, 3))
+    assert table.class_names == whole.class_names
+    everything = [sorted((bytes(image), int(label)) for split in (
+        each.train, each.validation, each.test) for image, label in zip(
+            split.examples, split.labels, strict=True)) for each in (table, whole)]
+    assert everything[0] == everything[1]
+    parquet, pandas = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pandas")
+    rows = pandas.read_csv(file, sep=delimiter, dtype=str)
+    parquet.write_table(pytest.importorskip("pyarrow").Table.from_pandas(rows),
+                        folder / "list.parquet")
+    stored = load_data(str(folder / "list.parquet"), (4, 4, 3))
+    assert np.array_equal(stored.train.examples, table.train.examples)
+    with open(file, "a", encoding="utf-8") as more:
+        more.write("\n" + lines[-1].replace("11.png", "gone.png"))
+    with pytest.raises(UserError, match="cannot be read from the disk; such as .*b/gone.png"):
+        load_data(str(file), (4, 4, 3))
+
+
+def packed(folder, name):
+    """An archive of a folder, with its own folder around the classes."""
+    if name.endswith("zip"):
+        with zipfile.ZipFile(folder.parent / name, "w") as file:
+            for number, path in enumerate(sorted(folder.rglob("*"))):
+                method = zipfile.ZIP_DEFLATED if number % 2 else zipfile.ZIP_STORED
+                file.write(path, path.relative_to(folder.parent), method)
+    else:
+        with tarfile.open(folder.parent / name, "w") as file:
+            file.add(folder, f"./{folder.name}")
+    return str(folder.parent / name)
+
+
+def in_ram(folder, name):
+    for path in sorted(folder.rglob("*.png")):
+        target = f"{name}/{path.relative_to(folder)}"
+        tf.io.gfile.makedirs(target.rpartition("/")[0])
+        with tf.io.gfile.GFile(target, "wb") as file:
+            file.write(path.read_bytes())
+    return name
+
+
+@pytest.mark.parametrize("cache", ["memory", "none"])
+@pytest.mark.parametrize("name", ["photos.zip", "photos.tar", "ram://photos"])
+def test_an_archive_is_the_folder_that_it_holds(tmp_path, name, cache):
+    folder = folder_of(tmp_path)
+    for place in ("deep", ".hidden", "__MACOSX"):
+        (folder / "a" / place).mkdir()
+        (folder / "a" / place / "more.png").write_bytes((folder / "a/0.png").read_bytes())
+    argument = in_ram(folder, name) if "://" in name else packed(folder, name)
+    archive, whole = load_data(argument, (4, 4, 3), cache=cache), load_data(str(folder), (4, 4, 3))
+    assert archive.class_names == whole.class_names == ["a", "b"]
+    for split in ("train", "validation", "test"):
+        one, other = getattr(archive, split), getattr(whole, split)
+        assert np.array_equal(one.examples, other.examples) and len(other)
+        assert np.array_equal(one.labels, other.labels)
+    found = {finding.kind for finding in examine(argument)}
+    assert found == set(kinds(folder)) and "duplicates" in found
+
+
+def test_damaged_archives_end_in_a_line(tmp_path):
+    for name, data in (("a.zip", b"PK"), ("b.tar", b"no"), ("c.tar", gzip.compress(b"a" * 999))):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(UserError, match=f"^Cannot read .*{name}: .*") as raised:
+            open_source(str(tmp_path / name))
+        assert "\n" not in str(raised.value)
+    name = packed(folder_of(tmp_path), "photos.zip")
+    data = bytearray((tmp_path / "photos.zip").read_bytes())
+    data[len(data) // 3:len(data) // 3 + 60] = bytes(60)
+    (tmp_path / "photos.zip").write_bytes(data)
+    with pytest.raises(UserError, match="cannot be read from the disk|cannot be decoded"):
+        load_data(name, (4, 4, 3))
 
 
 LABELS = {

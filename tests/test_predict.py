@@ -2,12 +2,16 @@
 
 import csv
 import os
+import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 import tensorflow as tf
 
+from tests.conftest import ROOT
+from zoo.__main__ import main
 from zoo.errors import UserError
 from zoo.training import prediction
 from zoo.training.deployment import exporter
@@ -143,3 +147,34 @@ def test_an_export_that_does_not_name_its_classes_tells_the_likeliest(
         UserError, match="model has no model card, assets/card.json, that names its classes"
     ):
         prediction.predict(tmp_path / "model", [tmp_path / "digit.png"], top=2)
+
+
+def test_sentences_of_the_readme_are_labelled_right(capsys):
+    sentences = re.findall(r'--text "(.*?)"', next(
+        line for line in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("zoo predict textcnn-mr-small")))
+    args = [arg for sentence in sentences for arg in ("--text", sentence)]
+    assert main(["predict", "textcnn-mr-small", *args]) == 0
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.split() == ["sentence", "label", "probability"]
+    assert [row.split()[-2] for row in rows] == ["positive", "negative"]
+    assert [row.startswith(sentence) for row, sentence in zip(rows, sentences, strict=True)]
+
+
+def test_sentences_stand_beside_files_and_not_before_networks_of_images(tmp_path, capsys):
+    (tmp_path / "lines.txt").write_text("a dull film\n\na fine film\n", encoding="utf-8")
+    mixed = prediction.predict("textcnn-mr-small", [tmp_path / "lines.txt"], texts=["a fine film"])
+    assert [row.get("line") for row in mixed] == [1, 3, None] and "file" not in mixed[2]
+    assert mixed[1]["probability"] == pytest.approx(mixed[2]["probability"], abs=1e-6)
+    prediction.write_csv(tmp_path / "labels.csv", mixed[2:])
+    assert (tmp_path / "labels.csv").read_text(encoding="utf-8").startswith("text,label,class_id,")
+    assert main(["predict", "lenet5-digits", "--text", "a film"]) == 1
+    assert capsys.readouterr().err == (
+        "zoo: lenet5-digits is a network for images. Pass files, not a text.\n")
+
+
+def test_networks_loaded_one_after_another_say_nothing_of_retracing():
+    program = ("from zoo.training import predict\n"
+               "for _ in range(7): predict('textcnn-mr-small', texts=['a film'])")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0 and "retracing" not in done.stderr, done.stderr

@@ -16,6 +16,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from tests.conftest import ROOT
+from tests.imagenet_stand_in import prepare
 from zoo import catalog, weights
 from zoo.training.results import record
 
@@ -28,14 +29,22 @@ PAGES = {
 SLOW = (
     "README.md",
     "add-a-data-set.md",
+    "from-pytorch.md",
     "from-keras-applications.md",
+    "large-data.md",
+    "from-timm.md",
+    "from-torchvision.md",
     "python.md",
     "ten-minutes.md",
 )
+OTHERS = ("add-a-network.md", "runtimes.md")  # which tests of their own run
+# The pages that are notebooks run in test_notebook.py.
 RUN = [
     page
     for page in PAGES
-    if re.search(r"```(sh|python)\n", PAGES[page]) and page != "add-a-network.md"
+    if re.search(r"```(sh|python)\n", PAGES[page])
+    and page not in OTHERS
+    and not (ROOT / "docs" / page).with_suffix(".ipynb").exists()
 ]
 # Several commands in one process: TensorFlow's start is paid once.
 TOGETHER = """
@@ -165,7 +174,23 @@ ELSEWHERE = (
 )
 def test_a_page_runs_as_it_stands(page, tmp_path):
     Image.fromarray((load_digits().images[0] * 15).astype("uint8")).save(tmp_path / "digit.png")
-    run_page(PAGES[page], tmp_path, ELSEWHERE if page == "README.md" else ())
+    text = PAGES[page]
+    if page == "large-data.md":  # ImageNet, in small
+        pytest.importorskip("pyarrow", reason="pip install '.[parquet]'")
+        text = text.replace("~/tensorflow_datasets", str(prepare(tmp_path / "imagenet")))
+        text = re.sub(
+            r"(zoo train resnet18-imagenet2012 .*)",
+            r"\1 --set input_shape=(64,64,3) --set batch_size=8",
+            text,
+        )
+    run_page(text, tmp_path, ELSEWHERE if page == "README.md" else ())
+
+
+def test_the_blocks_for_those_who_come_from_pytorch_run_without_it(tmp_path):
+    """The slow tests run all blocks of the page."""
+    ours = [code for _, code in blocks(PAGES["from-pytorch.md"]) if "torch" not in code]
+    assert len(ours) >= 2
+    run_page("".join(f"```python\n{code}```\n" for code in ours), tmp_path)
 
 
 def test_the_python_of_the_readme_parses_and_its_commands_exist():

@@ -24,7 +24,8 @@ LENET = recipes.get_recipe("lenet5-mnist")
 def test_every_recipe_builds_its_network_and_has_its_own_name():
     for name, recipe in recipes.RECIPES.items():
         assert name == recipe.name
-        if "weights" not in recipe.model_args:  # they would be downloaded
+        # Weights would be downloaded; those for ImageNet are large, see test_imagenet_recipes.py.
+        if "weights" not in recipe.model_args and recipe.data != "imagenet2012":
             zoo.build(recipe.model, **recipe.model_args)
 
 
@@ -36,6 +37,7 @@ def test_settings_replace_fields_and_arguments_of_the_network():
             "learning_rate=1",
             "normalize=true",
             "augment={'shift': 1}",
+            'stage_lr_multipliers={"c1": 0}',
             "optimizer=sgd",
             "dropout=0.5",
             "input_shape=32,32,1",
@@ -44,6 +46,8 @@ def test_settings_replace_fields_and_arguments_of_the_network():
     assert (changed.epochs, changed.learning_rate, changed.normalize) == (3, 1.0, True)
     assert (changed.augment, changed.optimizer) == ({"shift": 1}, "sgd")
     assert changed.model_args == {"input_shape": (32, 32, 1), "padding": "same", "dropout": 0.5}
+    as_in_the_file = recipes.override(LENET, ['augment={"flip": true, "shift": 1}'])
+    assert as_in_the_file.augment == {"flip": True, "shift": 1}
 
 
 @pytest.mark.parametrize(
@@ -244,6 +248,11 @@ def test_epochs_named_by_the_user_are_not_repeated():
     recipe = recipes.get_recipe("resnet20", "photos/")
     assert recipe.min_steps and recipes.override(recipe, ["dropout=0"]).min_steps
     assert recipes.override(recipe, ["epochs=3"]).min_steps == 0
+    trained = ["weights=resnet20-cifar10"]  # needs fewer steps
+    assert recipes.override(recipe, trained).min_steps == 200
+    assert recipes.override(recipe, [*trained, "min_steps=9"]).min_steps == 9
+    assert recipes.override(recipe, [*trained, "epochs=3"]).min_steps == 0
+    assert recipes.override(recipes.get_recipe("resnet20-cifar10"), trained).min_steps == 0
     assert recipes.override(recipe, ["epochs=3", "min_steps=9"]).min_steps == 9
     assert not any(recipe.min_steps for recipe in recipes.RECIPES.values())
     assert recipes.get_recipe("textcnn-mr", "data/mr.csv").min_steps == 0

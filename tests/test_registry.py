@@ -10,6 +10,7 @@ import pytest
 import zoo
 from zoo import catalog, shipped
 from zoo.errors import UsageError
+from zoo.hub_weights import PUBLISHED
 from zoo.settings import builder_args
 from zoo.tables import total_multiply_adds
 from zoo.weights import KERAS_APPLICATIONS
@@ -232,7 +233,8 @@ def test_models_json_says_what_the_networks_are():
     ours = [name for name in zoo.names() if zoo.spec(name).builder.__module__.startswith("zoo.")]
     assert [entry["name"] for entry in catalog.matching("*")] == ours  # tests register others
     assert {name for entry in catalog.matching() for name in entry["trained"]} == {
-        *shipped.names(), *(f"{name}-imagenet" for name in KERAS_APPLICATIONS)}
+        *shipped.names(), *(f"{name}-imagenet" for name in KERAS_APPLICATIONS),
+        *("-".join(key) for key in PUBLISHED)}
 
 
 def test_an_unknown_stage_is_named():

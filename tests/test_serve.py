@@ -1,7 +1,9 @@
 """The server as a separate process, over exports of the zoo, called over HTTP."""
 import asyncio
+import base64
 import concurrent.futures
 import contextlib
+import io
 import json
 import os
 import re
@@ -15,13 +17,14 @@ import time
 import numpy as np
 import pytest
 import requests
+from PIL import Image
 
 from tests.bad_requests import b64, bad_requests, encoded
 from tests.conftest import ROOT
 from zoo.__main__ import main
 from zoo.errors import UserError
 
-pytest.importorskip("fastapi", reason="the server needs its extra: "
+pytest.importorskip("starlette", reason="the server needs its extra: "
                                       "pip install '.[serve]'")
 BODY_LIMIT = 2_000_000  # as in the messages of tests.bad_requests
 
@@ -94,6 +97,17 @@ def test_rows_return_predictions_by_row(server, digits, expected):
     assert named["predictions"][0]["label"] == expected[1][0]
 
 
+def test_dark_levels_get_the_answer_of_the_same_file(server, digits):
+    dark = (digits[0] > 100).astype("uint8")
+    levels = predict(server, {"signature_name": "serving_uint8", "instances": [dark.tolist()]})
+    file = predict(server, {"signature_name": "from_bytes", "instances": [b64(encoded(dark))]})
+    assert dark.max() == 1
+    assert levels.json()["predictions"][0]["probabilities"] == pytest.approx(
+        file.json()["predictions"][0]["probabilities"], abs=1e-6)
+    scaled = predict(server, {"instances": [dark.tolist()]})  # floats: may be 0 to 1
+    assert scaled.status_code == 400 and "multiply them by 255" in scaled.json()["error"]
+
+
 def test_columns_return_outputs_by_column(server, digits, expected):
     for inputs in (digits[:3].tolist(), {"image": digits[:3].tolist()}):
         outputs = predict(server, {"inputs": inputs}).json()["outputs"]
@@ -164,7 +178,8 @@ def test_unknown_models_versions_and_paths_are_404(server):
                         ("/v1/models/lenet5-digits/versions/x/metadata", "no version x")):
         response = requests.get(server + path)
         assert response.status_code == 404 and words in response.json()["error"]
-    assert requests.post(f"{server}/v1/models/lenet5-digits:classify", json={}).status_code == 405
+    response = requests.post(f"{server}/v1/models/lenet5-digits:classify", json={})
+    assert response.status_code == 404 and ":predict" in response.json()["error"]
 
 
 def test_a_damaged_image_does_not_affect_other_requests(server, digits, expected):
@@ -228,8 +243,8 @@ def test_a_signature_that_rejects_blank_inputs_is_served(tmp_path):
     batcher = Batcher(model.signatures["serving_default"], None, 8)
     batcher.warm_up()
     picture = encoded(np.zeros((4, 5, 1), "uint8"), "JPEG")
-    _, inputs, _ = wire_format.decode({"instances": [b64(picture)]}, model.signatures, 1)
-    (outputs,) = batcher._call([inputs])
+    inputs = wire_format.decode({"instances": [b64(picture)]}, model.layouts(), 1)
+    (outputs,) = batcher._call([inputs.arrays])
     assert outputs["pixels"].tolist() == [20]
 
 
@@ -282,8 +297,8 @@ def test_sigterm_during_load_finishes_accepted_requests(models, digits, options)
         labels = predict(address, few).json()["outputs"]["label"] * 20
         with concurrent.futures.ThreadPoolExecutor(6) as pool:
             futures = [pool.submit(predict, address, many) for _ in range(6)]
-            while metric(address, "zoo_queue_rows") < 5 * len(labels):
-                assert not any(future.done() for future in futures), "before all have arrived"
+            while metric(address, "zoo_queue_rows") < len(labels):  # others are being decoded
+                assert not any(future.done() for future in futures), "before they were seen"
                 time.sleep(0.02)
             process.send_signal(signal.SIGTERM)
             responses = [future.result().json() for future in futures]
@@ -300,7 +315,7 @@ def test_mistakes_of_the_command_are_one_line(server, tmp_path, monkeypatch, cap
         (tmp_path / folder).mkdir()
     (tmp_path / "broken/saved_model.pb").write_bytes(b"nothing")
     port = server.rsplit(":", 1)[1]
-    for args, words in ((["gone"], "gone holds no SavedModel"),
+    for args, words in ((["gone"], "gone does not exist"),
                         (["empty"], "`zoo export RUN` writes one"),
                         (["broken", "--port", "0"], "Cannot load the SavedModel"),
                         (["broken", "--host", "a..b"],
@@ -328,7 +343,7 @@ def test_the_page_shows_probabilities_and_maps(server, browser, digits, expected
     page.goto(server)
     page.set_input_files("#file", tmp_path / "digit.png")
     page.wait_for_selector("#stages img")
-    assert page.inner_text("#status") == f"Prediction: {expected[1][0]}"
+    assert page.inner_text("#answer b") == expected[1][0]
     assert page.locator(".class").count() == 10
     best = page.locator(".class b").first.inner_text()
     assert best == f"{100 * expected[0][0].max():.1f} %"
@@ -356,3 +371,152 @@ def test_the_page_shows_probabilities_and_maps(server, browser, digits, expected
     assert page.locator("#stages img.lines").count() == 1
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert not errors and all(url.startswith((server, "data:")) for url in urls)
+
+
+def seen_errors(page):
+    errors = []
+    page.on("pageerror", lambda error: errors.append(error))
+    return errors
+
+
+def test_examples_what_the_network_sees_and_the_shell_line_are_shown(
+        server, browser, models, digits, expected, tmp_path):
+    page = browser.new_page(viewport={"width": 1280, "height": 800})
+    errors = seen_errors(page)
+    page.goto(server)
+    samples = page.locator("#sample-list button")
+    assert samples.count() == 8
+    samples.nth(3).click()
+    page.wait_for_selector("#sees img")
+    assert page.inner_text("#answer b") == expected[1][3]
+    assert page.inner_text("#answer span") == f"{100 * expected[0][3].max():.1f} %"
+    data = page.locator("#sees img").get_attribute("src").partition(",")[2]
+    with Image.open(io.BytesIO(base64.b64decode(data))) as picture:
+        np.testing.assert_array_equal(np.asarray(picture), digits[3][:, :, 0])
+    (tmp_path / "image.png").write_bytes(encoded(digits[3]))
+    line = page.inner_text("#curl")
+    if shutil.which("curl"):
+        told = subprocess.run(line, shell=True, cwd=tmp_path, capture_output=True, check=True)
+        assert json.loads(told.stdout)["predictions"][0]["label"] == expected[1][3]
+    page.select_option("#model", "reviews")
+    assert samples.count() == 8
+    page.fill("#sentence", "film 3 wasn't 'fine'")
+    page.press("#sentence", "Enter")
+    page.wait_for_selector("#sees .word")
+    words = ["film", "3", "was", "n't", "'", "fine", "'"]
+    assert page.locator("#sees .word").all_inner_texts() == words
+    assert page.locator(".axis-of-words span").all_inner_texts() == words
+    if shutil.which("curl"):
+        told = subprocess.run(page.inner_text("#curl"), shell=True, capture_output=True, check=True)
+        row, = json.loads(told.stdout)["predictions"]
+        assert row["label"] == page.inner_text("#answer b")
+    assert not errors
+
+
+def test_occlusion_is_that_of_single_requests(server, browser, digits):
+    page = browser.new_page(viewport={"width": 390, "height": 800}, has_touch=True)
+    errors = seen_errors(page)
+    page.goto(server)
+    page.select_option("#model", "reviews")
+    page.fill("#sentence", "film 3 was fine")
+    page.tap("#predict")
+    page.wait_for_selector("#occlude:visible")
+    page.tap("#occlude")
+    page.wait_for_selector("#words .word")
+    sentences = ["film 3 was fine", "3 was fine", "film was fine", "film 3 fine", "film 3 was"]
+    rows = predict(server, {"instances": sentences}, "reviews").json()["predictions"]
+    whole, *others = (row["probabilities"][rows[0]["class_id"]] for row in rows)
+    changes = page.locator("#words .word small").all_inner_texts()
+    for text, other in zip(changes, others, strict=True):
+        assert float(text.split()[0].replace("\u2212", "-")) == pytest.approx(
+            100 * (other - whole), abs=0.06)
+    page.select_option("#model", "lenet5-digits")
+    page.locator("#sample-list button").first.tap()
+    page.wait_for_selector("#occlude:visible")
+    page.tap("#occlude")
+    page.wait_for_selector("#heat", state="visible", timeout=60_000)
+    assert "lowers the probability" in page.inner_text("#without")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390 and not errors
+
+
+def softmax_of(frame):
+    """{class: probability} of the last step of a map."""
+    frame.locator('.node[data-name="softmax"]').dispatch_event("click")
+    rows = frame.locator(".softmax tbody tr").all_inner_texts()
+    return {row.split("\t")[0]: float(row.split("\t")[-1].replace("\u2212", "-")) for row in rows}
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_shows_the_network_as_a_map(server, browser, width):
+    page = browser.new_page(viewport={"width": width, "height": 800})
+    errors, urls = seen_errors(page), []
+    page.on("console", lambda line: errors.append(line.text))
+    page.on("request", lambda request: urls.append(request.url))
+    page.goto(server)
+    for name in ("lenet5-digits", "reviews"):
+        page.select_option("#model", name)
+        assert not page.is_visible("#network")
+        page.locator("#sample-list button").first.click()
+        page.wait_for_selector("#answer b:visible")
+        page.click("#map")
+        frame = page.frame_locator("#network iframe")
+        frame.locator("#network-map[data-ready]").wait_for()
+        label, share = page.inner_text("#answer b"), page.inner_text("#answer span")
+        assert 100 * softmax_of(frame)[label] == pytest.approx(float(share.split()[0]), abs=0.051)
+        page.wait_for_function("""() => {
+            const frame = document.querySelector("#network iframe"), {body} = frame.contentDocument;
+            return Math.abs(frame.clientHeight - body.scrollHeight) <= 1;  // no bar to scroll
+        }""")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert frame.locator("html").evaluate(
+            "node => node.scrollWidth <= innerWidth && node.scrollHeight <= innerHeight")
+        page.locator("#sample-list button").nth(1).click()
+        page.wait_for_selector("#map:visible")
+        assert not page.locator("#network iframe").count()
+    assert not errors
+    assert all(url.startswith((server, "data:", "about:", "blob:")) for url in urls)
+
+
+def test_a_map_is_that_of_the_input_and_what_has_none_is_one_line(server, digits, models):
+    def ask(value, **more):
+        response = requests.post(f"{server}/network/lenet5-digits", timeout=60,
+                                 json={"instances": [value], **more})
+        return response.status_code, response.json()
+    status, content = ask(b64(encoded(digits[0])), signature_name="from_bytes")
+    assert status == 200 and "network-map-data" in content["page"]
+    assert content["page"].startswith("<!doctype html>")
+    status, content = ask(digits[0].tolist())
+    assert (status, content["error"]) == (
+        400, "Expected an image file or a sentence. Received: image.")
+    status, content = ask(b64(b"hello"), signature_name="from_bytes")
+    assert status == 400 and "Expected a JPEG" in content["error"]
+    response = requests.post(f"{server}/network/reviews", json={"instances": [" "]}, timeout=60)
+    assert response.json() == {"error": "There is no map: the sentence has no words."}
+    assert requests.get(f"{server}/models", timeout=60).json()["reviews"]["no_map"] == ""
+
+
+def test_a_model_that_no_export_made_has_no_map(models, tmp_path):
+    from zoo.training.serving import page
+    from zoo.training.serving.models import Model
+    shutil.copytree(models / "reviews", tmp_path / "reviews")
+    (tmp_path / "reviews/assets/model.json.gz").unlink()
+    model = Model(tmp_path / "reviews")
+    assert page.why_no_map(model) == (
+        "There is no map of the network: the model is no export of zoo 0.2 or later.")
+
+
+@pytest.mark.slow
+def test_the_camera_is_predicted(server, browser):
+    fake = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--no-sandbox"]
+    chromium = browser.browser_type.launch(
+        executable_path=next(filter(None, map(shutil.which, ("chromium", "google-chrome")))),
+        args=fake)
+    page = chromium.new_page()
+    errors = seen_errors(page)
+    page.goto(server)
+    page.click("#camera")
+    page.wait_for_selector("#answer b")
+    assert page.locator("#camera").get_attribute("aria-pressed") == "true"
+    page.click("#camera")
+    assert page.locator("#camera").get_attribute("aria-pressed") == "false" and not errors
+    chromium.close()

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 
 import numpy as np
 import pytest
@@ -136,6 +137,22 @@ def test_split_requests_run_again_whole_once_rows_do_not_match(models):
     assert [output["kept"].tolist() for output in outputs] == [
         [x for x in request if x >= 0] for request in requests]
     assert not positive.batched
+
+
+def test_batches_are_smaller_where_a_call_takes_long(models):
+    """With 0.08 s a row, two rows take less than a quarter of a second and four do not."""
+    from zoo.training.serving.batching import Batcher
+    from zoo.training.serving.models import Model
+    signature = Model(models / "foreign").signatures["sums"]
+    compute = signature.run
+
+    def slow(inputs):
+        time.sleep(0.08 * len(inputs["k"]))
+        return compute(inputs)
+    signature.run = slow
+    batcher = Batcher(signature, None, MAX_BATCH)
+    batcher.warm_up()
+    assert [piece.stop - piece.start for piece in batcher._pieces(5, [])] == [2, 2, 1]
 
 
 def test_several_inputs_and_outputs_keep_their_rows(server):

@@ -1,5 +1,6 @@
 """`strategy="multi_worker"`: two processes train as one does, and a killed one can be restarted."""
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.conftest import ROOT
+from tests.test_stream import photos
 from zoo.training import recipes
 from zoo.training.engine.fit import train
 
@@ -97,5 +99,25 @@ def test_two_workers_agree_with_one_process(tmp_path):
     one = train(recipe, tmp_path / "one", log=False)
     two = json.loads((tmp_path / "two/metrics.json").read_text())
     assert two["strategy"] == "multi_worker" and one["strategy"] == "none"
+    for key in ("loss", "val_loss"):
+        assert two["best_epoch"][key] == pytest.approx(one["best_epoch"][key], rel=1e-3)
+
+
+@pytest.mark.slow
+def test_two_workers_agree_with_one_process_on_a_stream(tmp_path):
+    """That their shares are disjoint is tested in tests/test_stream.py."""
+    recipe = dataclasses.replace(
+        recipes.override(RECIPE, ["dropout=0.0", "epochs=2", "input_shape=(12,12,3)"]),
+        data=str(photos(tmp_path / "photos")),
+        cache="none",
+        batch_size=16,
+        max_train_examples=0,
+        augment={"random_resized_crop": 0.2, "flip": True},
+    )
+    finished(tmp_path, tmp_path / "two", recipe)
+    one = train(recipe, tmp_path / "one", log=False)
+    two = json.loads((tmp_path / "two/metrics.json").read_text())
+    assert two["strategy"] == "multi_worker" and one["strategy"] == "none"
+    assert two["data_fingerprint"] == one["data_fingerprint"]
     for key in ("loss", "val_loss"):
         assert two["best_epoch"][key] == pytest.approx(one["best_epoch"][key], rel=1e-3)

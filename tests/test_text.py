@@ -54,13 +54,13 @@ def test_a_table_is_read_by_the_names_of_its_columns(tmp_path):
     (tmp_path / "a.csv").write_text(
         'id,Label,Review\n1,good,"nice, really"\n\n2,bad,"two\nlines"\n3,good,\n', "utf-8"
     )
-    assert read_table(tmp_path / "a.csv") == [
+    assert list(read_table(tmp_path / "a.csv")) == [
         (2, "nice, really", "good"),
         (5, "two\nlines", "bad"),
         (6, "", "good"),
     ]
     (tmp_path / "b.tsv").write_text('words\tclass\nsay "no\tbad\n', encoding="utf-8-sig")
-    assert read_table(tmp_path / "b.tsv") == [(2, 'say "no', "bad")]
+    assert list(read_table(tmp_path / "b.tsv")) == [(2, 'say "no', "bad")]
     assert read(tmp_path / "b.tsv") == {"train": (['say "no'], ["bad"])}
 
 
@@ -102,7 +102,7 @@ def test_the_limit_of_other_readers_stays(tmp_path):
 def test_texts_are_composed_and_keep_unusual_line_ends(tmp_path):
     decomposed = unicodedata.normalize("NFD", "tiếng Việt")
     (tmp_path / "a.csv").write_bytes(f"text,label\r\n{decomposed}\u2028\x85,x\r\n".encode())
-    assert read_table(tmp_path / "a.csv") == [(2, "tiếng Việt\u2028\x85", "x")]
+    assert list(read_table(tmp_path / "a.csv")) == [(2, "tiếng Việt\u2028\x85", "x")]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_bad_table_is_refused_with_the_line(tmp_path, content, words):
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(UserError, match="Cannot read .*gone.csv: No such file"):
+    with pytest.raises(UserError, match="gone.csv does not exist"):
         read(tmp_path / "gone.csv")
 
 

@@ -83,10 +83,8 @@ def test_a_batch_is_as_wide_as_its_longest_sentence(recipe, tmp_path):
     )
     dataset = load_dataset(dataclasses.replace(recipe, data=str(path)))
     short = np.flatnonzero((dataset.train.examples != 0).sum(axis=1) == 3)
-    assert dataset.train.source.tokens.shape[1] == 20 and dataset.train.take(short).shape == (
-        len(short),
-        3,
-    )
+    assert dataset.train.examples.shape[1] == 20
+    assert dataset.train.take(short).shape == (len(short), 3)
 
 
 def test_folds_cover_every_sentence_once(recipe):
@@ -126,7 +124,7 @@ def test_folds_that_cannot_be_are_told(recipe, table, tmp_path, monkeypatch, cap
         ),
         (
             ["lenet5-digits"],
-            "folds are for sentences, and the examples of digits are images. Received: 3.",
+            "folds is for sentences, and lenet5 takes images. Received: 3.",
         ),
     ):
         assert main(["train", *args, "--folds", "3"]) and words in capfd.readouterr().err
@@ -336,7 +334,7 @@ def test_what_a_folder_holds_is_seen_by_its_parts_and_classes(tmp_path):
 def test_what_is_for_images_alone_is_refused(recipe, setting, tmp_path):
     with pytest.raises(
         UserError,
-        match=f"{setting.split('=')[0]} is for images, and the examples of .* are sentences",
+        match=f"{setting.split('=')[0]} is for images, and textcnn takes sentences",
     ):
         fit.train(recipes.override(recipe, [setting]), tmp_path / "run")
 

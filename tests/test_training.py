@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import zoo
 from tests.conftest import ROOT
 from zoo.errors import UserError
 from zoo.training import evaluation, recipes
 from zoo.training.data import pipeline
-from zoo.training.engine import fit, optimizers, precision
+from zoo.training.engine import fit, optimizers, precision, prepare
 from zoo.training.engine.fit import train
 
 
@@ -150,6 +151,18 @@ def test_a_training_step_is_traced_once():
     model.compute_loss = lambda *args, **kwargs: traces.append(args) or loss(*args, **kwargs)
     model.fit(pipeline.batches(dataset.train, 32, 10), steps_per_epoch=2, shuffle=False, verbose=0)
     assert len(traces) == 1
+
+
+def test_a_step_adds_no_variable_to_those_of_a_checkpoint():
+    """Of several heads each has a loss of its own, which an interrupted epoch goes on with."""
+    model = zoo.build("googlenet", input_shape=(32, 32, 3), stem="small", aux=True,
+                      depths=(1, 4, 1), width=0.0625, classes=4)
+    prepare.compile_model(model, recipes.Recipe("aux", "googlenet", "none"), 1)
+    variables = [variable.path for variable in model.metrics_variables]
+    images, labels = np.zeros((2, 32, 32, 3), "float32"), np.eye(4, dtype="float32")[:2]
+    model.fit(images, dict.fromkeys(model.output, labels), verbose=0)
+    assert [variable.path for variable in model.metrics_variables] == variables
+    assert len(variables) > 6
 
 
 @pytest.mark.slow

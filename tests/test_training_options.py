@@ -9,6 +9,7 @@ from zoo.errors import UserError
 from zoo.training import recipes
 from zoo.training.engine import fit, optimizers, progress
 from zoo.training.engine.fit import train
+from zoo.training.recipe import OPTIMIZERS, SCHEDULES
 
 DIGITS = recipes.Recipe(
     "r", "lenet5", "digits", epochs=2, batch_size=256, warmup=0.0, schedule="constant"
@@ -32,9 +33,25 @@ def stepped(recipe, gradients, start=1.0, stages=None):
     return kernel.numpy()[0, 0]
 
 
+def test_a_recipe_knows_the_optimizers():
+    """By name, without TensorFlow."""
+    assert tuple(optimizers.OPTIMIZERS) == OPTIMIZERS
+
+
 @pytest.mark.parametrize("name", optimizers.OPTIMIZERS)
 def test_every_optimizer_goes_against_the_gradient(name):
     assert stepped(options(optimizer=name, learning_rate=0.1), [1.0] * 3) < 1
+
+
+def test_rmsprop_of_the_inception_papers_divides_by_the_root_of_one_and_more():
+    """TensorFlow's RMSProp with decay 0.9, epsilon 1 and momentum 0.9, by hand."""
+    recipe = options(optimizer="rmsprop_momentum", momentum=0.9, learning_rate=0.1)
+    weight, mean, moved = 1.0, 0.0, 0.0
+    for gradient in (0.5, -0.2, 1.5):
+        mean = 0.9 * mean + 0.1 * gradient**2
+        moved = 0.9 * moved + 0.1 * gradient / (mean + 1) ** 0.5
+        weight -= moved
+    assert stepped(recipe, [0.5, -0.2, 1.5]) == pytest.approx(weight, abs=1e-6)
 
 
 @pytest.mark.parametrize("fields, expected", [
@@ -42,6 +59,10 @@ def test_every_optimizer_goes_against_the_gradient(name):
     ({"schedule": "step"}, {0: 0.2, 49: 0.2, 50: 0.02, 74: 0.02, 75: 0.002, 99: 0.002}),
     ({"schedule": "one_cycle"}, {0: 0.008, 45: 0.2, 90: 0.008, 100: 0.00008}),
     ({"schedule": "cosine"}, {0: 0.2, 50: 0.1, 100: 0}),
+    ({"schedule": "exponential", "decay": 0.5, "decay_epochs": 2.5},
+     {0: 0.2, 24: 0.2, 25: 0.1, 49: 0.1, 50: 0.05, 99: 0.025}),
+    ({"schedule": "exponential", "decay_epochs": 4.0, "warmup": 2.0},
+     {0: 0, 10: 0.1, 20: 0.2, 39: 0.2, 40: 0.02, 80: 0.002}),
 ])
 def test_schedules_go_through_their_points(fields, expected):
     rate = optimizers.optimizer(options(epochs=10, learning_rate=0.2, **fields), 10)._learning_rate
@@ -49,7 +70,7 @@ def test_schedules_go_through_their_points(fields, expected):
 
 
 @pytest.mark.parametrize("accumulate", [1, 4])
-@pytest.mark.parametrize("schedule", optimizers.SCHEDULES)
+@pytest.mark.parametrize("schedule", SCHEDULES)
 def test_the_rate_goes_by_batches_however_many_make_an_update(schedule, accumulate):
     recipe = options(epochs=10, learning_rate=0.2, schedule=schedule, accumulation_steps=accumulate)
     made, kernel = (

@@ -189,7 +189,7 @@ def test_a_small_space_is_tried_once_and_ends_the_search(
 
     monkeypatch.setattr(distributed, "Worker", Instant)
     monkeypatch.setattr(sequential, "Worker", Instant)
-    monkeypatch.setattr(report, "page", lambda recipe, rows: "")  # its figures take a second
+    monkeypatch.setattr(report, "page", lambda recipe, rows, trials=None: "")
     plan = Plan(
         Recipe("r", "tests.mishaps:mishap", "digits", epochs=3), algorithm, space=space, trials=20
     )

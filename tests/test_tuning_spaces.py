@@ -10,6 +10,7 @@ import pytest
 
 import zoo
 from tests.test_tuning_oracles import answers
+from zoo.cli.tune import SEARCHED
 from zoo.errors import UsageError
 from zoo.training import recipes
 from zoo.tuning import spaces
@@ -46,6 +47,7 @@ def test_the_defaults_of_every_space_are_the_recipe(name):
     assert defaults == dict(zoo.spec(name).defaults)
     assert dataclasses.replace(chosen, model_args={}) == recipe
     assert len(hp.space) >= 8, "a builder without a space of its own"
+    assert {each.name for each in hp.space} <= {*zoo.spec(name).parameters, *SEARCHED}
 
 
 def test_a_perceptron_without_hidden_layers_is_where_its_search_begins():

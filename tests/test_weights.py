@@ -30,6 +30,11 @@ MODULES = {
     "densenet201": "densenet",
     "mobilenet_v1": "mobilenet",
     "mobilenet_v2": "mobilenet_v2",
+    "mobilenet_v3_large": "mobilenet_v3",
+    "mobilenet_v3_small": "mobilenet_v3",
+    "xception": "xception",
+    "inception_resnet_v2": "inception_resnet_v2",
+    "efficientnet_b0": "efficientnet",
 }
 SMALL = (64, 96, 3)
 
@@ -128,6 +133,30 @@ def test_the_deeper_published_networks_do_too(name):
 )
 def test_every_published_width_multiplier_moves_in(name, alpha):
     assert_moves_in(name, SMALL, published(name, alpha=alpha), alpha=alpha)
+
+
+@pytest.mark.slow
+def test_xception_gives_the_published_logits():
+    assert_moves_in("xception", (96, 128, 3), published("xception", (96, 128, 3)))
+
+
+@pytest.mark.parametrize("name, input_shape", [
+    ("mobilenet_v3_small", SMALL),
+    pytest.param("mobilenet_v3_large", SMALL, marks=pytest.mark.slow),
+    pytest.param("efficientnet_b0", SMALL, marks=pytest.mark.slow),
+    pytest.param("inception_resnet_v2", (107, 91, 3), marks=pytest.mark.slow)])
+def test_networks_with_preprocessing_or_layers_of_their_own_give_the_published_logits(
+        name, input_shape, monkeypatch):
+    """Random weights stand for the downloaded ones; they come by the same function."""
+    source = published(name, input_shape)
+    monkeypatch.setattr(weights, "_published", lambda application, *_: source)
+    ours = zoo.build(name, weights="imagenet", input_shape=input_shape)
+    x = images(input_shape)
+    if name == "efficientnet_b0":  # without the weights its own layers only divide by 255
+        pixels = 255 * (x / 255 - weights.TORCH.mean) / weights.TORCH.std
+    else:  # MobileNet v3 prepares its pixels in its own layers
+        pixels = prepared(name, x)
+    assert_same(logits(ours, x), logits(source, pixels.astype("float32")))
 
 
 def test_every_origin_is_compared():
@@ -239,9 +268,9 @@ def test_logits_are_float32_and_close_under_mixed_precision(policy):
         (
             "resnet50",
             {},
-            r"'resnet50', whose convolutions have no bias\. Did you mean 'resnet50_keras'\?",
+            r"'resnet50'\. .* Did you mean 'resnet50_v1_5' or 'resnet50_keras'\?",
         ),
-        ("lenet5", {}, r"No ImageNet weights for 'lenet5'\. There are for: densenet121, .*vgg19"),
+        ("lenet5", {}, r"No ImageNet weights for 'lenet5'\. There are for: alexnet_torch.*vgg19"),
         ("vgg16", {"weights": "imagnet"}, r"Unknown weights 'imagnet'\. Did you mean 'imagenet'\?"),
         ("vgg16", {"mean": 0.5}, r"their own mean and std\. Received: mean=0\.5"),
         ("densenet121", {"std": [0.2, 0.2, 0.2]}, r"their own mean and std\. Received: std="),

@@ -2,7 +2,6 @@
 
 The checks are in `zoo.training.data.checks`. Nothing is changed, except by `move_bad_files`.
 """
-import dataclasses
 import itertools
 import math
 import os
@@ -13,21 +12,27 @@ from pathlib import Path
 from zoo.errors import UserError
 from zoo.training.data.checks.image_files import PROBLEMS
 from zoo.training.data.checks.labels import Finding
+from zoo.training.data.checks.sizes import few_examples, few_images
 from zoo.training.data.dataset import open_source
 from zoo.training.data.source import TEST_SHARE, VALIDATION_SHARE
-from zoo.training.intervals import few_examples
 
 HEAD = ("severity", "what", "examples", "in words")
 
 
 def examine(dataset: str, data_dir: str | os.PathLike | None = None,
-            progress: Callable | None = None) -> list[Finding]:
+            progress: Callable | None = None, quick: bool = False) -> list[Finding]:
     """Examine a data set: its files or arrays, labels, splits and duplicates.
+
+    An interrupt (Ctrl-C) while image files are examined ends the look: a note of the kind
+    "interrupted" among the findings so far says how many files they are of, and the next look goes
+    on from there.
 
     Args:
         dataset: see `zoo.training.data.dataset.open_source`.
         data_dir: where TensorFlow Datasets keeps its files; None for its own default.
         progress: called with (files done, files in all).
+        quick: of a folder of images, examine the list of files, and a random sample of them; a note
+            of the kind "sample" says how many of how many. Other data sets are examined whole.
 
     Returns:
         A list of `Finding`, errors first.
@@ -36,14 +41,14 @@ def examine(dataset: str, data_dir: str | os.PathLike | None = None,
         zoo.errors.UserError: if the data set cannot be opened or read.
     """
     source = open_source(dataset, data_dir)
-    findings = source.examine(progress)
+    findings = source.examine(progress, quick=True) if quick else source.examine(progress)
     if any(finding.severity == "error" for finding in findings):
         return findings
     return [*findings, *_small_splits(source)]
 
 
 def _small_splits(source):
-    """Notes on the splits, given or drawn, that are too small to measure an accuracy by."""
+    """Notes on the splits, given or drawn, that are too small to measure by or to train on."""
     counts = {split: len(indices) for split, indices in source.splits.items()}
     left = counts.get("train", len(source))
     for split, share in (("test", TEST_SHARE), ("validation", VALIDATION_SHARE)):
@@ -52,6 +57,10 @@ def _small_splits(source):
         line = few_examples(split, counts.get(split, drawn))
         if line:
             yield Finding("small split", "note", line, ())
+    few = few_images(left) if source.kind == "image" else None
+    if few:
+        yield Finding("few images", "note", f"{few}: start from trained ones, as zoo train "
+                      f"resnet20 --data {source.name} --set weights=resnet20-cifar10 does", ())
 
 
 def report(findings: list[Finding]) -> list[list[str]]:
@@ -65,7 +74,7 @@ def to_json(findings: list[Finding], dataset: str) -> dict:
     """Return a dict for json.dumps: data set, numbers of errors and notes, findings with files."""
     errors = sum(finding.severity == "error" for finding in findings)
     return {"dataset": str(dataset), "errors": errors, "notes": len(findings) - errors,
-            "findings": [dataclasses.asdict(finding) for finding in findings]}
+            "findings": [{**vars(finding), "files": list(finding.files)} for finding in findings]}
 
 
 def move_bad_files(findings: list[Finding], dataset: str, folder: str) -> int:

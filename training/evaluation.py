@@ -48,6 +48,9 @@ def score(model: keras.Model, split: Split, class_names: list[str],
         class.
     """
     logits = trained.predict_logits(model, split, batch_size)
+    if split.source.is_stream and split.source.bad:  # others took their place
+        sound = ~np.isin(split.indices, list(split.source.bad))
+        split, logits = Split(split.source, split.indices[sound]), logits[sound]
     losses = keras.losses.sparse_categorical_crossentropy(split.labels, logits, from_logits=True)
     predicted = np.argmax(logits, axis=1)
     matrix = confusion_matrix(split.labels, predicted, labels=range(len(class_names)))

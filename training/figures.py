@@ -89,7 +89,9 @@ def confusion(matrix: np.ndarray, class_names: list[str], side: float | None = N
     axes.set(xlabel="predicted class", ylabel="true class",
              title="Confusion matrix of the test split")
     if count <= _NAMED_CLASSES:
-        rotation = 0 if max(map(len, class_names)) <= 3 else 90
+        # A letter is 0.6 of the font's size wide, a column 72 points times its share of the side.
+        widest, column_width = 0.6 * size * max(map(len, class_names)), 72 * 0.6 * side / count
+        rotation = 0 if widest < 0.9 * column_width else 90
         axes.set_xticks(range(count), class_names, fontsize=size, parse_math=False,
                         rotation=rotation)
         axes.set_yticks(range(count), class_names, fontsize=size, parse_math=False)

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import time
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +19,7 @@ from zoo.errors import UserError
 
 EXPORT = ("saved_model.pb", "assets/card.json")  # an exported folder contains one of these
 _LOCK = ".lock"
+_PATIENCE = 5  # seconds to wait for a file that another process has open, on Windows
 
 
 def write(path: str | os.PathLike, data: str | bytes) -> None:
@@ -33,10 +35,30 @@ def write(path: str | os.PathLike, data: str | bytes) -> None:
             file.write(data.encode() if isinstance(data, str) else data)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        replace(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def replace(path: str | os.PathLike, to: str | os.PathLike) -> None:
+    """Rename `path` to `to`; a file `to` is replaced.
+
+    Windows refuses this while a process has either open, such as a virus scanner that reads new
+    files or TensorBoard: then try again for a few seconds.
+
+    Raises:
+        OSError: if `path` cannot be renamed.
+    """
+    last = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            os.replace(path, to)
+            return
+        except PermissionError:
+            if os.name != "nt" or time.monotonic() > last:
+                raise
+            time.sleep(0.05)
 
 
 def packed(**arrays: Any) -> bytes:
@@ -62,10 +84,15 @@ def read_utf8(path: Path) -> str:
         zoo.errors.UserError: if the file cannot be read, or naming its first line with other bytes.
     """
     try:
-        data = path.read_bytes()
-        return data.decode("utf-8-sig")
+        return decode_utf8(path.read_bytes(), path)
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}.") from None
+
+
+def decode_utf8(data: bytes, path: Path) -> str:
+    """Return the text in the bytes of `path`, without a byte-order mark; see `read_utf8`."""
+    try:
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise UserError(f"{path}, line {line}: byte 0x{data[error.start]:02x} is not UTF-8. Save "
@@ -154,17 +181,21 @@ def replacing(to: str | os.PathLike, force: bool = False,
         if not scratch.exists():
             _check_replaceable(to, force, marks)  # before a folder is made
         scratch.mkdir(parents=True, exist_ok=True)
-        with locked(scratch / _LOCK, busy):
-            try:
-                _clean_up(scratch, to)
-                _check_replaceable(to, force, marks)
-                yield scratch
-                if to.exists():
-                    os.rename(to, scratch / "old")
-                os.rename(scratch / "new", to)
-            finally:
-                if to.exists() or not (scratch / "old").exists():
-                    shutil.rmtree(scratch, ignore_errors=True)
+        try:
+            with locked(scratch / _LOCK, busy):
+                try:
+                    _clean_up(scratch, to)
+                    _check_replaceable(to, force, marks)
+                    yield scratch
+                    if to.exists():
+                        replace(to, scratch / "old")
+                    replace(scratch / "new", to)
+                finally:
+                    if to.exists() or not (scratch / "old").exists():
+                        shutil.rmtree(scratch, ignore_errors=True)
+        finally:
+            with contextlib.suppress(OSError):  # on Windows a lock file stays until its release
+                scratch.rmdir()
     except OSError as error:
         raise UserError(f"Cannot write {to}: {error.strerror or error}.") from None
     finally:
@@ -176,7 +207,7 @@ def replacing(to: str | os.PathLike, force: bool = False,
 def _clean_up(scratch, to):
     """Restore `to` after a kill between the renames, and empty `scratch` but for the lock."""
     if (scratch / "old").exists() and not to.exists():
-        os.rename(scratch / "old", to)
+        replace(scratch / "old", to)
     for left in scratch.iterdir():
         if left.is_dir():
             shutil.rmtree(left)

@@ -23,7 +23,7 @@ from zoo.training.preprocessing.tokens import Vocabulary
 
 _BATCH_SIZE = 64
 _COLUMNS = ("file", "line", "text", "rank", "label", "class_id", "probability", "error")
-_OPTIONAL_COLUMNS = ("line", "text", "rank", "error")
+_OPTIONAL_COLUMNS = ("file", "line", "text", "rank", "error")
 
 
 class _Predictor(NamedTuple):
@@ -33,38 +33,44 @@ class _Predictor(NamedTuple):
     run: Callable[[list], tuple]
 
 
-def predict(model: str | os.PathLike[str], files: Iterable[str | os.PathLike[str]], *, top: int = 1,
+def predict(model: str | os.PathLike[str], files: Iterable[str | os.PathLike[str]] = (), *,
+            texts: Iterable[str] = (), top: int = 1,
             progress: Callable[[int, int], None] | None = None) -> list[dict[str, Any]]:
-    """Predict a label for each image file or, with a text network, for each line of text files.
+    """Predict a label for each image file or, with a text network, for each sentence.
 
     Args:
         model: path of a run directory, an exported directory, or a .tflite or .onnx file in one;
             or, where no file has that path, the name of a shipped model, such as "lenet5-digits",
-            or of one with ImageNet weights, such as "mobilenet_v2-imagenet".
+            of one with ImageNet weights, such as "mobilenet_v2-imagenet", or the address of one on
+            the Hugging Face Hub, "hf://owner/name".
         files: paths of JPEG, PNG, GIF, BMP or WebP files of any size; for a text network, of UTF-8
             text files with one sentence per line. A folder stands for all such files in it, at any
             depth, by their suffix.
+        texts: sentences, labelled after those of `files`.
         top: the number of most probable classes to return for each input.
         progress: called with (done, total) numbers of inputs after each batch.
 
     Returns:
-        A dict for each input: file, for a sentence its line (from 1) and text, label, class_id and
-        probability of that label, 0 to 1. With `top` above 1, that many dicts for each input, the
-        most probable first, with a rank from 1. A file that cannot be decoded has an error instead
-        of a label.
+        A dict for each input: file, for a sentence its line (from 1) and text, or text alone, and
+        label, class_id and probability of that label, 0 to 1. With `top` above 1, that many dicts
+        for each input, the most probable first, with a rank from 1. A file that cannot be decoded
+        has an error instead of a label.
 
     Raises:
         zoo.errors.UserError: if `model` is none of these, a file cannot be read, or no file can be
-            decoded; the message names the file. If `top` is above 1 and an export has no model
-            card with its class names.
+            decoded; the message names the file. If there are `texts` for a network of images. If
+            `top` is above 1 and an export has no model card with its class names.
     """
-    predictor = _open(Path(model))
+    predictor = _open(model)
     if top > 1 and not predictor.class_names:
         raise UserError(f"{model} has no model card, assets/card.json, that names its classes. "
                         "Expected top=1.")
     files = _expand(files, {".txt"} if predictor.is_text else SUFFIXES)
     if predictor.is_text:
         sources = [line for file in files for line in _lines(file)]
+        sources += [({"text": text}, text) for text in texts]
+    elif list(texts):
+        raise UserError(f"{model} is a network for images. Pass files, not a text.")
     else:
         sources = [({"file": str(file)}, file) for file in files]
     predictions = []
@@ -155,7 +161,8 @@ def _lines(file):
             for number, line in lines if line.strip()]
 
 
-def _open(path):
+def _open(model):
+    path = Path(model)
     if path.suffix in (".tflite", ".onnx") and path.is_file():
         return _open_converted(path)
     if (path / "saved_model.pb").exists():
@@ -164,13 +171,13 @@ def _open(path):
         names = ", ".join(sorted(file.name for file in path.glob("model*")))
         raise UserError(f"{path} is an export without a SavedModel. "
                         f"Name one of its files: {names}.")
-    source = trained.load(path)
+    source = trained.load(model)
     if source.vocabulary:
         return _text_predictor(source.probabilities, source.class_names, source.vocabulary,
                                source.recipe.max_tokens)
     return _image_predictor(source.probabilities, source.class_names,
                             source.model.input.shape[1:], source.recipe.resize,
-                            source.recipe.background)
+                            source.recipe.background, source.recipe.eval_resize)
 
 
 def _open_saved_model(path):
@@ -207,7 +214,8 @@ def _open_converted(path):
         return _text_predictor(probabilities, card["class_names"], vocabulary,
                                described["max_tokens"])
     return _image_predictor(probabilities, card["class_names"], described["shape"],
-                            described["resize"], described.get("background", DROPPED))
+                            described["resize"], described.get("background", DROPPED),
+                            described.get("eval_resize", 0))
 
 
 def _card(folder):
@@ -234,10 +242,10 @@ def _text_predictor(probabilities, class_names, vocabulary, max_tokens):
     return _Predictor(True, class_names, run)
 
 
-def _image_predictor(probabilities, class_names, shape, resize, background):
+def _image_predictor(probabilities, class_names, shape, resize, background, eval_resize):
     @tf.function(input_signature=[tf.TensorSpec((None, None, 3), tf.uint8)], autograph=False)
     def fitted(image):
-        return fit_to(image[None], tuple(shape), resize)[0]
+        return fit_to(image[None], tuple(shape), resize, eval_resize)[0]
 
     def run(encoded):
         images, errors = np.zeros((len(encoded), *shape), "float32"), []

@@ -12,6 +12,7 @@ from typing import Any
 from zoo.catalog import arguments
 from zoo.errors import UsageError, unknown
 from zoo.settings import builder_args, check_type, convert, split_setting
+from zoo.training.data.augmentation.settings import MIXING, check
 from zoo.training.preprocessing.pillow_images import DROPPED, rgb
 
 # The fields' names up to version 0.1; accepted for one more version.
@@ -21,13 +22,29 @@ OLD_NAMES = {"accumulate": "accumulation_steps", "batch": "batch_size", "clip": 
              "validation": "validation_split"}
 RESIZES = ("stretch", "crop", "pad")
 BALANCES = ("none", "weights", "sampling")
+CACHES = ("auto", "memory", "disk", "none")
+OPTIMIZERS = ("adadelta", "adam", "adamw", "lamb", "muon", "nesterov", "rmsprop",
+              "rmsprop_momentum", "sgd")
+SCHEDULES = ("constant", "cosine", "exponential", "one_cycle", "step")
+PRECISIONS = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
+STRATEGIES = ("none", "mirrored", "multi_worker")  # not of a recipe: see engine/distribution.py
+_CHOICES = {"resize": RESIZES, "balance": BALANCES, "cache": CACHES, "optimizer": OPTIMIZERS,
+            "schedule": SCHEDULES, "precision": PRECISIONS}
+_SYNONYMS = {"fp16": "mixed_float16", "half": "mixed_float16", "bf16": "mixed_bfloat16",
+             "fp32": "float32", "onecycle": "one_cycle", "cos": "cosine", "letterbox": "pad"}
+_FOR_IMAGES = ("augment", "normalize", "background", "resize", "eval_resize", "teacher")
+_FOR_SENTENCES = ("folds", "vectors")
+_FOR_WORDS = ("vocabulary", "min_count")
+FINE_TUNING_STEPS = 200  # on small data, from trained weights
 _RANGES = {  # {field: (lowest, highest or None)}
     "epochs": (1, None), "batch_size": (1, None), "validation_split": (0, 0.5), "warmup": (0, None),
     "learning_rate": (0, None), "label_smoothing": (0, 0.99), "weight_decay": (0, None),
     "seed": (0, 2**31 - 1), "momentum": (0, 1), "clip_norm": (0, None),
     "accumulation_steps": (1, None), "ema": (0, 0.99999), "unfreeze_every": (0, None),
     "patience": (0, None), "max_train_examples": (0, None), "vocabulary": (3, None),
-    "min_steps": (0, None), "min_count": (1, None), "max_tokens": (1, None), "folds": (0, None)}
+    "min_steps": (0, None), "min_count": (1, None), "max_tokens": (1, None), "folds": (0, None),
+    "teacher_weight": (0, 1), "temperature": (0.1, None),
+    "eval_resize": (0, None), "decay": (1e-6, 1), "decay_epochs": (0.01, None)}
 
 
 @dataclass(frozen=True)
@@ -43,8 +60,14 @@ class Recipe:
     data: str  # "digits", the path of a folder or file, or a TFDS name
     model_args: dict = field(default_factory=dict)  # builder arguments
     resize: str = "stretch"  # how images get the network's size: stretch, crop or pad
+    # The shorter side in pixels before the centre is cut out, with resize="crop"; 0 for the cut's.
+    # In training too, unless a crop of `augment` sees the original image.
+    eval_resize: int = 0
     background: str = "white"  # under transparent images: white, black or such as "#ffe0c0"
-    skip_bad: bool = False  # leave out image files that cannot be decoded
+    skip_bad: bool = False  # leave out image files that cannot be decoded; see cache
+    # Where decoded images are kept: memory, disk or none, which decodes them at every step and
+    # replaces files that cannot be decoded; auto is memory if a quarter of the free one suffices.
+    cache: str = "auto"
     balance: str = "none"  # for uneven classes: none, weights (in the loss) or sampling
     vocabulary: int = 20_000  # text: the maximum number of words, the most frequent ones
     min_count: int = 1  # text: a word must occur this often in the training split
@@ -56,16 +79,22 @@ class Recipe:
     normalize: bool = False  # by mean and standard deviation of the training images
     validation_split: float = 0.1  # share of the training split, 0 to 0.5
     augment: dict = field(default_factory=dict)  # {"crop": pixels, "flip": true, ...}
-    optimizer: str = "adam"  # adadelta, adam, adamw, lamb, muon, nesterov, rmsprop, sgd
-    momentum: float = 0.9  # of muon, nesterov and sgd, 0 to 1
+    # adadelta, adam, adamw, lamb, muon, nesterov, rmsprop, rmsprop_momentum, sgd
+    optimizer: str = "adam"
+    momentum: float = 0.9  # of muon, nesterov, rmsprop_momentum and sgd, 0 to 1
     learning_rate: float = 1e-3  # the peak of the schedule
-    schedule: str = "cosine"  # cosine, one_cycle, step or constant
+    schedule: str = "cosine"  # cosine, exponential, one_cycle, step or constant
+    decay: float = 0.1  # of schedule exponential: the factor at each step, above 0 to 1
+    decay_epochs: float = 30.0  # of schedule exponential: epochs between two steps
     warmup: float = 1.0  # epochs of linear warm-up
     weight_decay: float = 0.0  # decoupled, see optimizers.optimizer; not on biases, normalization
     label_smoothing: float = 0.0  # 0 to 1
     clip_norm: float = 0.0  # maximum global norm of the gradient; 0 for no limit
     accumulation_steps: int = 1  # batches per update
     ema: float = 0.0  # decay of the weights' moving average, which is validated; 0 for none
+    teacher: str = ""  # images: a run or trained network to learn from too; see distillation.distil
+    teacher_weight: float = 0.9  # the share of the teacher in the loss, 0 to 1
+    temperature: float = 2.0  # by which the teacher's logits and the network's are divided
     initializer: str = ""  # of all kernels, such as he_normal; "" for the network's own
     frozen: list = field(default_factory=list)  # stages not trained; ["all"] for all
     unfreeze_every: int = 0  # epochs after which one more stage is unfrozen; 0 for never
@@ -84,10 +113,15 @@ class Recipe:
             raise UsageError(f"name must be a valid folder name. Received: {self.name!r}.")
         self._check_numbers()
         rgb(self.background)
-        for name, choices in (("resize", RESIZES), ("balance", BALANCES)):
+        for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
-                raise unknown(name, getattr(self, name), choices)
-        if self.balance == "weights" and {"mixup", "cutmix"} & set(self.augment):
+                raise unknown(name, getattr(self, name), choices, _SYNONYMS)
+        check(self.augment)
+        if self.eval_resize and self.resize != "crop":
+            raise UsageError("eval_resize keeps proportions and cuts out the centre, which is "
+                             f"resize='crop'. Received: eval_resize={self.eval_resize}, "
+                             f"resize={self.resize!r}.")
+        if self.balance == "weights" and MIXING & self.augment.keys():
             raise UsageError("balance='weights' needs one class per image, and mixup and cutmix "
                              "give two. Use balance='sampling' with them.")
 
@@ -117,6 +151,30 @@ class Recipe:
 
 def _types() -> dict[str, Any]:
     return {field.name: field.type for field in dataclasses.fields(Recipe)}
+
+
+def check_kind(recipe: Recipe) -> None:
+    """Check that no field is for a kind of data that the recipe's network does not take.
+
+    Raises:
+        zoo.errors.UsageError: if a field for images is set and the network takes sentences, one
+            for sentences and it takes images, or one for words and it reads characters.
+    """
+    kinds = [("images", _FOR_IMAGES), ("sentences", _FOR_SENTENCES)]
+    if "input_shape" in arguments(recipe.model):
+        kinds.reverse()
+    (kind, names), (taken, _) = kinds
+    defaults = Recipe("", "", "")
+    for name in names:
+        value = getattr(recipe, name)
+        if value != getattr(defaults, name):
+            raise UsageError(f"{name} is for {kind}, and {recipe.model} takes {taken}. "
+                             f"Received: {value!r}.")
+    for name in _FOR_WORDS if "alphabet" in arguments(recipe.model) else ():
+        value = getattr(recipe, name)
+        if value != getattr(defaults, name):
+            raise UsageError(f"{name} is for networks that read words, and {recipe.model} reads "
+                             f"the characters of alphabet. Received: {value!r}.")
 
 
 def current_names(values: dict[str, Any], source: str) -> dict[str, Any]:
@@ -154,7 +212,9 @@ def read(path: str | os.PathLike) -> Recipe:
                 raise unknown(f"field in {path}:", name, _types())
         return Recipe(**fields)
     except OSError as error:
-        raise UsageError(f"Cannot read the recipe {path}: {error.strerror}.") from None
+        inside = Path(path) / "recipe.json"
+        hint = f" Did you mean {str(inside)!r}?" if inside.is_file() else ""
+        raise UsageError(f"Cannot read the recipe {path}: {error.strerror}.{hint}") from None
     except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
         raise UsageError(f"{path} is not a recipe: {error}.") from None
 
@@ -186,23 +246,27 @@ def override(recipe: Recipe, settings: Iterable[str]) -> Recipe:
         recipe: the recipe to start from.
         settings: "name=value" strings. A name that is not a field of a recipe but an argument of
             the network's builder replaces that argument in `model_args`. `epochs` alone sets
-            min_steps to 0: these are then all epochs.
+            min_steps to 0: these are then all epochs. Trained `weights` need fewer min_steps.
 
     Raises:
         zoo.errors.UsageError: if a name is unknown, or a value has the wrong type.
     """
     settings = list(settings)
     replaced = {split_setting(setting)[0] for setting in settings}
-    if "epochs" in replaced and "min_steps" not in replaced:
-        recipe = dataclasses.replace(recipe, min_steps=0)
+    if "min_steps" not in replaced and replaced & {"epochs", "weights"}:
+        steps = 0 if "epochs" in replaced else min(recipe.min_steps, FINE_TUNING_STEPS)
+        recipe = dataclasses.replace(recipe, min_steps=steps)
     types = {name: kind for name, kind in _types().items() if name not in ("name", "model", "data")}
+    fields: dict[str, Any] = {}
+    args: dict[str, Any] = {}
     for setting in settings:
         name, value = split_setting(setting)
         if name in OLD_NAMES and name not in arguments(recipe.model):
             (name, value), = current_names({name: value}, "--set").items()
         if name in types:
-            recipe = dataclasses.replace(recipe, **{name: convert(name, value, types[name])})
+            fields[name] = convert(name, value, types[name])
         else:
-            args = recipe.model_args | builder_args(recipe.model, [setting], also=types)
-            recipe = dataclasses.replace(recipe, model_args=args)
-    return recipe
+            args |= builder_args(recipe.model, [setting], also=types)
+    # At once: two fields may go together only, whichever comes first.
+    fields["model_args"] = fields.get("model_args", recipe.model_args) | args
+    return dataclasses.replace(recipe, **fields)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from zoo import hub
 from zoo.errors import UserError
 from zoo.training.files import locked, read_json
 from zoo.training.recipe import Recipe, has_background, read
@@ -22,23 +23,28 @@ def claim(path: str | os.PathLike, recipe: Recipe) -> Iterator[Path]:
             or another process is training in it.
     """
     path = Path(path)
-    created = [folder for folder in (path, *path.parents) if not folder.exists()]
+    created = [folder for folder in (path, *path.parents) if not os.path.exists(folder)]
     busy = f"Another process is training in {path}. Choose another run directory, or wait for it."
-    with contextlib.ExitStack() as stack:
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(locked(path / ".lock", busy))
-        except OSError as error:
-            raise UserError(f"Cannot write the run directory {path}: {error.strerror}.") from None
-        try:
-            check_run(path, recipe)
-            yield path
-        finally:
-            if not (path / "recipe.json").exists():
-                (path / ".lock").unlink()
-                with contextlib.suppress(OSError):  # not empty: it contains other files
-                    for folder in created:
-                        folder.rmdir()
+    try:
+        with contextlib.ExitStack() as stack:
+            try:
+                path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locked(path / ".lock", busy))
+            except OSError as error:
+                raise UserError(f"Cannot write the run directory {path}: {error.strerror}."
+                                ) from None
+            try:
+                check_run(path, recipe)
+                yield path
+            finally:
+                if not (path / "recipe.json").exists():
+                    with contextlib.suppress(OSError):  # Windows deletes it when it is released
+                        (path / ".lock").unlink()
+    finally:
+        if not os.path.exists(path / "recipe.json"):
+            with contextlib.suppress(OSError):  # not empty: it contains other files
+                for folder in created:
+                    folder.rmdir()
 
 
 def check_run(path: Path, recipe: Recipe) -> None:
@@ -47,7 +53,7 @@ def check_run(path: Path, recipe: Recipe) -> None:
         others = sorted(p.name for p in path.iterdir() if not p.name.startswith("."))
         if others:
             raise UserError(f"{path} is not a run directory: it contains {others[0]!r} and no "
-                            "recipe.json. Choose a new run directory.")
+                            "recipe.json. Choose a new run directory (--run; in Python run=).")
         return
     there, here = (json.loads(each.to_json()) for each in (read(path / "recipe.json"), recipe))
     if not has_background(path / "recipe.json"):  # manifest.json tells if it makes a difference
@@ -55,8 +61,8 @@ def check_run(path: Path, recipe: Recipe) -> None:
     for key in here:
         if there[key] != here[key]:
             raise UserError(f"{path} contains a run of another recipe ({key} is {there[key]!r} "
-                            f"there, {here[key]!r} here). Choose another run directory, or "
-                            "delete it.")
+                            f"there, {here[key]!r} here). Choose another run directory (--run; in "
+                            "Python run=), or delete it.")
 
 
 def as_begun(recipe: Recipe, path: str | os.PathLike[str]) -> Recipe:
@@ -73,7 +79,7 @@ def as_begun(recipe: Recipe, path: str | os.PathLike[str]) -> Recipe:
 def is_run(name_or_path: str | os.PathLike[str]) -> bool:
     """Return whether this is a path, not a name: it exists, or has several parts."""
     path = Path(name_or_path)
-    return path.exists() or path.name != str(name_or_path)
+    return path.exists() or (path.name != str(name_or_path) and not hub.is_address(name_or_path))
 
 
 def started_with_onednn(run: str | os.PathLike) -> bool | None:
@@ -95,6 +101,11 @@ def results(path: str | os.PathLike) -> dict:
         zoo.errors.UserError: if `path` is not a run directory, or its training is not finished.
     """
     path = Path(path)
+    if (path / "search.json").is_file():
+        raise UserError(f"{path} is a search. `zoo tune` with --refit trains its best network, in "
+                        f"{path / 'kept'}.")
+    if any((path / mark).is_file() for mark in ("saved_model.pb", "assets/card.json")):
+        raise UserError(f"{path} is an export. Name the run that was exported.")
     if not (path / "recipe.json").is_file():
         raise UserError(f"{path} is not a run directory: it has no recipe.json. "
                         f"`zoo train RECIPE --run {path}` creates one.")

@@ -11,12 +11,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from zoo import shipped
+from zoo import catalog, shipped
 from zoo.errors import UserError
+from zoo.startup import quiet_retracing
 from zoo.training import files, run_dir
 from zoo.training.data import pipeline
 from zoo.training.data.dataset import Dataset, load_dataset, open_source
-from zoo.training.data.splits import Split, fingerprint
+from zoo.training.data.splits import Split, fingerprint, is_of_stream
+from zoo.training.data.stream import naming_bad_files
 from zoo.training.preprocessing.images import fit_to
 from zoo.training.preprocessing.pillow_images import DROPPED
 from zoo.training.preprocessing.tokens import Vocabulary
@@ -36,7 +38,7 @@ class Trained:
         model: from images or token ids to float32 logits.
         metrics: what metrics.json holds, or the metrics of a shipped network's card.
         recipe: what the network was trained by.
-        vocabulary: of a text network; None for an image network.
+        vocabulary: of a text network, words or characters; None for an image network.
         is_shipped: whether it was loaded by name; such a network comes without data and examples.
     """
 
@@ -62,7 +64,10 @@ class Trained:
     def features(self) -> keras.KerasTensor:
         """The symbolic tensor that the logits are computed from, (batch, n) in most networks."""
         names = [layer.name for layer in self.model.layers]
-        return self.model.get_layer("logits" if "logits" in names else names[-1]).input
+        features = self.model.get_layer("logits" if "logits" in names else names[-1]).input
+        if len(features.shape) == 4:  # see `zoo.blocks.averaged_logits`
+            return keras.layers.GlobalAveragePooling2D(name="features")(features)
+        return features
 
     @functools.cached_property
     def examples(self) -> np.ndarray:
@@ -80,6 +85,13 @@ class Trained:
         if self.vocabulary:
             return _random_sentences(generator, self.vocabulary)
         return _random_images(generator, self.model.input.shape[1:])
+
+    @property
+    def counted_of(self) -> str:
+        """What the multiply-adds of the network are of: one "image", "token" or "sentence"."""
+        if not self.vocabulary:
+            return "image"
+        return "token" if self.vocabulary.unit == "words" else "sentence"
 
     @property
     def examples_of(self) -> str:
@@ -102,7 +114,8 @@ class Trained:
 
     def probabilities(self, inputs: np.ndarray) -> np.ndarray:
         """Return the softmax of the logits of `inputs`, float32 of shape (n, classes)."""
-        logits = self.model.predict(inputs, verbose=0, batch_size=_BATCH_SIZE)
+        with quiet_retracing():
+            logits = self.model.predict(inputs, verbose=0, batch_size=_BATCH_SIZE)
         return keras.ops.convert_to_numpy(keras.ops.softmax(logits))
 
     def dataset(self, data_dir: str | None = None, name: str | None = None) -> Dataset:
@@ -121,12 +134,15 @@ class Trained:
         recipe = dataclasses.replace(self.recipe, data=name or self.recipe.data)
         opened = open_source(recipe.data, data_dir)
         opened.order_classes(self.class_names)
+        streams = None
+        if not name and "data_fingerprint" in self.metrics:
+            streams = is_of_stream(self.metrics["data_fingerprint"])
         dataset = load_dataset(recipe, self.model.input.shape[1:], self.vocabulary, source=opened,
-                               validation=self.vocabulary is not None)
+                               validation=self.vocabulary is not None, streams=streams)
         source = self.name if self.is_shipped else self.run
         if dataset.class_names != self.class_names:
-            raise UserError(f"{source} was trained on the classes {_shortened(self.class_names)}; "
-                            f"{recipe.data} has {_shortened(dataset.class_names)}.")
+            raise UserError(f"{source} was trained on the classes {shortened(self.class_names)}; "
+                            f"{recipe.data} has {shortened(dataset.class_names)}.")
         expected = None if name else self.metrics.get("test_fingerprint")
         if expected and expected != fingerprint([dataset.test]):
             why = ""
@@ -143,8 +159,9 @@ def load(name_or_path: str | os.PathLike[str]) -> Trained:
 
     Args:
         name_or_path: the path of the directory of a finished run; or, where no file has that path,
-            the name of a network that ships with the zoo (`zoo.shipped.names()`), or of one with
-            ImageNet weights, such as "mobilenet_v2-imagenet".
+            the name of a network that ships with the zoo (`zoo.shipped.names()`), of one with
+            ImageNet weights, such as "mobilenet_v2-imagenet", or the address of one on the Hugging
+            Face Hub, "hf://owner/name".
 
     Raises:
         zoo.errors.UserError: if there is no such network, the run has not finished, a file is
@@ -170,20 +187,26 @@ def _load_run(run: Path) -> Trained:
 
 
 def _load_shipped(name: str) -> Trained:
-    shipped.check_name(name)
+    catalog.check_trained(name)
     card, vocabulary = shipped.card(name), None
     if "vocab.txt" in card["files"]:
         vocabulary = Vocabulary.parse(shipped.read(name, "vocab.txt").decode())
-    metrics = {**card["metrics"], "class_names": card["class_names"],
+    from_hub = {key: card[key] for key in ("weights_file", "published") if key in card}
+    metrics = {**card["metrics"], **from_hub, "class_names": card["class_names"],
                "versions": card["trained_with"]}
-    return Trained(shipped.FOLDER / name, shipped.load(name), metrics, Recipe(**card["recipe"]),
-                   vocabulary, is_shipped=True)
+    try:
+        recipe = Recipe(**card["recipe"])
+    except TypeError as error:  # from the Hub, by another version
+        raise UserError(f"The card of {name} has no recipe of this version: {error}.") from None
+    return Trained(shipped.FOLDER / name, shipped.load(name), metrics, recipe, vocabulary,
+                   is_shipped=True)
 
 
 def predict_logits(model: keras.Model, split: Split, batch_size: int = _BATCH_SIZE) -> np.ndarray:
     """Return the logits of all examples of `split` in order, float32 of shape (n, classes)."""
     batches = pipeline.batches(split, batch_size, model.output.shape[-1])
-    return model.predict(batches.map(lambda inputs, labels: inputs), verbose=0)
+    with quiet_retracing(), naming_bad_files(lambda: [(split, np.arange(len(split)))]):
+        return model.predict(batches.map(lambda inputs, labels: inputs), verbose=0)
 
 
 def _random_images(generator, shape):
@@ -198,6 +221,7 @@ def _random_sentences(generator, vocabulary):
                      for length in generator.integers(1, 21, _RANDOM_EXAMPLES)])
 
 
-def _shortened(names):
+def shortened(names: Sequence[str]) -> str:
+    """Return names for a message: the first ones, and how many more there are."""
     more = len(names) - _CLASSES_NAMED
     return ", ".join(names[:_CLASSES_NAMED]) + (f" and {more} more" if more > 0 else "")

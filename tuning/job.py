@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from zoo.errors import UserError
-from zoo.startup import add_current_folder, quiet_import, uses_onednn
+from zoo.factory import shapes_only
+from zoo.startup import add_current_folder, escape_unencodable, quiet_import, uses_onednn
 from zoo.training.files import write
 from zoo.training.recipe import read
 from zoo.training.run_dir import claim
@@ -39,17 +40,19 @@ def check(folder: Path, data_dir: str | None, log: bool,
 
     from zoo.training.data.splits import fingerprint
     from zoo.training.engine import fit, manifest
+    from zoo.training.engine.distillation import teacher_of
+    from zoo.training.engine.prepare import text_arguments
     recipe = read(folder / "recipe.json")
     _make_callbacks(callbacks, folder)
     dataset, build = fit.prepare(recipe, data_dir, cache_dir=folder)
     if dataset.validation is None:
         raise UserError("Tuning needs a validation split to select by. Set validation_split to a "
                         "share of the training split, such as 0.1.")
-    with _shapes_only():
+    with shapes_only():
         model = build()
     args: dict[str, Any]
     if dataset.vocabulary:
-        args = {"vocab_size": len(dataset.vocabulary)}
+        args = text_arguments(recipe, dataset.vocabulary)
     else:
         args = {"input_shape": list(model.input.shape[1:])}
     if recipe.vectors:
@@ -58,6 +61,9 @@ def check(folder: Path, data_dir: str | None, log: bool,
     if recipe.model_args.get("weights") is not None or recipe.vectors:
         keras.utils.set_random_seed(recipe.seed)  # for the layers that start without weights
         weights = manifest.weights_fingerprint(build())
+    if recipe.teacher:
+        teacher = teacher_of(recipe, dataset.class_names, model.input.shape[1:])
+        weights = (weights or "") + manifest.weights_fingerprint(teacher.model)
     return {"args": {**args, "classes": len(dataset.class_names)},
             "data": fingerprint([dataset.train, dataset.validation]), "weights": weights,
             "onednn": uses_onednn()}
@@ -67,18 +73,9 @@ def size(model: str, args: dict[str, Any]) -> dict[str, int]:
     """Return a network's params and multiply_adds, counted without making its weights."""
     import zoo
     from zoo.tables import total_multiply_adds
-    with _shapes_only():
+    with shapes_only():
         network = zoo.build(model, **args)
         return {"params": network.count_params(), "multiply_adds": total_multiply_adds(network)}
-
-
-@contextlib.contextmanager
-def _shapes_only():
-    """Have models built in the block make no weights."""
-    import keras
-    with keras.StatelessScope(initialize_variables=False):
-        yield
-    keras.utils.clear_session()  # else a later scope would make the weights
 
 
 def search(folder: Path, data_dir: str | None, log: bool, until: int,
@@ -135,18 +132,23 @@ JOBS: dict[str, Callable[..., dict[str, Any]]] = {
 
 def main() -> None:
     """Do the job, or the jobs, that standard input names."""
+    escape_unencodable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the search ends this process at an interrupt
     answers = None
     if sys.argv[1:]:
         answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)  # what a builder prints is not an answer
+    # Windows would block libraries that look at standard input while a thread reads it.
+    lines = os.fdopen(os.dup(0), encoding="utf-8")
+    with open(os.devnull, "rb") as null:
+        os.dup2(null.fileno(), 0)
     add_current_folder()
     with quiet_import():  # while the trial before this one still trains
         import tensorflow as tf
 
         from zoo.training.engine import fit  # noqa: F401
     jobs: queue.SimpleQueue = queue.SimpleQueue()
-    threading.Thread(target=_read_jobs, args=[jobs], daemon=True).start()
+    threading.Thread(target=_read_jobs, args=[lines, jobs], daemon=True).start()
     if answers is None:
         job = jobs.get()
         write(Path(job["folder"]) / "result.json", json.dumps(_result(job), indent=2) + "\n")
@@ -156,9 +158,9 @@ def main() -> None:
         print(json.dumps(_result(jobs.get())), file=answers, flush=True)
 
 
-def _read_jobs(jobs):
-    """Put the jobs on standard input into a queue; end the process at its end."""
-    for line in sys.stdin:
+def _read_jobs(lines, jobs):
+    """Put the jobs in `lines` into a queue; end the process at their end."""
+    for line in lines:
         jobs.put(json.loads(line))
     os._exit(1)
 
@@ -166,14 +168,28 @@ def _read_jobs(jobs):
 def _result(job):
     """Do a job and return its result: what it returned, or the error as one line."""
     kwargs = {key: value for key, value in job.items() if key != "job"}
-    if "folder" in kwargs:
-        kwargs["folder"] = Path(kwargs["folder"])
-        with open(kwargs["folder"] / "stderr.txt", "wb") as file:
-            os.dup2(file.fileno(), 2)
+    with contextlib.ExitStack() as stack:
+        if "folder" in kwargs:
+            kwargs["folder"] = Path(kwargs["folder"])
+            stack.enter_context(_stderr_in(kwargs["folder"] / "stderr.txt"))
+        try:
+            return {"status": "completed", **JOBS[job["job"]](**kwargs)}
+        except Exception as error:  # an error of any kind is the result of the trial
+            return {"status": "failed", "error": one_line(error)}
+
+
+@contextlib.contextmanager
+def _stderr_in(path):
+    """Write stderr to a file. It is closed at the end: Windows deletes no folder of open files."""
+    before = os.dup(2)
+    with open(path, "wb") as file:
+        os.dup2(file.fileno(), 2)
     try:
-        return {"status": "completed", **JOBS[job["job"]](**kwargs)}
-    except Exception as error:  # an error of any kind is the result of the trial
-        return {"status": "failed", "error": one_line(error)}
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(before, 2)
+        os.close(before)
 
 
 def one_line(error: Exception) -> str:

@@ -106,13 +106,15 @@ def vgg(hp: HyperParameters, args: Args) -> Args:
             "dropout": rate(hp, "dropout", args["dropout"])}
 
 
-@architecture("alexnet", "googlenet", "inception_v3", "inception_v4")
+@architecture("alexnet", "googlenet", "googlenet_torchvision", "inception_resnet_v2",
+              "inception_v3", "inception_v4", "nin", "squeezenet", "xception", "zfnet")
 def wide(hp: HyperParameters, args: Args) -> Args:
     return {"width": choice(hp, "width", (0.25, 0.5, 0.75, 1.0), args["width"]),
             "dropout": rate(hp, "dropout", args["dropout"])}
 
 
-@architecture("resnet", "resnet_cifar")
+@architecture("resnet", "resnet_cifar", "resnet_v2", "resnet_v2_cifar", "resnext", "se_resnet",
+              "wide_resnet")
 def resnet(hp: HyperParameters, args: Args) -> Args:
     width = args["width"]
     chosen = {"width": choice(hp, "width", (width // 2, width * 2), width),
@@ -122,6 +124,14 @@ def resnet(hp: HyperParameters, args: Args) -> Args:
     return chosen
 
 
+@architecture("wide_resnet_cifar")
+def wide_resnet_cifar(hp: HyperParameters, args: Args) -> Args:
+    return {"depth": choice(hp, "depth", (10, 16, 22, 28), args["depth"]),
+            "width": choice(hp, "width", (1, 2, 4, 8), args["width"]),
+            "block_dropout": rate(hp, "block_dropout", args["block_dropout"]),
+            "dropout": rate(hp, "dropout", args["dropout"])}
+
+
 @architecture("densenet")
 def densenet(hp: HyperParameters, args: Args) -> Args:
     return {"growth_rate": choice(hp, "growth_rate", (12, 24, 32), args["growth_rate"]),
@@ -129,9 +139,24 @@ def densenet(hp: HyperParameters, args: Args) -> Args:
             "dropout": rate(hp, "dropout", args["dropout"])}
 
 
-@architecture("mobilenet_v1", "mobilenet_v2")
+@architecture("mobilenet_v1", "mobilenet_v2", "mobilenet_v3")
 def mobilenet(hp: HyperParameters, args: Args) -> Args:
     return {"alpha": choice(hp, "alpha", (0.25, 0.5, 0.75, 1.0), args["alpha"]),
+            "dropout": rate(hp, "dropout", args["dropout"])}
+
+
+@architecture("efficientnet")
+def efficientnet(hp: HyperParameters, args: Args) -> Args:
+    return {"width": choice(hp, "width", (0.25, 0.5, 0.75, 1.0), args["width"]),
+            "depth": choice(hp, "depth", (0.5, 0.75, 1.0), args["depth"]),
+            "drop_connect": rate(hp, "drop_connect", args["drop_connect"]),
+            "dropout": rate(hp, "dropout", args["dropout"])}
+
+
+@architecture("shufflenet_v2")
+def shufflenet_v2(hp: HyperParameters, args: Args) -> Args:
+    factor = hp.Choice("filters_factor", [0.5, 1.0, 1.5, 2.0], default=1.0)
+    return {"filters": tuple(2 * max(round(n * factor / 2), 1) for n in args["filters"]),
             "dropout": rate(hp, "dropout", args["dropout"])}
 
 
@@ -152,3 +177,41 @@ def textcnn(hp: HyperParameters, args: Args) -> Args:
         chosen["embedding"] = choice(hp, "embedding", (50, 100, 300), args["embedding"])
     return chosen | {"embedding_dropout": rate(hp, "embedding_dropout", args["embedding_dropout"]),
                      "dropout": rate(hp, "dropout", args["dropout"])}
+
+
+@architecture("dpcnn")
+def dpcnn(hp: HyperParameters, args: Args) -> Args:
+    chosen = {"blocks": choice(hp, "blocks", (2, 4, 7), args["blocks"]),
+              "filters": choice(hp, "filters", (50, 100, 250), args["filters"]),
+              "embedding_dropout": rate(hp, "embedding_dropout", args["embedding_dropout"]),
+              "dropout": rate(hp, "dropout", args["dropout"])}
+    if args["vectors"] is None:
+        chosen["embedding"] = choice(hp, "embedding", (50, 100, 300), args["embedding"])
+    return chosen
+
+
+@architecture("char_cnn")
+def char_cnn(hp: HyperParameters, args: Args) -> Args:
+    return {"filters": choice(hp, "filters", (64, 128, 256), args["filters"]),
+            "units": choice(hp, "units", (256, 512, 1024), args["units"]),
+            "deviation": choice(hp, "deviation", (0.02, 0.05), args["deviation"]),
+            "dropout": rate(hp, "dropout", args["dropout"])}
+
+
+@architecture("vdcnn")
+def vdcnn(hp: HyperParameters, args: Args) -> Args:
+    return {"filters": _scale(hp, args["filters"]),
+            "pooling": choice(hp, "pooling", ("max", "kmax", "convolution"), args["pooling"]),
+            "shortcut": hp.Boolean("shortcut", default=args["shortcut"]),
+            "k": choice(hp, "k", (1, 4, 8), args["k"]),
+            "units": choice(hp, "units", (256, 512, 2048), args["units"]),
+            "dropout": rate(hp, "dropout", args["dropout"])}
+
+
+@architecture("fasttext")
+def fasttext(hp: HyperParameters, args: Args) -> Args:
+    chosen = {"buckets": choice(hp, "buckets", (0, 20_000, 100_000), args["buckets"]),
+              "dropout": rate(hp, "dropout", args["dropout"])}
+    if args["vectors"] is None:
+        chosen["embedding"] = choice(hp, "embedding", (10, 50, 100), args["embedding"])
+    return chosen

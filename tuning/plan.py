@@ -75,6 +75,7 @@ def open_search(plan: Plan, run: Path, declared: "HyperParameters", worker: "Wor
         zoo.errors.UserError: if the data cannot be tuned on, or `run` holds another search, or one
             that began with other data or weights.
     """
+    from zoo.training.data.splits import is_of_stream  # late: it imports scikit-learn
     file = run / "search.json"
     settings = {"recipe": json.loads(plan.recipe.to_json()), "engine": engine,
                 "algorithm": plan.algorithm, "seed": plan.seed, "max_params": plan.max_params,
@@ -84,12 +85,17 @@ def open_search(plan: Plan, run: Path, declared: "HyperParameters", worker: "Wor
     rename_old_fields(run, declared)
     before = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
     if before:
-        # Of a version without these fields; the data tell if the background makes a difference.
-        before["recipe"] = {"background": plan.recipe.background, "min_steps": 0,
-                            **before["recipe"]}
+        # Versions without a field did as its default does, except for the background; the data
+        # tell if that makes a difference.
+        defaults = json.loads(Recipe("", "", "").to_json())
+        before["recipe"] = {**defaults, "background": plan.recipe.background, **before["recipe"]}
         _check_same(run, before, settings)
     with tempfile.TemporaryDirectory(prefix=".check-", dir=run) as folder:
-        write(Path(folder) / "recipe.json", plan.recipe.to_json())
+        checked = plan.recipe
+        if before and checked.cache == "auto":  # the same fingerprint, however much memory is free
+            cache = "none" if is_of_stream(before["data"]) else "memory"
+            checked = dataclasses.replace(checked, cache=cache)
+        write(Path(folder) / "recipe.json", checked.to_json())
         now = worker.check(Path(folder), callbacks=plan.callbacks)
     if now["status"] == "failed":
         raise UserError(now["error"])
@@ -100,7 +106,8 @@ def open_search(plan: Plan, run: Path, declared: "HyperParameters", worker: "Wor
             raise UserError(f"{plan.recipe.data} has changed since the search in {run} began. "
                             "Choose another run directory.")
         if before["weights"] != now["weights"]:
-            source = plan.recipe.vectors or plan.recipe.model_args["weights"]
+            recipe = plan.recipe
+            source = recipe.vectors or recipe.model_args.get("weights") or recipe.teacher
             raise UserError(f"The weights of {source} have changed since the search in {run} "
                             "began. Choose another run directory.")
         if before["onednn"] != now["onednn"]:
@@ -127,8 +134,9 @@ def _check_same(run, before, now):
 
 
 def write_tables(plan: Plan, run: Path, declared: "HyperParameters", rows: list[dict]) -> None:
-    """Write trials.csv, and best.json, the recipe of the best trial with the fields `final`."""
+    """Write trials.csv, search.html, and best.json, the best trial's recipe with `final`."""
     report.write_trials(run, rows)
+    write(run / "search.html", report.page(plan.recipe, rows, plan.trials))
     best = report.ranked(rows)[0]
     if best["status"] == "completed":
         recipe = recipe_for(plan, declared, best["values"])
@@ -137,7 +145,7 @@ def write_tables(plan: Plan, run: Path, declared: "HyperParameters", rows: list[
 
 
 def finish(plan: Plan, run: Path, rows: list[dict]) -> list[dict]:
-    """Write search.html, and return the rows best first.
+    """Write the last search.html, and return the rows best first.
 
     Raises:
         zoo.errors.UserError: if no trial succeeded.

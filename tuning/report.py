@@ -1,20 +1,19 @@
 """What a search reports: trials.csv, search.html and the lines that it prints."""
-import base64
 import math
 import textwrap
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
-from zoo.training.figures import png
 from zoo.training.files import csv_text, write
+from zoo.training.pages.templates import environment
 from zoo.training.recipe import Recipe
-from zoo.tuning import figures
+from zoo.tuning.importance import LEAST, importances, varied
 
 HEAD = ("trial", "status", "score", "val_loss", "params", "multiply_adds", "epochs", "best_epoch",
         "seconds", "continues")
+_DRAWN = ("trial", "status", "score", "params", "epochs", "values")
 
 
 def ranked(rows: Iterable[dict]) -> list[dict]:
@@ -54,30 +53,42 @@ def short(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def page(recipe: Recipe, rows: list[dict]) -> str:
-    """Return search.html: figures and the trials, best first, in one self-contained page."""
+def page(recipe: Recipe, rows: list[dict], trials: int | None = None) -> str:
+    """Return search.html: charts, and the trials, best first, in one self-contained page.
+
+    Args:
+        recipe: the one searched.
+        rows: of the trials that have ended.
+        trials: while the search runs, how many it will have; the page then reloads itself.
+    """
     completed = [row for row in rows if row["status"] == "completed"]
-    drawn = {}
-    if completed:
-        drawn["Score over the trials"] = figures.scores(rows)
-    if len(completed) > 1 and figures.varied(completed):
-        drawn["Score against each hyperparameter"] = figures.slices(completed)
-        drawn["Parallel coordinates"] = figures.parallel(completed)
+    values, scores = ([row[key] for row in completed] for key in ("values", "score"))
     names = hyperparameters(rows)
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent),
-                                     autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("page.html").render(
-        title=f"Search of {recipe.name}",
-        figures={title: _base64(figure) for title, figure in drawn.items()},
-        head=("trial", "status", "val accuracy", "epochs", *names, "error"),
-        rows=[_cells(row, names) for row in ranked(rows)])
+    best = ranked(rows)[0] if completed else None
+    return environment(Path(__file__).parent).get_template("page.html").render(
+        title=f"Search of {recipe.name}", origin=f"{recipe.model} on {recipe.data}", trials=trials,
+        facts=_facts(rows, best, trials), charts=bool(completed), varied=varied(values),
+        importances=importances(values, scores), least=LEAST, completed=len(completed),
+        data={"best": best and best["trial"], "names": varied(values),
+              "trials": [{key: row.get(key) for key in _DRAWN} for row in rows]},
+        head=("trial", "status", "val accuracy", "params", "epochs", *names, "error"),
+        rows=[(row["trial"], _cells(row, names)) for row in ranked(rows)])
+
+
+def _facts(rows, best, trials):
+    facts = {"trials": f"{len(rows)} of {trials}" if trials else len(rows)}
+    if best:
+        facts |= {"best validation accuracy": f"{best['score']:.4f}", "best trial": best["trial"]}
+    failed = sum(row["status"] != "completed" for row in rows)
+    if failed:
+        facts["without a score"] = failed
+    seconds = sum(row.get("seconds") or 0 for row in rows)
+    return {**facts, "seconds of training": f"{seconds:,.0f}",
+            "written": time.strftime("%Y-%m-%d %H:%M:%S")}
 
 
 def _cells(row, names):
     score = f"{row['score']:.4f}" if "score" in row else "-"
-    return [row["trial"], row["status"], score, row.get("epochs", "-"),
+    params = f"{row['params']:,}" if row.get("params") else "-"
+    return [row["trial"], row["status"], score, params, row.get("epochs", "-"),
             *(short(row["values"].get(name, "-")) for name in names), row.get("error") or ""]
-
-
-def _base64(figure):
-    return base64.b64encode(png(figure, dpi=110)).decode()

@@ -28,9 +28,10 @@ def search(recipe: str | Recipe, run: str | os.PathLike, *, data: str | os.PathL
     dtype policy, layer names, random state and GPUs stay as they are. (A session that has used a
     GPU holds its memory, which the trials then lack.) The test split is not used.
 
-    After each trial the directory `run` holds trials.csv and best.json, the recipe of the best
-    trial with the epochs of `recipe`, for `zoo.training.train`; at the end also search.html. If the
-    search is interrupted or killed, the same call resumes it and ends with the same result.
+    After each trial the directory `run` holds trials.csv, search.html, a page that reloads itself
+    while the search runs, and best.json, the recipe of the best trial with the epochs of `recipe`,
+    for `zoo.training.train`. If the search is interrupted or killed, the same call resumes it and
+    ends with the same result.
 
         >>> from zoo import tuning
         >>> trials = tuning.search("lenet5-digits", "runs/search", trials=10, epochs=5)

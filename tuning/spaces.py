@@ -15,8 +15,8 @@ import keras_tuner as kt
 
 import zoo
 from zoo.errors import UsageError, unknown
-from zoo.settings import check_type, convert
-from zoo.training.recipe import Recipe, current_names
+from zoo.settings import SYNONYMS, check_type, convert
+from zoo.training.recipe import OLD_NAMES, Recipe, current_names
 from zoo.tuning.network_spaces import choice, dropout_only, space_of
 
 Space = Callable[[kt.HyperParameters, Recipe], dict[str, Any]]
@@ -26,7 +26,8 @@ _ALIKE = (("adam", "adamw"), ("sgd", "nesterov"))
 _EXPLORED = 100  # random candidates that reveal the hyperparameters a space asks for conditionally
 _SAMPLED = 20  # candidates whose recipes identify a space
 # Augmentations whose numbers are shares: twice the number may be out of range.
-_SHARES = ("hue", "brightness", "contrast", "saturation", "erase", "mixup", "cutmix")
+_SHARES = ("hue", "brightness", "contrast", "saturation", "erase", "mixup", "cutmix",
+           "random_resized_crop")
 _FIELDS = {f.name for f in dataclasses.fields(Recipe)} - {"name", "model", "data", "model_args"}
 
 
@@ -138,7 +139,7 @@ def apply(recipe: Recipe, chosen: dict[str, Any]) -> Recipe:
     for name in chosen:
         if name not in _FIELDS | args:
             raise unknown(f"field or argument of {recipe.model} in the space:", name,
-                          _FIELDS | args)
+                          _FIELDS | args, OLD_NAMES)
     fields = {name: value for name, value in chosen.items() if name in _FIELDS}
     model_args = {name: value for name, value in chosen.items() if name not in _FIELDS}
     return dataclasses.replace(recipe, **fields, model_args=recipe.model_args | model_args)
@@ -164,7 +165,7 @@ def declare(space: Space, recipe: Recipe, fixed: Mapping[str, Any] | None = None
     by_name = {hp.name: hp for hp in free.space}
     for name, value in current_names(dict(fixed or {}), "--fix").items():
         if name not in by_name:
-            raise unknown("hyperparameter to fix", name, by_name)
+            raise unknown("hyperparameter to fix", name, by_name, SYNONYMS)
         if by_name[name].conditions:
             raise UsageError(f"Cannot fix {name}, which the space asks for under a condition: fix "
                              "it in the space.")

@@ -1,4 +1,6 @@
 """Runs jobs in processes of their own: a new one for each training, one for all checks."""
+import contextlib
+import errno
 import json
 import os
 import signal
@@ -110,27 +112,33 @@ class Worker:
 
 
 def _send(process, job):
-    try:
+    with _died():  # its exit code tells why
         process.stdin.write(json.dumps(job) + "\n")
         process.stdin.flush()
-    except BrokenPipeError:  # it has died; its exit code tells why
-        pass
 
 
 def _end(process):
     process.kill()
     process.wait()
-    try:
+    with _died():
         process.stdin.close()
-    except BrokenPipeError:
-        pass
+
+
+@contextlib.contextmanager
+def _died():
+    """Suppress the error of writing to a process that has died: EPIPE, on Windows EINVAL."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EINVAL):
+            raise
 
 
 def _cause(code, folder):
     """Return why a process ended without a result, as one line."""
     if code < 0:
         name = signal.Signals(-code).name
-        if -code == signal.SIGKILL:
+        if name == "SIGKILL":
             name += ", as the system does when memory runs out"
         return f"The process was ended by {name}."
     file = folder / "stderr.txt" if folder else None

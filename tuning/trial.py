@@ -5,7 +5,6 @@ ended, result.json.
 """
 import functools
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError, UserError
-from zoo.training.files import write
+from zoo.training.files import replace, write
 from zoo.training.recipe import OLD_NAMES, Recipe, read
 from zoo.tuning import spaces
 from zoo.tuning.job import one_line
@@ -237,7 +236,7 @@ def _continue_from(before, folder):
     for name in _WEIGHTS:  # the checkpoint last: it marks the copy as complete
         if (before / name).exists() and not (folder / "checkpoint.npz").exists():
             shutil.copyfile(before / name, folder / f".{name}.tmp")
-            os.replace(folder / f".{name}.tmp", folder / name)
+            replace(folder / f".{name}.tmp", folder / name)
 
 
 def drop_weights(folder: Path) -> None:

@@ -5,6 +5,7 @@
     zoo.load("resnet20-cifar10")            a trained network; `zoo.card` describes it
     zoo.stages(model), zoo.features(...)    the stages of a network, and their feature maps
     zoo.layer_table(model)                  the table that papers print
+    zoo.draw("resnet50", "resnet50.svg")    the drawing of a network
     @zoo.register("my_net")                 registers a builder of your own
 """
 import importlib
@@ -14,16 +15,17 @@ from zoo.errors import UsageError, UserError
 from zoo.registry import Spec, names, register, spec
 
 if TYPE_CHECKING:
+    from zoo.drawing import draw
     from zoo.factory import build
     from zoo.shipped import card, load
     from zoo.stage import features, stages
     from zoo.tables import layer_table
 
 __version__ = "0.2.0"
-__all__ = ["Spec", "UsageError", "UserError", "build", "card", "features", "layer_table", "load",
-           "names", "register", "spec", "stages"]
-_MODULES = {"build": "factory", "card": "shipped", "features": "stage", "layer_table": "tables",
-            "load": "shipped", "stages": "stage"}
+__all__ = ["Spec", "UsageError", "UserError", "build", "card", "draw", "features",
+           "layer_table", "load", "names", "register", "spec", "stages"]
+_MODULES = {"build": "factory", "card": "shipped", "draw": "drawing", "features": "stage",
+            "layer_table": "tables", "load": "shipped", "stages": "stage"}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,10 +7,15 @@ from collections.abc import Sequence
 import click
 
 from zoo import __version__
-from zoo.cli import explain, export, list, serve, train, tune
+from zoo.cli import explain, export, list, serve, share, train, tune
 from zoo.cli.console import Group, example
 from zoo.errors import UserError
-from zoo.startup import INTERRUPTED, add_current_folder, record_interrupts
+from zoo.startup import (
+    INTERRUPTED,
+    add_current_folder,
+    escape_unencodable,
+    record_interrupts,
+)
 
 
 @click.group(cls=Group, invoke_without_command=True, subcommand_metavar="COMMAND [ARGS]...",
@@ -26,9 +31,9 @@ def cli(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-for _command in (list.list_models, list.info, list.recipes, train.train, train.doctor,
+for _command in (list.list_models, list.info, list.draw, list.recipes, train.train, train.doctor,
                  train.evaluate, tune.tune, export.predict, export.export, serve.serve,
-                 explain.explain):
+                 explain.explain, share.publish):
     cli.add_command(_command)
 
 
@@ -38,6 +43,7 @@ def main(args: Sequence[str] | None = None) -> int:
     A user's mistake is one line on stderr and the exit code 1 (failure) or 2 (usage).
     """
     add_current_folder()
+    escape_unencodable()
     interrupts = record_interrupts()
     try:
         code = cli.main(args, prog_name="zoo", standalone_mode=False) or 0
@@ -61,11 +67,17 @@ def _explain(error, interrupts, args):
     # TensorFlow turns an interrupt during tracing into errors of its own.
     if interrupts or isinstance(error, (KeyboardInterrupt, click.Abort)):
         return 130, INTERRUPTED if args[:1] in (["train"], ["tune"]) else "Interrupted."
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EPIPE):
+    if isinstance(error, OSError) and _is_of_output(error):
         # Otherwise Python fails once more when it flushes stdout at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), (sys.__stdout__ or sys.stdout).fileno())
         return 1, f"Cannot write the output: {error.strerror}."
     return None
+
+
+def _is_of_output(error):
+    """Whether the disk is full or nobody reads the output any more, which Windows calls EINVAL."""
+    return error.errno in (errno.ENOSPC, errno.EPIPE) or (
+        os.name == "nt" and error.errno == errno.EINVAL and error.filename is None)
 
 
 if __name__ == "__main__":

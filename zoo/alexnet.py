@@ -5,7 +5,9 @@ Networks", NIPS 2012;
 https://papers.nips.cc/paper/2012/hash/c399862d3b9d6b76c8436e924a68c45b-Abstract.html
 
 `alexnet_2tower` is the paper's network; `alexnet` is that of today's courses, one tower without
-response normalisation.
+response normalisation. `alexnet_torchvision` is the one that torchvision publishes, one tower with
+the filters of A. Krizhevsky, "One weird trick for parallelizing convolutional neural networks",
+2014 (arXiv:1404.5997), and a border of 2 pixels around 224x224.
 
 Differs from the paper:
 - the input is 227x227: the paper says 224x224, from which its first kernels do not give its 55x55
@@ -15,6 +17,7 @@ Differs from the paper:
   section 5, which are made for pixels from -128 to 127 (std=1/255) and leave images scaled to
   [0, 1] hardly any signal.
 """
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -45,7 +48,6 @@ PAPER_STDDEV = 0.01
 class Stage(NamedTuple):
     """A convolution of section 3.5 and what follows it."""
 
-    filters: int
     kernel: int
     split: bool  # between the two towers
     bias: int  # its initial value in the paper
@@ -54,11 +56,11 @@ class Stage(NamedTuple):
 
 
 STAGES = (
-    Stage(96, 11, split=False, bias=0, normalised=True, pooled=True),
-    Stage(256, 5, split=True, bias=1, normalised=True, pooled=True),
-    Stage(384, 3, split=False, bias=0, normalised=False, pooled=False),
-    Stage(384, 3, split=True, bias=1, normalised=False, pooled=False),
-    Stage(256, 3, split=True, bias=1, normalised=False, pooled=True),
+    Stage(11, split=False, bias=0, normalised=True, pooled=True),
+    Stage(5, split=True, bias=1, normalised=True, pooled=True),
+    Stage(3, split=False, bias=0, normalised=False, pooled=False),
+    Stage(3, split=True, bias=1, normalised=False, pooled=False),
+    Stage(3, split=True, bias=1, normalised=False, pooled=True),
 )
 
 # The first convolution, and the smallest image that leaves the last pooling a 3x3 map.
@@ -76,7 +78,10 @@ def _initializers(initializer, bias):
 
 @register("alexnet", params=62_378_344)
 @register("alexnet_2tower", params=60_965_224, groups=2, lrn=True)
-def alexnet(input_shape: ImageShape = (227, 227, 3), classes: int = 1000, *, groups: int = 1,
+@register("alexnet_torchvision", params=61_100_840, input_shape=(224, 224, 3),
+          filters=(64, 192, 384, 256, 256), border=2, source="Krizhevsky 2014")
+def alexnet(input_shape: ImageShape = (227, 227, 3), classes: int = 1000, *,
+            filters: Sequence[int] = (96, 256, 384, 384, 256), border: int = 0, groups: int = 1,
             lrn: bool = False, stem: str = "imagenet", initializer: str = "he_normal",
             width: float = 1.0, units: int = 4096, dropout: float = 0.5, mean: PerChannel = 0.0,
             std: PerChannel = 1.0) -> keras.Model:
@@ -86,6 +91,8 @@ def alexnet(input_shape: ImageShape = (227, 227, 3), classes: int = 1000, *, gro
 
     Args:
         input_shape: at least 67x67, or 15x15 with the small stem.
+        filters: of the five convolutions.
+        border: pixels of zeros that the imagenet stem adds on each side.
         groups: the towers into which convolutions 2, 4 and 5 are split: 2 in the paper, 1 for a
             single tower.
         lrn: whether local response normalisation follows convolutions 1 and 2, as in the paper.
@@ -100,15 +107,19 @@ def alexnet(input_shape: ImageShape = (227, 227, 3), classes: int = 1000, *, gro
     stem = resolve_stem(stem, STEMS)
     if groups not in (1, 2):
         raise UsageError(f"groups must be 1 or 2. Received: {groups!r}.")
-    check_positive(units=units)
+    check_positive(units=units, filters=filters)
+    if len(filters) != len(STAGES):
+        raise UsageError(f"filters must be {len(STAGES)} numbers. Received: {tuple(filters)}.")
     check_above_zero(width=width)
     first, minimum = STEMS[stem]
     image, x = image_input(input_shape, minimum=minimum, mean=mean, std=std,
                            hint="stem='small'" if stem == "imagenet" else None)
-    for number, stage in enumerate(STAGES, start=1):
+    if border and stem == "imagenet":
+        x = layers.ZeroPadding2D(border, name="stage1_pad")(x)
+    for number, (stage, maps) in enumerate(zip(STAGES, filters, strict=True), start=1):
         towers = groups if stage.split else 1
         geometry = {"kernel_size": stage.kernel, "padding": "same"} if number > 1 else first
-        x = layers.Conv2D(groups * max(1, round(stage.filters * width / groups)), groups=towers,
+        x = layers.Conv2D(groups * max(1, round(maps * width / groups)), groups=towers,
                           activation="relu", name=f"stage{number}_conv", **geometry,
                           **_initializers(initializer, stage.bias))(x)
         if lrn and stage.normalised:

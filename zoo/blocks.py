@@ -162,6 +162,28 @@ def head(x: KerasTensor, classes: int, *, dropout: float = 0.0, **dense: Any) ->
     return layers.Dense(classes, dtype="float32", name="logits", **dense)(x)
 
 
+def averaged_logits(x: KerasTensor, classes: int, *, dropout: float = 0.0,
+                    **conv: Any) -> KerasTensor:
+    """Return float32 logits that are averages over all positions, or features if `classes` is 0.
+
+    A 1x1 convolution with relu, the layer "logits", gives each class a map, and the average of the
+    map is its logit (Lin et al. 2014, section 3.2). The features are the averages of `x`.
+
+    Args:
+        x: a feature map of shape (batch, height, width, channels).
+        classes: the number of classes, or 0.
+        dropout: the rate of dropout before the convolution, 0 to 1.
+        **conv: further arguments of the convolution, such as its initialiser.
+    """
+    classes = operator.index(classes)
+    if not classes:
+        return head(layers.GlobalAveragePooling2D(name="pool")(x), 0)
+    if dropout:
+        x = layers.Dropout(dropout, name="dropout")(x)
+    x = layers.Conv2D(classes, 1, activation="relu", dtype="float32", name="logits", **conv)(x)
+    return layers.GlobalAveragePooling2D(dtype="float32", name="pool")(x)
+
+
 classifier = head  # its first name, which networks outside the zoo may import
 
 
@@ -186,3 +208,34 @@ def local_response_norm(x: KerasTensor, name: str, *, size: int, k: float, alpha
     energy = sum((squares[..., i:i + channels] for i in range(1, size)),
                  start=squares[..., :channels])
     return layers.Multiply(name=name)([x, ops.power(k + alpha * energy, -beta)])
+
+
+def ceil_max_pool(x: KerasTensor, *, name: str) -> KerasTensor:
+    """Max pooling 3x3 with stride 2 that rounds up, as Caffe does.
+
+    `x` must not be negative, as after a relu: the zeros put at its end then exceed nothing.
+    """
+    x = layers.ZeroPadding2D(((0, 1), (0, 1)), name=f"{name}_pool_pad")(x)
+    return layers.MaxPooling2D(3, 2, name=f"{name}_pool")(x)
+
+
+def squeeze_excite(x: KerasTensor, units: int, *, name: str, activation: str = "relu",
+                   gate: str = "sigmoid") -> KerasTensor:
+    """Weight each channel by a number from 0 to 1 that depends on the averages of all channels.
+
+    Hu et al. 2018, section 3 (arXiv:1709.01507): the averages, a layer of `units` units, and a
+    layer of one unit for each channel. The layers are 1x1 convolutions, which are fully connected
+    ones on a map of one pixel.
+
+    Args:
+        x: a feature map of shape (batch, height, width, channels), which is also the result's.
+        units: of the first layer.
+        name: the prefix of the layers' names.
+        activation: of the first layer.
+        gate: the activation of the second layer, from 0 to 1.
+    """
+    y = layers.GlobalAveragePooling2D(keepdims=True, name=f"{name}_squeeze")(x)
+    y = layers.Conv2D(units, 1, activation=activation, kernel_initializer="he_normal",
+                      name=f"{name}_reduce")(y)
+    y = layers.Conv2D(x.shape[-1], 1, activation=gate, name=f"{name}_expand")(y)
+    return layers.Multiply(name=f"{name}_scale")([x, y])

@@ -6,6 +6,9 @@ CVPR 2017; https://arxiv.org/abs/1608.06993
 `stage1` and so on are the dense blocks; `transition1` follows `stage1`. Without `bottleneck`, and
 with `compression` 1, it is the paper's plain DenseNet; with both, DenseNet-BC, as all of table 1.
 
+`densenet161`, with a growth rate of 48, is not in table 1: its authors and torchvision publish
+weights for it.
+
 Differs from the paper:
 - He's normal distribution, the initialisation, is cut off at two standard deviations, as in Keras;
 - the paper gives no momentum for batch normalisation; it is 0.9 (`zoo.blocks.BN_MOMENTUM`).
@@ -17,7 +20,6 @@ import keras
 from keras import KerasTensor, layers
 
 from zoo.blocks import (
-    BN_MOMENTUM,
     ImageShape,
     PerChannel,
     check_positive,
@@ -27,18 +29,13 @@ from zoo.blocks import (
 )
 from zoo.errors import UsageError
 from zoo.registry import register
-from zoo.resnet import BN_EPSILON, INITIALIZER, imagenet_stem
+from zoo.resnet import INITIALIZER, imagenet_stem
+from zoo.resnet_v2 import bn_relu
 
 PAPER = "Huang et al. 2017"
 BOTTLENECK = 4  # filters of the 1x1 convolution for each of the growth rate's; section 3
 PLAIN_STEM = 16  # filters of the first convolution, in DenseNet-BC 2k; section 3
 CIFAR: dict[str, Any] = {"input_shape": (32, 32, 3), "classes": 10, "stem": "small"}
-
-
-def bn_relu(x: KerasTensor, *, name: str) -> KerasTensor:
-    """Batch normalisation, then relu."""
-    x = layers.BatchNormalization(momentum=BN_MOMENTUM, epsilon=BN_EPSILON, name=f"{name}_bn")(x)
-    return layers.ReLU(name=f"{name}_relu")(x)
 
 
 def convolution(x: KerasTensor, filters: int, kernel: int, *, name: str,
@@ -88,6 +85,7 @@ STEMS = {"imagenet": (imagenet_stem, _imagenet_minimum),
 
 
 @register("densenet121", params=8_062_504, depths=(6, 12, 24, 16))
+@register("densenet161", params=28_900_936, depths=(6, 12, 36, 24), growth_rate=48)
 @register("densenet169", params=14_307_880, depths=(6, 12, 32, 32))
 @register("densenet201", params=20_242_984, depths=(6, 12, 48, 32))
 @register("densenet40_k12", params=1_037_818, depths=(12, 12, 12), growth_rate=12, bottleneck=False,

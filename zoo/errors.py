@@ -36,7 +36,7 @@ def unknown(kind: str, name: object, choices: Iterable[str],
     first 12.
 
     Args:
-        synonyms: {another name: choice}.
+        synonyms: {another name: choice}; what is near another name is near the choice.
     """
     ordered = sorted(choices)
     if len(str(name)) > _LONGEST:
@@ -45,10 +45,12 @@ def unknown(kind: str, name: object, choices: Iterable[str],
     lower = str(name).lower()
     containing = [choice for choice in by_lower_case if lower and lower in choice]
     candidates = containing or list(by_lower_case)  # float16 means mixed_float16
-    near = difflib.get_close_matches(lower, candidates, n=1, cutoff=0.5)
-    if synonyms.get(lower) in by_lower_case:
-        near = [synonyms[lower]]
+    meant = {other: choice for other, choice in synonyms.items() if choice in ordered}
+    near = difflib.get_close_matches(lower, [*candidates, *meant], n=1, cutoff=0.5)
+    if lower in meant:
+        near = [lower]
     if near:
-        return UsageError(f"Unknown {kind} {name!r}. Did you mean {by_lower_case[near[0]]!r}?")
+        choice = by_lower_case.get(near[0]) or meant[near[0]]
+        return UsageError(f"Unknown {kind} {name!r}. Did you mean {choice!r}?")
     more = f" and {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else ""
     return UsageError(f"Unknown {kind} {name!r}. Known: {', '.join(ordered[:_SHOWN])}{more}.")

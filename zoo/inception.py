@@ -125,13 +125,17 @@ def inception_module(x: KerasTensor, branches: Module, conv: Convolve,
     return layers.Concatenate(name=f"{name}_concat")(outputs)
 
 
-def googlenet_module(x: KerasTensor, row: Sequence[int], conv: Convolve, name: str) -> KerasTensor:
-    """Figure 2(b), "with dimension reductions"; `row` has the filter counts of a row of table 1."""
+def googlenet_module(x: KerasTensor, row: Sequence[int], conv: Convolve, name: str,
+                     largest: int = 5) -> KerasTensor:
+    """Figure 2(b), "with dimension reductions"; `row` has the filter counts of a row of table 1.
+
+    The side of the largest kernel is 5 in the paper.
+    """
     ones, reduce3, threes, reduce5, fives, projection = row
     branches: Module = (
         [Conv(ones, 1)],
         [Conv(reduce3, 1), Conv(threes, 3)],
-        [Conv(reduce5, 1), Conv(fives, 5)],
+        [Conv(reduce5, 1), Conv(fives, largest)],
         [Pool("max"), Conv(projection, 1)],
     )
     return inception_module(x, branches, conv, name)
@@ -196,7 +200,7 @@ def googlenet(input_shape: ImageShape = (224, 224, 3), classes: int = 1000, *, a
                              kernel_initializer="he_normal")
     x = _stem(x, STEM_STRIDE[stem], conv)
     outputs = {}
-    for name, row in _named_rows(depths, aux).items():
+    for name, row in named_rows(depths, aux).items():
         if name in ("stage4_a", "stage5_a"):
             x = layers.MaxPooling2D(3, 2, "same", name=f"{name[:-2]}_pool")(x)
         x = googlenet_module(x, row, conv, name)
@@ -207,16 +211,22 @@ def googlenet(input_shape: ImageShape = (224, 224, 3), classes: int = 1000, *, a
     return keras.Model(image, {"logits": logits, **outputs} if outputs else logits)
 
 
-def _named_rows(depths, aux):
-    """{name: row} of the rows of table 1 that `depths` selects."""
+def named_rows(depths: Sequence[int], aux: bool = False) -> dict[str, tuple[int, ...]]:
+    """Return {name: row} of the rows of table 1 that `depths` selects.
+
+    Raises:
+        zoo.errors.UsageError: if `depths` are not three numbers of modules, or leave out a module
+            that an auxiliary head (`aux`) follows.
+    """
     depths = tuple(depths)
     limits = [range(1, len(rows) + 1) for rows in TABLE_1.values()]
     if len(depths) != 3 or not all(n in limit for n, limit in zip(depths, limits, strict=True)):
         raise UsageError("depths must be three integers from 1 up, at most 2, 5 and 2. "
                          f"Received: {depths}.")
-    selected = {f"{stage}_{letter}": row
-                for (stage, rows), depth in zip(TABLE_1.items(), depths, strict=True)
-                for letter, row in list(rows.items())[:depth]}
+    selected: dict[str, tuple[int, ...]] = {
+        f"{stage}_{letter}": row
+        for (stage, rows), depth in zip(TABLE_1.items(), depths, strict=True)
+        for letter, row in list(rows.items())[:depth]}
     if aux and not AUXILIARY.keys() <= selected.keys():
         raise UsageError(f"aux=True needs the modules {', '.join(AUXILIARY)}. "
                          f"Received: depths={depths}.")

@@ -23,6 +23,9 @@ Differs from the paper:
   is 0.9 (`zoo.blocks.BN_MOMENTUM`), that of the released network 0.9997;
 - the paper does not give an initialisation: all weights start from Glorot's uniform distribution,
   those of the released network's convolutions from He's normal one.
+`inception_v3_torchvision` is the network as torchvision has it: average pooling counts the zeros of
+its border, and batch normalisation learns a scale.
+
 Label smoothing (section 7), RMSProp and gradient clipping (section 8) belong to a recipe, not to
 the network.
 """
@@ -62,7 +65,10 @@ def conv_bn(x: KerasTensor, filters: int, kernel: Kernel, stride: int = 1, paddi
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
-def stages(x: KerasTensor, table: Sequence[tuple[Module | None, Sequence[Module]]],
+Table = Sequence[tuple[Module | None, Sequence[Module]]]  # for each stage (reduction, modules)
+
+
+def stages(x: KerasTensor, table: Table,
            depths: Sequence[int], conv: Convolve) -> KerasTensor:
     """Apply three stages of Inception modules, each but the first after its grid reduction.
 
@@ -142,11 +148,18 @@ STAGES = (
 )
 
 
+def counting_borders(module: Module) -> Module:
+    """The same branches, whose average pooling counts the zeros of its border."""
+    return [[step._replace(padding="zeros") if isinstance(step, Pool) and step.kind == "avg"
+             else step for step in steps] for steps in module]
+
+
 @register("inception_v3", params=23_851_784)
+@register("inception_v3_torchvision", params=23_869_000, count_borders=True, bn_scale=True)
 def inception_v3(input_shape: ImageShape = (299, 299, 3), classes: int = 1000, *,
                  depths: Sequence[int] = (3, 4, 2), width: float = 1.0, stem: str = "imagenet",
-                 dropout: float = 0.0, mean: PerChannel = 0.0,
-                 std: PerChannel = 1.0) -> keras.Model:
+                 count_borders: bool = False, bn_scale: bool = False, dropout: float = 0.0,
+                 mean: PerChannel = 0.0, std: PerChannel = 1.0) -> keras.Model:
     """Inception v3.
 
     See `zoo.build` for the common arguments. The features are 2048 averages.
@@ -157,6 +170,8 @@ def inception_v3(input_shape: ImageShape = (299, 299, 3), classes: int = 1000, *
         width: a factor on all filter counts.
         stem: "imagenet", which halves three times, or "small", which has the same layers and
             weights at stride 1.
+        count_borders: whether average pooling counts the zeros of its border, as in torchvision.
+        bn_scale: whether batch normalisation learns a scale, as in torchvision.
         dropout: the rate before the output; the paper mentions none.
         mean, std: the published ImageNet weights need 0.5 and 0.5.
     """
@@ -164,8 +179,12 @@ def inception_v3(input_shape: ImageShape = (299, 299, 3), classes: int = 1000, *
     check_above_zero(width=width)
     image, x = image_input(input_shape, any_size=True, minimum=MINIMUM[stem], mean=mean, std=std,
                            hint="stem='small'" if stem == "imagenet" else None)
-    conv = functools.partial(conv_bn, width=width)
+    conv = functools.partial(conv_bn, width=width, scale=bn_scale)
+    table: Table = STAGES
+    if count_borders:
+        table = tuple((reduction, [counting_borders(module) for module in modules])
+                      for reduction, modules in STAGES)
     x = branch(x, stem_steps(STEM_STRIDE[stem]), conv, "stem_")
-    x = stages(x, STAGES, depths, conv)
+    x = stages(x, table, depths, conv)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     return keras.Model(image, head(x, classes, dropout=dropout))

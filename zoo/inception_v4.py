@@ -16,7 +16,7 @@ Differs from the paper:
 1xn and nx1 convolutions follow one another as in the figures. The released network has them in the
 other order in the long branches of the stem (figure 3), of Inception-B (figure 5) and of
 Inception-C (figure 6), 36 of its 149 convolutions, and concatenates its branches in another order:
-its published weights do not fit.
+its published weights fit `inception_v4_timm`, which does the same.
 """
 import functools
 from collections.abc import Sequence
@@ -34,15 +34,29 @@ from zoo.blocks import (
     image_input,
     resolve_stem,
 )
-from zoo.inception import Conv, Fork, Module, Pool, branch, inception_module
+from zoo.inception import Branch, Conv, Fork, Module, Pool, branch, inception_module
 from zoo.inception_v3 import MINIMUM, conv_bn, stages
 from zoo.registry import register
 
 PAPER = "Szegedy et al. 2017"
 
 
-def stem_block(x: KerasTensor, stride: int, conv: Convolve) -> KerasTensor:
+def turned(steps: Branch) -> Branch:
+    """The same branch, with nx1 convolutions in place of 1xn ones, and the reverse."""
+    return [_turned_step(step) for step in steps]
+
+
+def _turned_step(step):
+    if isinstance(step, Fork):
+        return Fork(_turned_step(step.left), _turned_step(step.right))
+    if isinstance(step, Conv) and isinstance(step.kernel, tuple):
+        return step._replace(kernel=step.kernel[::-1])
+    return step
+
+
+def stem_block(x: KerasTensor, stride: int, conv: Convolve, released: bool) -> KerasTensor:
     """Figure 3, from the image to 35x35x384; `stride` is 2 there. Branches from left to right."""
+    long = [Conv(64, 1), Conv(64, (7, 1)), Conv(64, (1, 7)), Conv(96, 3, 1, "valid")]
     steps = [Conv(32, 3, stride, "valid"), Conv(32, 3, 1, "valid"), Conv(64, 3)]
     x = branch(x, steps, conv, "stem_")
     x = inception_module(x, (
@@ -51,7 +65,7 @@ def stem_block(x: KerasTensor, stride: int, conv: Convolve) -> KerasTensor:
     ), conv, "stem_block1")
     x = inception_module(x, (
         [Conv(64, 1), Conv(96, 3, 1, "valid")],
-        [Conv(64, 1), Conv(64, (7, 1)), Conv(64, (1, 7)), Conv(96, 3, 1, "valid")],
+        turned(long) if released else long,
     ), conv, "stem_block2")
     return inception_module(x, (
         [Conv(192, 3, stride, "valid")],
@@ -97,10 +111,21 @@ STAGES = (
 )
 
 
+# The released network: the pooling is the last branch, and the longest branch is turned
+RELEASED_STAGES = (
+    (None, ((*INCEPTION_A[1:], INCEPTION_A[0]),)),
+    ((*REDUCTION_A[1:], REDUCTION_A[0]),
+     ((*INCEPTION_B[1:3], turned(INCEPTION_B[3]), INCEPTION_B[0]),)),
+    ((*REDUCTION_B[1:], REDUCTION_B[0]),
+     ((*INCEPTION_C[1:3], turned(INCEPTION_C[3]), INCEPTION_C[0]),)),
+)
+
+
 @register("inception_v4", params=42_742_984)
+@register("inception_v4_timm", params=42_742_984, released=True)
 def inception_v4(input_shape: ImageShape = (299, 299, 3), classes: int = 1000, *,
                  depths: Sequence[int] = (4, 7, 3), width: float = 1.0, stem: str = "imagenet",
-                 dropout: float = 0.2, mean: PerChannel = 0.0,
+                 released: bool = False, dropout: float = 0.2, mean: PerChannel = 0.0,
                  std: PerChannel = 1.0) -> keras.Model:
     """Inception v4 as figure 9 draws it.
 
@@ -112,6 +137,8 @@ def inception_v4(input_shape: ImageShape = (299, 299, 3), classes: int = 1000, *
         width: a factor on all filter counts.
         stem: "imagenet", which halves three times, or "small", which has the same layers and
             weights at stride 1.
+        released: whether 1xn and nx1 convolutions and the branches have the order of the released
+            network, not that of the figures.
         dropout: the rate before the output; the paper keeps 0.8.
     """
     stem = resolve_stem(stem, STEM_STRIDE)
@@ -119,7 +146,7 @@ def inception_v4(input_shape: ImageShape = (299, 299, 3), classes: int = 1000, *
     image, x = image_input(input_shape, any_size=True, minimum=MINIMUM[stem], mean=mean, std=std,
                            hint="stem='small'" if stem == "imagenet" else None)
     conv = functools.partial(conv_bn, width=width, scale=True)
-    x = stem_block(x, STEM_STRIDE[stem], conv)
-    x = stages(x, STAGES, depths, conv)
+    x = stem_block(x, STEM_STRIDE[stem], conv, released)
+    x = stages(x, RELEASED_STAGES if released else STAGES, depths, conv)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     return keras.Model(image, head(x, classes, dropout=dropout))

@@ -65,7 +65,8 @@ def inverted_residual(x: KerasTensor, expansion: int, filters: int, stride: int,
     y = layers.DepthwiseConv2D(3, stride, "same", use_bias=False,
                                name=f"{name}_depthwise_conv")(y)
     y = conv_bn(bn(y, name=f"{name}_depthwise"), filters, name=f"{name}_project", relu=False)
-    return layers.Add(name=f"{name}_add")([x, y]) if x.shape == y.shape else y
+    has_shape = stride == 1 and filters == x.shape[-1]  # also where sizes are None
+    return layers.Add(name=f"{name}_add")([x, y]) if has_shape else y
 
 
 def make_divisible(filters: float, divisor: int = 8) -> int:

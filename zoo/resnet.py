@@ -5,7 +5,9 @@ https://arxiv.org/abs/1512.03385
 
 `stage1` to `stage4` are the paper's conv2_x to conv5_x. Shortcuts are its option B, a projection
 where the shape changes. A bottleneck strides in its first 1x1 convolution, as in the paper and its
-authors' Caffe models; the "v1.5" of later libraries strides in the 3x3 and costs more.
+authors' Caffe models. `resnet50_v1_5`, `resnet101_v1_5` and `resnet152_v1_5` stride in the 3x3, as
+the networks of torchvision and NVIDIA do, which call this version 1.5: as many parameters, more
+multiply-adds.
 
 Differs from the paper:
 - He's normal distribution, the initialisation, is cut off at two standard deviations, as in Keras;
@@ -17,7 +19,8 @@ Table 1 gives 34 layers 3.6e9 operations, the cost without projections, with whi
 50 layers 3.8e9, for 3.86e9.
 """
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 from keras import KerasTensor, layers
@@ -39,11 +42,12 @@ from zoo.registry import register
 PAPER = "He et al. 2016"
 BN_EPSILON = 1.001e-5  # of keras.applications' weights; the paper gives none, cuDNN's minimum: 1e-5
 INITIALIZER = "he_normal"  # section 3.4
+Residual = tuple[Callable[..., KerasTensor], int]  # a block's F, and its channels for each filter
 
 
-def conv_bn(x: KerasTensor, filters: int, kernel: int, stride: int = 1, *, name: str,
-            relu: bool = True, bias: bool = False) -> KerasTensor:
-    """A convolution, batch normalisation and, optionally, relu (section 3.4).
+def convolution(x: KerasTensor, filters: int, kernel: int, stride: int = 1, *, name: str,
+                bias: bool = False, groups: int = 1) -> KerasTensor:
+    """A convolution.
 
     A strided kernel wider than one pixel sees the same border of zeros on all sides. Padding "same"
     would give an even map a border on two sides only, and shift it against its shortcut.
@@ -51,8 +55,14 @@ def conv_bn(x: KerasTensor, filters: int, kernel: int, stride: int = 1, *, name:
     padding = "same"
     if kernel > 1 and stride > 1:
         x, padding = layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x), "valid"
-    x = layers.Conv2D(filters, kernel, stride, padding, use_bias=bias,
-                      kernel_initializer=INITIALIZER, name=f"{name}_conv")(x)
+    return layers.Conv2D(filters, kernel, stride, padding, use_bias=bias, groups=groups,
+                         kernel_initializer=INITIALIZER, name=f"{name}_conv")(x)
+
+
+def conv_bn(x: KerasTensor, filters: int, kernel: int, stride: int = 1, *, name: str,
+            relu: bool = True, **options: Any) -> KerasTensor:
+    """A convolution, batch normalisation and, optionally, relu (section 3.4)."""
+    x = convolution(x, filters, kernel, stride, name=name, **options)
     x = layers.BatchNormalization(momentum=BN_MOMENTUM, epsilon=BN_EPSILON, name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x) if relu else x
 
@@ -65,15 +75,20 @@ def basic(x: KerasTensor, filters: int, stride: int = 1, *, name: str,
 
 
 def bottleneck(x: KerasTensor, filters: int, stride: int = 1, *, name: str,
-               conv: Convolve = conv_bn) -> KerasTensor:
-    """The residual of figure 5, right: 1x1, 3x3 and 1x1, the last with four times the filters."""
-    x = conv(x, filters, 1, stride, name=f"{name}_a")
-    x = conv(x, filters, 3, name=f"{name}_b")
+               conv: Convolve = conv_bn, inner: int = 0, groups: int = 1,
+               stride_3x3: bool = False) -> KerasTensor:
+    """The residual of figure 5, right: 1x1, 3x3 and 1x1, the last with four times the filters.
+
+    The successors of this block have `inner` filters, not `filters`, in the first two convolutions,
+    `groups` of them in the 3x3, and stride in it.
+    """
+    strides = (1, stride) if stride_3x3 else (stride, 1)
+    x = conv(x, inner or filters, 1, strides[0], name=f"{name}_a")
+    x = conv(x, inner or filters, 3, strides[1], groups=groups, name=f"{name}_b")
     return conv(x, 4 * filters, 1, relu=False, name=f"{name}_c")
 
 
-# The residual, and its channels for each filter
-BLOCKS = {"basic": (basic, 1), "bottleneck": (bottleneck, 4)}
+BLOCKS: dict[str, Residual] = {"basic": (basic, 1), "bottleneck": (bottleneck, 4)}
 
 
 def add_relu(shortcut: KerasTensor, residual: KerasTensor, name: str) -> KerasTensor:
@@ -81,7 +96,8 @@ def add_relu(shortcut: KerasTensor, residual: KerasTensor, name: str) -> KerasTe
     return layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([shortcut, residual]))
 
 
-def identity_block(x: KerasTensor, filters: int, *, name: str, block: str = "bottleneck",
+def identity_block(x: KerasTensor, filters: int, *, name: str,
+                   block: str | Residual = "bottleneck",
                    conv: Convolve = conv_bn) -> KerasTensor:
     """relu(F(x) + x), equation 1.
 
@@ -89,7 +105,7 @@ def identity_block(x: KerasTensor, filters: int, *, name: str, block: str = "bot
         x: a feature map of shape (batch, height, width, channels), which is also the result's.
         filters: of the 3x3 convolutions; the channels of `x`, or a quarter of them in a bottleneck.
         name: the prefix of the layers' names.
-        block: the residual F, "basic" or "bottleneck".
+        block: the residual F: "basic", "bottleneck" or a `Residual`.
         conv: the convolution with its batch normalisation, called as `conv_bn` is.
 
     Raises:
@@ -103,7 +119,7 @@ def identity_block(x: KerasTensor, filters: int, *, name: str, block: str = "bot
 
 
 def projection_block(x: KerasTensor, filters: int, *, name: str, stride: int = 2,
-                     block: str = "bottleneck", conv: Convolve = conv_bn) -> KerasTensor:
+                     block: str | Residual = "bottleneck", conv: Convolve = conv_bn) -> KerasTensor:
     """relu(F(x) + W x), equation 2; W is a 1x1 convolution.
 
     Args:
@@ -113,7 +129,7 @@ def projection_block(x: KerasTensor, filters: int, *, name: str, stride: int = 2
             bottleneck.
         name: the prefix of the layers' names.
         stride: of the first convolution and of the shortcut.
-        block: the residual F, "basic" or "bottleneck".
+        block: the residual F: "basic", "bottleneck" or a `Residual`.
         conv: the convolution with its batch normalisation, called as `conv_bn` is.
 
     Raises:
@@ -124,10 +140,12 @@ def projection_block(x: KerasTensor, filters: int, *, name: str, stride: int = 2
     return add_relu(shortcut, residual(x, filters, stride, name=name, conv=conv), name)
 
 
-def _block(name):
-    if name not in BLOCKS:
-        raise unknown("block", name, BLOCKS)
-    return BLOCKS[name]
+def _block(block):
+    if isinstance(block, tuple):
+        return block
+    if block not in BLOCKS:
+        raise unknown("block", block, BLOCKS)
+    return BLOCKS[block]
 
 
 def imagenet_stem(x: KerasTensor, filters: int, conv: Convolve = conv_bn) -> KerasTensor:
@@ -146,8 +164,8 @@ def small_stem(x: KerasTensor, filters: int, conv: Convolve = conv_bn) -> KerasT
 STEMS = {"imagenet": (imagenet_stem, 2), "small": (small_stem, 0)}
 
 
-def stage(x: KerasTensor, filters: int, depth: int, stride: int, *, name: str, block: str,
-          conv: Convolve = conv_bn) -> KerasTensor:
+def stage(x: KerasTensor, filters: int, depth: int, stride: int, *, name: str,
+          block: str | Residual, conv: Convolve = conv_bn) -> KerasTensor:
     """A row of table 1: `depth` blocks; the first strides, and projects if the shape changes."""
     if stride == 1 and x.shape[-1] == filters * _block(block)[1]:
         x = identity_block(x, filters, block=block, conv=conv, name=f"{name}_block1")
@@ -159,17 +177,42 @@ def stage(x: KerasTensor, filters: int, depth: int, stride: int, *, name: str, b
     return x
 
 
+def residual_network(input_shape: ImageShape, classes: int, block: str | Residual,
+                     depths: Sequence[int], *, width: int, stem: str, dropout: float,
+                     mean: PerChannel, std: PerChannel, conv: Convolve = conv_bn) -> keras.Model:
+    """Table 1 from the image to the logits, of any `block`; the arguments are those of `resnet`."""
+    check_positive(depths=depths, width=width)
+    stem = resolve_stem(stem, STEMS)
+    stem_layers, halvings = STEMS[stem]
+    hint = "stem='small'" if stem == "imagenet" else "fewer stages in depths"
+    image, x = image_input(input_shape, any_size=True, mean=mean, std=std, hint=hint,
+                           minimum=minimum_side(halvings + len(depths) - 1))
+    x = stem_layers(x, width, conv)
+    for i, depth in enumerate(depths):
+        x = stage(x, width * 2 ** i, depth, 2 if i else 1, block=block, conv=conv,
+                  name=f"stage{i + 1}")
+    x = layers.GlobalAveragePooling2D(name="pool")(x)
+    return keras.Model(image, head(x, classes, dropout=dropout, kernel_initializer=INITIALIZER))
+
+
 @register("resnet18", params=11_699_112, block="basic", depths=(2, 2, 2, 2))
 @register("resnet34", params=21_814_696, block="basic", depths=(3, 4, 6, 3))
 @register("resnet50", params=25_610_152, block="bottleneck", depths=(3, 4, 6, 3))
 @register("resnet101", params=44_654_504, block="bottleneck", depths=(3, 4, 23, 3))
 @register("resnet152", params=60_344_232, block="bottleneck", depths=(3, 8, 36, 3))
+@register("resnet50_v1_5", params=25_610_152, block="bottleneck", depths=(3, 4, 6, 3),
+          stride_3x3=True)
+@register("resnet101_v1_5", params=44_654_504, block="bottleneck", depths=(3, 4, 23, 3),
+          stride_3x3=True)
+@register("resnet152_v1_5", params=60_344_232, block="bottleneck", depths=(3, 8, 36, 3),
+          stride_3x3=True)
 @register("resnet50_keras", params=25_636_712, block="bottleneck", depths=(3, 4, 6, 3), bias=True)
 @register("resnet101_keras", params=44_707_176, block="bottleneck", depths=(3, 4, 23, 3), bias=True)
 @register("resnet152_keras", params=60_419_944, block="bottleneck", depths=(3, 8, 36, 3), bias=True)
 def resnet(input_shape: ImageShape = (224, 224, 3), classes: int = 1000, *, block: str,
            depths: Sequence[int], width: int = 64, stem: str = "imagenet", bias: bool = False,
-           dropout: float = 0.0, mean: PerChannel = 0.0, std: PerChannel = 1.0) -> keras.Model:
+           stride_3x3: bool = False, dropout: float = 0.0, mean: PerChannel = 0.0,
+           std: PerChannel = 1.0) -> keras.Model:
     """ResNet, by the rows of table 1.
 
     See `zoo.build` for the common arguments. The features are the averages of the last map.
@@ -182,19 +225,14 @@ def resnet(input_shape: ImageShape = (224, 224, 3), classes: int = 1000, *, bloc
         stem: "imagenet", 7x7 with stride 2 and max pooling, or "small", 3x3 with stride 1, the stem
             of section 4.2.
         bias: whether the convolutions have biases.
+        stride_3x3: whether a bottleneck strides in its 3x3 convolution, as in version 1.5, and not
+            in its first 1x1. A basic block always strides in its first 3x3.
         dropout: the rate before the output; the paper uses none.
         mean, std: the paper subtracts the mean only: std=1/255.
     """
-    check_positive(depths=depths, width=width)
-    stem = resolve_stem(stem, STEMS)
-    stem_layers, halvings = STEMS[stem]
-    hint = "stem='small'" if stem == "imagenet" else "fewer stages in depths"
-    image, x = image_input(input_shape, any_size=True, mean=mean, std=std, hint=hint,
-                           minimum=minimum_side(halvings + len(depths) - 1))
-    conv = functools.partial(conv_bn, bias=bias)
-    x = stem_layers(x, width, conv)
-    for i, depth in enumerate(depths):
-        x = stage(x, width * 2 ** i, depth, 2 if i else 1, block=block, conv=conv,
-                  name=f"stage{i + 1}")
-    x = layers.GlobalAveragePooling2D(name="pool")(x)
-    return keras.Model(image, head(x, classes, dropout=dropout, kernel_initializer=INITIALIZER))
+    residual, expansion = _block(block)
+    if stride_3x3 and block == "bottleneck":
+        residual = functools.partial(residual, stride_3x3=True)
+    return residual_network(input_shape, classes, (residual, expansion), depths, width=width,
+                            stem=stem, dropout=dropout, mean=mean, std=std,
+                            conv=functools.partial(conv_bn, bias=bias))

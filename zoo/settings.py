@@ -1,5 +1,7 @@
 """From "name=value", as typed on the command line, to a checked value."""
 import ast
+import contextlib
+import json
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
@@ -10,7 +12,7 @@ from zoo.errors import UsageError, unknown
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text",
           list: "a list", tuple: "numbers separated by commas",
           dict: """a dictionary such as {'shift': 2}"""}
-_SYNONYMS = {  # what other libraries call a field of a recipe or an argument of a builder
+SYNONYMS = {  # what other libraries call a field of a recipe or an argument of a builder
     "lr": "learning_rate", "rate": "learning_rate", "wd": "weight_decay", "decay": "weight_decay",
     "l2": "weight_decay", "bs": "batch_size", "opt": "optimizer", "optim": "optimizer",
     "scheduler": "schedule", "sched": "schedule", "lr_schedule": "schedule",
@@ -45,7 +47,7 @@ def builder_args(model: str, settings: Iterable[str], also: Iterable[str] = ()) 
     args: dict[str, Any] = {}
     for name, value in map(split_setting, settings):
         if name not in choices:
-            raise unknown(f"setting of {model}", name, [*choices, *also], _SYNONYMS)
+            raise unknown(f"setting of {model}", name, [*choices, *also], SYNONYMS)
         default = defaults.get(name)
         kind = tuple if isinstance(default, tuple) else type(default)
         if name in _PER_CHANNEL and "," in value:
@@ -75,8 +77,9 @@ def split_setting(setting: str, option: str = "A setting") -> tuple[str, str]:
 def convert(name: str, text: str, kind: type) -> Any:
     """Return `text` as a value of the type `kind`.
 
-    A list is words separated by commas; other types are Python literals, and a float may be a
-    fraction, 1/255. NoneType accepts any literal, and a text that is not one as it stands.
+    A list is words separated by commas; other types are Python literals. A float may be a
+    fraction, 1/255, and a dictionary may be JSON. NoneType accepts any literal, and a text that is
+    not one as it stands.
 
     Raises:
         zoo.errors.UsageError: if `text` is of another type; the message names the argument `name`.
@@ -92,6 +95,9 @@ def convert(name: str, text: str, kind: type) -> Any:
         value = Fraction(text) if kind is float and "/" in text else ast.literal_eval(text)
     except (ValueError, TypeError, SyntaxError, ZeroDivisionError, MemoryError, RecursionError):
         value = text
+        if kind is dict:  # as in recipe.json: {"flip": true}
+            with contextlib.suppress(ValueError):
+                value = json.loads(text)
     if kind is float and type(value) in (int, Fraction):
         value = float(value)
     if kind is tuple and isinstance(value, list):

@@ -6,8 +6,11 @@ a text network has a vocabulary, vocab.txt. Loading builds the network by its na
 arrays. It executes no code from the files: pickled objects are rejected. The SHA-256 detects
 damage. It is not a signature: whoever can replace the files can replace the card.
 
-Names such as "mobilenet_v2-imagenet" are networks of the zoo with ImageNet weights. Weights and
-class names are downloaded once, by functions of keras.applications; see `zoo.weights`.
+Names such as "mobilenet_v2-imagenet" are networks of the zoo with ImageNet weights, which are
+downloaded once; see `zoo.weights`. So are the class names, by a function of keras.applications.
+
+An address such as "hf://owner/name" is a network that `zoo publish` put on the Hugging Face Hub: a
+card.json of the same kind, and its arrays as model.safetensors.
 """
 import hashlib
 import io
@@ -19,7 +22,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo import registry
+from zoo import hub, hub_weights, registry
 from zoo.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -30,8 +33,7 @@ if TYPE_CHECKING:
 _HOMES = [parent / "saved_models" / "shipped" for parent in Path(__file__).parents[:2]]
 FOLDER = _HOMES[0] if _HOMES[0].is_dir() else _HOMES[1]
 WEIGHTS = "weights.npz"
-IMAGENET = "-imagenet"  # the end of a name
-_IMAGENET_CLASSES = 1000
+IMAGENET = (hub_weights.IMAGENET, hub_weights.TORCHVISION)  # the end of a name, after a hyphen
 
 
 def names(folder: str | os.PathLike[str] | None = None) -> list[str]:
@@ -40,8 +42,11 @@ def names(folder: str | os.PathLike[str] | None = None) -> list[str]:
 
 
 def is_shipped(name: str) -> bool:
-    """Return whether `name` is a shipped network's, or ends as those with ImageNet weights."""
-    return name in names() or _is_imagenet(name, None)
+    """Return whether `name` is a shipped network's, or ends as those with ImageNet weights.
+
+    It may also be an address on the Hugging Face Hub.
+    """
+    return name in names() or _is_imagenet(name, None) or hub.is_address(name)
 
 
 def check_name(name: str) -> None:
@@ -51,28 +56,32 @@ def check_name(name: str) -> None:
 
 
 def _is_imagenet(name: str, folder: str | os.PathLike[str] | None) -> bool:
-    return folder is None and name.endswith(IMAGENET)
+    return folder is None and name.rpartition("-")[2] in IMAGENET
 
 
 def card(name: str, folder: str | os.PathLike[str] | None = None) -> dict[str, Any]:
     """Return the card of a trained network.
 
     Args:
-        name: one of `names(folder)`, or a network with ImageNet weights, such as
-            "mobilenet_v2-imagenet".
+        name: one of `names(folder)`; a network with ImageNet weights, such as
+            "mobilenet_v2-imagenet"; or an address on the Hugging Face Hub, "hf://owner/name".
         folder: the folder of the networks' folders; None for those that ship with the zoo.
 
     Returns:
         A dict: "class_names" in the order of the logits, "architecture", "arguments", "metrics",
         "seeds", "recipe", "data", "input", "output", "files", "licence", "versions" and more, as
         `zoo.training.results.publish` wrote them. For ImageNet weights "metrics" is empty: this
-        project did not measure their accuracy.
+        project did not measure their accuracy. Those from the Hugging Face Hub have
+        "weights_file", where it is and what it expects, and "published", the accuracy that its
+        source gives.
 
     Raises:
         zoo.errors.UsageError: if there is no such network; the message names the nearest.
         zoo.errors.UserError: if the card cannot be read, or ImageNet's class names cannot be
             downloaded.
     """
+    if hub.is_address(name):
+        return _hub_card(name)
     if _is_imagenet(name, folder):
         return _imagenet_card(name)
     if name not in names(folder):
@@ -85,19 +94,53 @@ def card(name: str, folder: str | os.PathLike[str] | None = None) -> dict[str, A
         raise UserError(f"Cannot read {file}: {reason}.") from None
 
 
+_NEEDED = {"architecture": str, "arguments": dict, "class_names": list, "recipe": dict,
+           "files": dict, "metrics": dict, "input": dict}  # in the card.json of a stranger
+
+
+def _hub_card(address: str) -> dict[str, Any]:
+    repository, revision = hub.parse(address)
+    path = hub.download(repository, hub.CARD, revision)
+    try:
+        described = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"Cannot read {path}: {error}.") from None
+    if not isinstance(described, dict) or not all(
+            isinstance(described.get(key), kind) for key, kind in _NEEDED.items()):
+        raise UserError(f"{hub.CARD} of {address} is not that of a network of the zoo.")
+    _check_architecture(address, described)
+    return {"trained_with": None, **described,
+            "recipe": {**described["recipe"], "model": described["architecture"]}}
+
+
+def _check_architecture(name: str, described: dict[str, Any]) -> str:
+    """Return the network that a card names: "module:name" would import a module of that name."""
+    architecture = described["architecture"]
+    if architecture not in registry.names():
+        raise UserError(f"The card of {name} names {architecture!r}, which is not a network of "
+                        "the zoo.")
+    return architecture
+
+
 def _imagenet_card(name: str) -> dict[str, Any]:
-    from zoo.weights import keras_application  # imports Keras, which the other cards do not need
-    architecture = name.removesuffix(IMAGENET)
+    from zoo.weights import no_weights, trained_values  # imports Keras, only needed here
+    architecture, _, value = name.rpartition("-")
     spec = registry.spec(architecture)
-    keras_application(architecture)  # raises if no weights are published
-    recipe = {"name": name, "model": architecture, "data": "imagenet2012",
-              "model_args": {"weights": "imagenet"}, "resize": "crop"}
-    return {"name": name, "architecture": architecture, "arguments": {"weights": "imagenet"},
+    if value not in trained_values(architecture):
+        raise no_weights(architecture, value)
+    published = hub_weights.PUBLISHED.get((architecture, value))
+    recipe: dict[str, Any] = {"name": name, "model": architecture, "data": "imagenet2012",
+                              "model_args": {"weights": value}, "resize": "crop"}
+    if published:
+        recipe["eval_resize"] = published.resize
+    return {"name": name, "architecture": architecture, "arguments": {"weights": value},
             "paper": spec.paper, "class_names": _imagenet_class_names(),
             "input": {"kind": "image", "shape": list(spec.defaults["input_shape"]),
-                      "range": [0, 255], "resize": "crop", "background": "white"},
-            "output": f"float32 logits (batch, {_IMAGENET_CLASSES})",
-            "recipe": recipe, "metrics": {}, "trained_with": None, "files": {}}
+                      "range": [0, 255], "resize": "crop", "background": "white",
+                      "eval_resize": recipe.get("eval_resize", 0)},
+            "output": f"float32 logits (batch, {hub_weights.CLASSES})",
+            "recipe": recipe, "metrics": {}, "trained_with": None, "files": {},
+            **(hub_weights.card(published) if published else {})}
 
 
 def _imagenet_class_names() -> list[str]:
@@ -111,7 +154,7 @@ def _imagenet_class_names() -> list[str]:
 
     from zoo.weights import downloading
     with downloading("the names of ImageNet's classes"):
-        one_hot = np.eye(_IMAGENET_CLASSES, dtype="float32")
+        one_hot = np.eye(hub_weights.CLASSES, dtype="float32")
         classes = [best[0] for best in decode_predictions(one_hot, top=1)]
     counts = Counter(name for _, name, _ in classes)
     return [f"{name} ({number})" if counts[name] > 1 else name for number, name, _ in classes]
@@ -122,22 +165,35 @@ def read(name: str, file: str, folder: str | os.PathLike[str] | None = None) -> 
 
     Args:
         name, folder: as for `card`.
-        file: one of the card's files: "weights.npz" or "vocab.txt".
+        file: one of the card's files: "weights.npz", "model.safetensors" or "vocab.txt".
 
     Raises:
         zoo.errors.UserError: if the file cannot be read, or its SHA-256 differs.
     """
-    path = Path(folder or FOLDER) / name / file
-    expected = card(name, folder)["files"][file]["sha256"]
+    try:
+        expected = card(name, folder)["files"][file]["sha256"]
+    except (KeyError, TypeError):
+        raise UserError(f"The card of {name} has no SHA-256 of {file}.") from None
+    path = _path(name, file, folder)
     try:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"Cannot read {path}: {error.strerror}.") from None
     digest = hashlib.sha256(data).hexdigest()
     if digest != expected:
+        advice = f"Delete {path} and try again." if hub.is_address(name) else (
+            "Install classic-zoo again.")
         raise UserError(f"{path} is damaged: its SHA-256 is {digest[:12]}..., and its card says "
-                        f"{expected[:12]}... Install classic-zoo again.")
+                        f"{expected[:12]}... {advice}")
     return data
+
+
+def _path(name: str, file: str, folder: str | os.PathLike[str] | None) -> Path:
+    """Return the path of a file of a network; one on the Hub is downloaded."""
+    if not hub.is_address(name):
+        return Path(folder or FOLDER) / name / file
+    repository, revision = hub.parse(name)
+    return hub.download(repository, file, revision)
 
 
 def load(name: str, folder: str | os.PathLike[str] | None = None) -> "keras.Model":
@@ -157,15 +213,18 @@ def load(name: str, folder: str | os.PathLike[str] | None = None) -> "keras.Mode
     """
     if _is_imagenet(name, folder):
         from zoo.weights import pretrained
-        return pretrained(registry.spec(name.removesuffix(IMAGENET)), "imagenet", {})
+        architecture, _, value = name.rpartition("-")
+        return pretrained(registry.spec(architecture), value, {})
     described = card(name, folder)
-    architecture = described["architecture"]
-    if architecture not in registry.names():  # "module:name" would import a module of that name
-        raise UserError(f"The card of {name} names {architecture!r}, which is not a network of "
-                        "the zoo.")
-    path = Path(folder or FOLDER) / name / WEIGHTS
-    arrays = _arrays(read(name, WEIGHTS, folder), path)
-    model = registry.spec(architecture).build(described["arguments"])
+    architecture = _check_architecture(name, described)
+    file = hub.WEIGHTS if hub.is_address(name) else WEIGHTS
+    data, path = read(name, file, folder), _path(name, file, folder)
+    arrays = hub.arrays(path) if hub.is_address(name) else _arrays(data, path)
+    try:
+        model = registry.spec(architecture).build(described["arguments"])
+    except TypeError as error:
+        raise UserError(f"The card of {name} has other arguments than {architecture}: {error}"
+                        ) from None
     shapes = {weight.path: tuple(weight.shape) for weight in model.weights}
     if shapes != {key: array.shape for key, array in arrays.items()}:
         raise UserError(f"{path} does not hold the weights of {architecture}, or not all.")

@@ -1,6 +1,8 @@
 """How a process of the zoo starts: quiet imports, the user's own modules, interrupts."""
 import contextlib
 import gc
+import io
+import logging
 import os
 import platform
 import signal
@@ -58,6 +60,14 @@ def uses_onednn() -> bool:
     return _pywrap_util_port.IsMklEnabled()
 
 
+def check_backend() -> None:
+    """Raise UserError if KERAS_BACKEND selects another backend than TensorFlow."""
+    backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if backend != "tensorflow":
+        raise UserError("The zoo command needs Keras on TensorFlow. Received: "
+                        f"KERAS_BACKEND={backend}.")
+
+
 @contextlib.contextmanager
 def quiet_import() -> Iterator[None]:
     """Import TensorFlow without its start-up messages, and without garbage collection.
@@ -68,10 +78,7 @@ def quiet_import() -> Iterator[None]:
         zoo.errors.UserError: if KERAS_BACKEND selects another backend.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    if backend != "tensorflow":
-        raise UserError("The zoo command needs Keras on TensorFlow. Received: "
-                        f"KERAS_BACKEND={backend}.")
+    check_backend()
     if "tensorflow" in sys.modules:
         yield
         return
@@ -96,6 +103,28 @@ def quiet() -> Iterator[None]:
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
+
+
+@contextlib.contextmanager
+def quiet_retracing() -> Iterator[None]:
+    """Discard TensorFlow's warnings that a function is traced again: each network has its own."""
+    def other(record: logging.LogRecord) -> bool:
+        return "triggered tf.function retracing" not in record.getMessage()
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(other)
+
+
+def escape_unencodable() -> None:
+    """Let stdout write characters that its encoding lacks as escapes, such as \\u1ead.
+
+    On Windows, what goes to a file or a pipe is encoded in the code page, which has few characters.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def record_interrupts() -> list[int]:

@@ -10,6 +10,9 @@ from typing import Any
 import keras
 from keras import layers
 
+from zoo.errors import UsageError
+from zoo.receptive_fields import receptive_fields
+
 _FOLDED = (layers.BatchNormalization, layers.Activation, layers.ReLU, layers.Dropout)
 _POOLS = (layers.MaxPooling1D, layers.MaxPooling2D,
           layers.AveragePooling1D, layers.AveragePooling2D)
@@ -39,6 +42,8 @@ class Row:
         size: height x width of its output, or the length of a vector.
         kernel: height x width of its kernel or pool, or "-".
         stride: one number, or height x width, or "-".
+        receptive_field: height x width of the pixels, or the number of tokens, of the input that
+            one value depends on; "all" for the whole input, "-" if it is not known.
         activation: such as "relu", or "-".
         params: the number of parameters, trainable and not.
         multiply_adds: of one example; see `multiply_adds`.
@@ -50,6 +55,7 @@ class Row:
     size: str
     kernel: str
     stride: str
+    receptive_field: str
     activation: str
     params: int
     multiply_adds: int
@@ -57,6 +63,10 @@ class Row:
 
 def layer_table(model: keras.Model) -> list[Row]:
     """Return the rows of `model` in graph order; their params add up to `model.count_params()`."""
+    try:
+        fields = receptive_fields(model)
+    except UsageError:  # not a graph of layers
+        fields = {}
     rows: dict[keras.layers.Layer, Row] = {}
     for layer in model.layers:
         source = _only_source(layer)
@@ -65,7 +75,7 @@ def layer_table(model: keras.Model) -> list[Row]:
             row.params += layer.count_params()
             row.activation = _activation(layer) or row.activation
         elif not isinstance(layer, layers.Rescaling):
-            rows[layer] = _row(layer)
+            rows[layer] = _row(layer, str(fields.get(layer.name) or "-"))
     return list({id(row): row for row in rows.values()}.values())
 
 
@@ -73,8 +83,8 @@ def multiply_adds(layer: keras.layers.Layer) -> int:
     """Return the number of multiplications, each with its addition, of `layer` for one example.
 
     Only dense layers and convolutions count, as in He et al. 2016, table 1. For a text network, it
-    is the number for one token. `layer` may be a network; a layer that is called several times
-    counts once.
+    is the number for one token, unless the network has a frame of fixed length. `layer` may be a
+    network; a layer that is called several times counts once.
     """
     if isinstance(layer, keras.Model):
         return total_multiply_adds(layer)
@@ -104,7 +114,7 @@ def _elements(tensor: Any) -> int:
     return math.prod(n or 1 for n in tensor.shape[1:])
 
 
-def _row(layer: keras.layers.Layer) -> Row:
+def _row(layer: keras.layers.Layer, field: str) -> Row:
     shape = layer.output.shape[1:]
     kernel = getattr(layer, "pool_size" if isinstance(layer, _POOLS) else "kernel_size", None)
     activation = "(softmax)" if layer.name == "logits" else _activation(layer)
@@ -112,7 +122,7 @@ def _row(layer: keras.layers.Layer) -> Row:
                maps=shape[-1] if len(shape) > 1 else None,
                size=_times(shape[:-1] if len(shape) > 1 else shape),
                kernel=_times(kernel), stride=_stride(layer) if kernel else "-",
-               activation=activation or "-",
+               receptive_field=field, activation=activation or "-",
                params=layer.count_params(), multiply_adds=multiply_adds(layer))
 
 

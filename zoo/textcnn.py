@@ -129,6 +129,27 @@ def max_over_time(x: KerasTensor, mask: KerasTensor, width: int, filters: int,
     return layers.GlobalMaxPooling1D(_FORMAT, name=f"max_{name}")(x)
 
 
+def mean_over_time(x: KerasTensor, mask: KerasTensor) -> KerasTensor:
+    """Return the mean of the word vectors of each sentence; 0 for a sentence without tokens.
+
+    Args:
+        x, mask: word vectors of shape (batch, tokens, n), 0 where there is no token, and their
+            mask.
+
+    Returns:
+        A tensor of shape (batch, n).
+    """
+    # A softmax that is the same for all tokens and leaves the padding out: each of n counts 1/n.
+    # Without tokens it divides by no 0, of which runtimes make different things. Keras warns of a
+    # softmax over one position, so there is one more.
+    scores = _pad(mask, (0, 1), "mean_pad")
+    scores = layers.Rescaling(1e4, -1e4, dtype="float32", name="mean_scores")(scores)
+    shares = layers.Softmax(axis=1, dtype="float32", name="mean_softmax")(scores)
+    shares = layers.Cropping1D((0, 1), dtype="float32", name="mean_shares")(shares)
+    x = layers.Dot(axes=1, name="mean")([x, shares])
+    return layers.Reshape((x.shape[1],), name="mean_vector")(x)
+
+
 def _pad(x, padding, name):
     return layers.ZeroPadding1D(padding, data_format=_FORMAT, name=name)(x)
 
@@ -215,14 +236,7 @@ def text_mlp(vocab_size: int = 20_000, classes: int = 2, *, embedding: int = 300
     check_positive(vocab_size=vocab_size, embedding=embedding, hidden=hidden or 1)
     tokens, mask = token_input()
     x = word_vectors(tokens, mask, vocab_size, embedding, tables, vectors)
-    # The mean: each of n tokens counts 1/n, as the product of two 1/sqrt(n). That of a sentence
-    # without tokens is 0.
-    roots = layers.UnitNormalization(axis=1, dtype="float32", name="mean_roots")(mask)
-    root = layers.GlobalMaxPooling1D(_FORMAT, keepdims=True, dtype="float32",
-                                     name="mean_root")(roots)
-    shares = layers.Multiply(dtype="float32", name="mean_shares")([roots, root])
-    x = layers.Dot(axes=1, name="mean")([x, shares])
-    x = layers.Reshape((embedding,), name="mean_vector")(x)
+    x = mean_over_time(x, mask)
     for number, units in enumerate(hidden, start=1):
         x = layers.Dense(units, activation="relu", name=f"fc{number}")(x)
     return keras.Model(tokens, head(x, classes, dropout=dropout))

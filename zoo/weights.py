@@ -1,8 +1,9 @@
-"""Trained weights for a network: from keras.applications, or from another network in memory.
+"""Trained weights for a network: from keras.applications, the Hugging Face Hub, or a network.
 
 `zoo.build("resnet50_keras", weights="imagenet")` downloads them once, with the function of
-keras.applications; the zoo downloads nothing else. Weights are copied layer by layer, in order:
-the names of the layers may differ.
+keras.applications, `zoo.build("resnet18", weights="imagenet")` from the Hub; see
+`zoo.hub_weights`. Weights of keras.applications, or of another network in memory, are copied layer
+by layer, in order: the names of the layers may differ.
 
 The published networks expect images that are normalized in one of three ways, the modes of
 `keras.applications.imagenet_utils.preprocess_input`. Each is a mean and a standard deviation for
@@ -13,11 +14,12 @@ import contextlib
 import dataclasses
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
 
+from zoo import hub_weights
 from zoo.errors import UsageError, UserError
 from zoo.graph import check_function, preparation
 from zoo.registry import Spec
@@ -55,7 +57,17 @@ KERAS_APPLICATIONS = {
     "densenet201": ("DenseNet201", TORCH),
     "mobilenet_v1": ("MobileNet", TF),
     "mobilenet_v2": ("MobileNetV2", TF),
+    "mobilenet_v3_large": ("MobileNetV3Large", TF),
+    "mobilenet_v3_small": ("MobileNetV3Small", TF),
+    "xception": ("Xception", TF),
+    "inception_resnet_v2": ("InceptionResNetV2", TF),
+    "efficientnet_b0": ("EfficientNetB0", TORCH),
 }
+
+# keras.applications writes these with other layers that compute the same: hard sigmoid as a sum, a
+# relu and a product, and a scaled residual as a layer of its own. They cannot be compared step by
+# step, so that only its own networks are taken, by weights="imagenet".
+WRITTEN_OTHERWISE = ("inception_resnet_v2", "mobilenet_v3_large", "mobilenet_v3_small")
 
 _LARGEST_SCALE = 1.01  # CAFFE only subtracts means; more is for images in [0, 1]
 
@@ -71,21 +83,39 @@ def keras_application(name: str) -> tuple[str, Normalization]:
     """
     if name in KERAS_APPLICATIONS:
         return KERAS_APPLICATIONS[name]
-    if f"{name}_keras" in KERAS_APPLICATIONS:
-        raise UsageError(f"No ImageNet weights for {name!r}, whose convolutions have no bias. "
-                         f"Did you mean '{name}_keras'?")
-    raise UsageError(f"No ImageNet weights for {name!r}. "
-                     f"There are for: {', '.join(sorted(KERAS_APPLICATIONS))}.")
+    raise no_weights(name, "imagenet")
 
 
-def pretrained(spec: Spec, weights: keras.Model | Literal["imagenet"],
+def no_weights(name: str, value: str) -> UsageError:
+    """Return the UsageError for a network `name` without published weights=`value`."""
+    error = f"No ImageNet weights for {name!r}."
+    if trained := trained_values(name):
+        error = f"No {value} weights for {name!r}."
+        return UsageError(f"{error} Did you mean weights={trained[0]!r}?")
+    similar = [other for suffix in ("v1_5", "keras", "torchvision", "timm")
+               if trained_values(other := f"{name}_{suffix}")]
+    if similar:
+        others = " or ".join(map(repr, similar))
+        return UsageError(f"{error} Its layers differ from the networks that weights are published "
+                          f"for. Did you mean {others}?")
+    published = sorted({*KERAS_APPLICATIONS, *(network for network, _ in hub_weights.PUBLISHED)})
+    return UsageError(f"{error} There are for: {', '.join(published)}.")
+
+
+def trained_values(name: str) -> list[str]:
+    """Return the values of `weights` that name published weights of the network `name`."""
+    keras_has = ["imagenet"] if name in KERAS_APPLICATIONS else []
+    return keras_has + hub_weights.values(name)
+
+
+def pretrained(spec: Spec, weights: keras.Model | str,
                overrides: Mapping[str, Any]) -> keras.Model:
     """Build a network of the zoo with trained weights.
 
     Args:
         spec: the `zoo.Spec` of the network.
-        weights: "imagenet"; or a `keras.Model` of the same architecture, from the zoo or from
-            keras.applications, with or without its classifier.
+        weights: one of `trained_values(spec.name)`; or a `keras.Model` of the same architecture,
+            from the zoo or from keras.applications, with or without its classifier.
         overrides: what `Spec.build` takes. The classifier keeps its trained weights if `classes`
             is as in `weights`, and starts from random weights otherwise. `mean` and `std` are for
             a network that was not built by the zoo, and are those of RGB pixels as it was fed.
@@ -100,13 +130,18 @@ def pretrained(spec: Spec, weights: keras.Model | Literal["imagenet"],
         zoo.errors.UserError: if they cannot be downloaded.
     """
     explicit = {name: overrides[name] for name in ("mean", "std") if name in overrides}
-    layers = [] if weights == "imagenet" else preparation(weights)
-    own = weights == "imagenet" or _rescaling(weights) is not None
+    named = isinstance(weights, str)
+    layers = [] if named else preparation(weights)
+    own = named or _rescaling(weights) is not None
     if explicit and own:
         name, value = next(iter(explicit.items()))
         raise UsageError(f"Weights bring their own mean and std. Received: {name}={value!r}.")
+    if named and (spec.name, weights) in hub_weights.PUBLISHED:
+        return _from_hub(spec, hub_weights.PUBLISHED[spec.name, weights], overrides)
+    if named and weights != "imagenet":
+        raise no_weights(spec.name, weights)
     documented = spec.name in KERAS_APPLICATIONS and not (layers or own or explicit)
-    if weights == "imagenet" or documented:
+    if named or documented:
         return _from_keras(spec, weights, overrides)
     adopted = {} if {"mean", "std"} <= explicit.keys() else _adopted(spec, weights, layers)
     model = spec.build({**adopted, **overrides})
@@ -153,27 +188,44 @@ def _not_adopted(source, layer, reason=""):
         "for it, or the network without it.")
 
 
-def _from_keras(spec: Spec, weights: keras.Model | Literal["imagenet"],
+def _check_channels(input_shape):
+    if len(input_shape) == 3 and input_shape[2] not in (1, 3):
+        raise UsageError("Published weights take images of 3 channels, or of 1. "
+                         f"Received: {input_shape[2]}.")
+
+
+def _from_hub(spec: Spec, published: hub_weights.Published,
+              overrides: Mapping[str, Any]) -> keras.Model:
+    """Return the network with weights from the Hugging Face Hub."""
+    _check_channels({**spec.defaults, **overrides}["input_shape"])
+    model = spec.build({**overrides, "mean": published.mean, "std": published.std})
+    hub_weights.load_into(model, published, hub_weights.download(published))
+    return model
+
+
+def _from_keras(spec: Spec, weights: keras.Model | str,
                 overrides: Mapping[str, Any]) -> keras.Model:
     """Return the network with weights of keras.applications: "imagenet" or a network in memory."""
     application, normalized = keras_application(spec.name)
     args = {**spec.defaults, **overrides}
-    if len(args["input_shape"]) == 3 and args["input_shape"][2] not in (1, 3):
-        raise UsageError("Published weights take images of 3 channels, or of 1. "
-                         f"Received: {args['input_shape'][2]}.")
+    _check_channels(args["input_shape"])
     if weights == "imagenet" and spec.name in ALPHAS and args["alpha"] not in ALPHAS[spec.name]:
         raise UsageError(f"The ImageNet weights of {spec.name} are for alpha "
                          f"{', '.join(map(str, ALPHAS[spec.name]))}. Received: {args['alpha']}.")
     model = spec.build({**overrides, "mean": normalized.mean, "std": normalized.std})
+    compare = spec.name not in WRITTEN_OTHERWISE
     if weights == "imagenet":
         options: dict[str, Any] = {}
         if spec.name in ALPHAS:
             options["alpha"] = float(args["alpha"])
         if args.get("units") == 0:
             options["include_top"] = False
-        match_layers(_published(application, None, options), model)  # raises before the download
+        # raises before the download
+        match_layers(_published(application, None, options), model, compare=compare)
         weights = _published(application, "imagenet", options)
-    copy_weights(weights, model, bgr=normalized.bgr)
+        copy_weights(weights, model, bgr=normalized.bgr, compare=compare)
+    else:
+        copy_weights(weights, model, bgr=normalized.bgr)
     return model
 
 
@@ -226,7 +278,8 @@ def _rescaling(model: Any) -> keras.layers.Layer | None:
     return None
 
 
-def copy_weights(source: keras.Model, model: keras.Model, *, bgr: bool = False) -> None:
+def copy_weights(source: keras.Model, model: keras.Model, *, bgr: bool = False,
+                 compare: bool = True) -> None:
     """Copy the weights of `source` into `model`, which has the same layers in the same order.
 
     Args:
@@ -234,11 +287,12 @@ def copy_weights(source: keras.Model, model: keras.Model, *, bgr: bool = False) 
         model: the same network, of the zoo. Its layer "logits" keeps its weights if `source` has
             another number of classes, or no classifier.
         bgr: whether `source` expects the channels in BGR order; `model` then takes RGB.
+        compare: whether to compare what the networks compute between their weights.
 
     Raises:
         zoo.errors.UsageError: if a layer does not fit; nothing is copied then.
     """
-    for number, (theirs, ours) in enumerate(match_layers(source, model)):
+    for number, (theirs, ours) in enumerate(match_layers(source, model, compare=compare)):
         values = [value.reshape(weight.shape)
                   for value, weight in zip(theirs.get_weights(), ours.weights, strict=True)]
         if bgr and number == 0:
@@ -246,9 +300,13 @@ def copy_weights(source: keras.Model, model: keras.Model, *, bgr: bool = False) 
         ours.set_weights(values)
 
 
-def match_layers(source: keras.Model,
-                 model: keras.Model) -> list[tuple[keras.layers.Layer, keras.layers.Layer]]:
+def match_layers(source: keras.Model, model: keras.Model, *, compare: bool = True,
+                 ) -> list[tuple[keras.layers.Layer, keras.layers.Layer]]:
     """Return the pairs (layer of source, layer of model) whose weights can be copied.
+
+    Args:
+        source, model: as for `copy_weights`.
+        compare: whether to compare what the networks compute between their weights.
 
     Raises:
         zoo.errors.UsageError: if a layer other than the classifier does not fit, or the networks
@@ -271,7 +329,8 @@ def match_layers(source: keras.Model,
         raise UsageError(
             f"{source.name} has {len(theirs)} layers with weights, {theirs[-1].name!r} the last; "
             f"{model.name} has {len(ours)}, {ours[-1].name!r} the last.")
-    check_function(source, model, pairs, theirs[-1] if len(theirs) > len(pairs) else None)
+    if compare:
+        check_function(source, model, pairs, theirs[-1] if len(theirs) > len(pairs) else None)
     return pairs
 
 

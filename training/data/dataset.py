@@ -1,28 +1,36 @@
 """Data sets by name: opened, split and cached.
 
-Examples are decoded or numbered once, into memory or a file on disk. Training then picks its
-batches by index, so that every step is a function of (seed, step).
+Examples are decoded or numbered once, into memory or a file on disk; or, images that are too many,
+whenever they are read. Training picks its batches by index, so that every step is a function of
+(seed, step).
 """
 import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
 from zoo.errors import UserError
-from zoo.training.data import tfds
-from zoo.training.data.cache import ImageCache, TokenCache
+from zoo.training.data import names, tfds
+from zoo.training.data.archive import Archive, Remote
+from zoo.training.data.augmentation.settings import needs_original
+from zoo.training.data.cache import ImageCache, fits_memory
 from zoo.training.data.digits import Digits
+from zoo.training.data.image_bytes import ImageBytes
 from zoo.training.data.image_folder import ImageFolder
+from zoo.training.data.image_table import ImageTable
 from zoo.training.data.npz import Npz
 from zoo.training.data.sentences import (
+    Sentences,
     SentenceTable,
     TextFolder,
     check_only_tables,
+    holds_bytes,
     is_text_folder,
     list_tables,
+    names_files,
 )
 from zoo.training.data.source import VALIDATION_SHARE, Source
 from zoo.training.data.splits import (
@@ -32,12 +40,12 @@ from zoo.training.data.splits import (
     fill_missing_splits,
     given_splits,
 )
+from zoo.training.data.stream import ImageStream
+from zoo.training.data.token_cache import TokenCache
 from zoo.training.preprocessing.tokens import Vocabulary
 from zoo.training.recipe import Recipe
 
-_BATCH = 256  # images counted at a time
-_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
-_FILE_MARKS = ("\\", ".npz", ".csv", ".tsv")  # in an argument that can only be a path
+_MOST_COUNTED = 10_000  # images of a stream of which mean and standard deviation are computed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,15 +56,25 @@ class Dataset:
     validation: Split | None
     test: Split
     class_names: list[str]  # in label order
-    vocabulary: Vocabulary | None = None  # of sentences
+    vocabulary: Vocabulary | None = None  # of sentences; their words or characters
+
+    @property
+    def counted(self) -> np.ndarray:
+        """The indices of the training images of which `statistics` are computed.
+
+        All of them; of a stream at most 10,000, evenly spaced: classes stand one after another.
+        """
+        count = len(self.train)
+        if self.train.source.is_stream and count > _MOST_COUNTED:
+            return np.linspace(0, count - 1, _MOST_COUNTED).astype("int64")
+        return np.arange(count)
 
     @property
     def statistics(self) -> tuple[list[float], list[float]]:
-        """(means, standard deviations) of the training images, per channel, scaled to 0 to 1."""
+        """(means, standard deviations) of the `counted` images, per channel, scaled to 0 to 1."""
         channels = cast(int, self.train.source.native_shape[-1])
         counts = np.zeros((channels, 256), "int64")
-        for first in range(0, len(self.train), _BATCH):
-            images = self.train.take(np.arange(first, min(first + _BATCH, len(self.train))))
+        for images in self.train.in_batches(self.counted):
             counts += [np.bincount(channel.ravel(), minlength=256)
                        for channel in np.moveaxis(images, -1, 0)]
         levels = np.arange(256) / 255
@@ -69,10 +87,13 @@ def open_source(argument: str, data_dir: str | os.PathLike | None = None) -> Sou
     """Open the data set that `argument` names. This is the only place that tells kinds apart.
 
     Args:
-        argument: "digits"; the path of an .npz file, of a CSV or TSV file, of a folder of tables
-            named train, validation and test, or of a folder of class folders of images or of .txt
-            files (with train, validation and test above them or without); or a name of TensorFlow
-            Datasets, such as "mnist" or "emnist/letters". What exists as a path is a path.
+        argument: "digits"; the path of an .npz file, of a table of sentences (CSV, TSV or
+            Parquet) or of images (their paths or, in Parquet, bytes), of a folder of tables named
+            train, validation and test, of a folder or a pattern of Parquet files, or of a folder of
+            class folders of images or of .txt files (with train, validation and test above them or
+            without), of images also as a .zip or .tar or where tf.io.gfile opens them,
+            gs://bucket/photos; or a name of TensorFlow Datasets, such as "mnist" or
+            "emnist/letters". What exists as a path is a path.
         data_dir: where TensorFlow Datasets keeps its files; None for its own default.
 
     Raises:
@@ -82,21 +103,25 @@ def open_source(argument: str, data_dir: str | os.PathLike | None = None) -> Sou
     path = Path(argument)
     if argument == "digits":
         return Digits()
-    is_path = path.exists() or any(mark in argument for mark in _FILE_MARKS) or (
-        "/" in argument and not tfds.is_builder(argument))
-    if not is_path:
+    names.check_name(argument, data_dir)
+    if not names.is_path(argument):
         return tfds.open_tfds(argument, data_dir)
-    if path.suffix == ".npz":
+    if "://" in argument:
+        return ImageFolder(argument, Remote())
+    if path.is_file() and path.suffix.lower() in names.ARCHIVES:
+        return ImageFolder(argument, Archive(argument))
+    if path.suffix.lower() == ".npz":
         return Npz(argument)
     tables = list_tables(path)
-    if path.is_file() and not tables:
-        advice = ""
-        if path.suffix.lower() in _ARCHIVES:
-            advice = " Unpack the archive and name the folder."
-        raise UserError(f"{path} is a file. Expected a folder, a CSV or TSV table, or an .npz file."
-                        f"{advice}")
     if tables:
-        check_only_tables(path, tables.values())
+        files = [file for each in tables.values() for file in each]
+        if all(file.is_file() and names_files(file) for file in files):
+            with_bytes = [file for file in files if holds_bytes(file)]
+            if with_bytes and len(with_bytes) < len(files):
+                raise UserError(f"{argument}: some of them hold images, such as {with_bytes[0]}, "
+                                "and others name files. Expected only one of the two.")
+            return (ImageBytes if with_bytes else ImageTable)(argument, tables)
+        check_only_tables(path, files)
         return SentenceTable(argument)
     return TextFolder(argument) if is_text_folder(path) else ImageFolder(argument)
 
@@ -104,21 +129,25 @@ def open_source(argument: str, data_dir: str | os.PathLike | None = None) -> Sou
 def load_dataset(recipe: Recipe, shape: tuple | None = None, vocabulary: Vocabulary | None = None,
                  *, data_dir: str | os.PathLike | None = None, source: Source | None = None,
                  cache_dir: str | os.PathLike | None = None, validation: bool = True,
-                 say: Callable | None = None) -> Dataset:
+                 streams: bool | None = None, say: Callable | None = None) -> Dataset:
     """Load the data set of a recipe.
 
     Given splits are kept and missing ones drawn, see `zoo.training.data.splits`. With
     `recipe.folds` the test split is one fold of the whole.
 
     Args:
-        recipe: gives data, validation_split, seed, folds and fold; resize, background and skip_bad
-            for images; vocabulary, min_count and max_tokens for sentences.
+        recipe: gives data, validation_split, seed, folds and fold; resize, eval_resize, background,
+            skip_bad, cache and augment for images; vocabulary, min_count and max_tokens for
+            sentences.
         shape: (height, width, channels) to resize images to; None for their own.
-        vocabulary: of a trained network; None builds one from the training split.
+        vocabulary: of a trained network or of characters; None builds one from the words of the
+            training split.
         data_dir: where TensorFlow Datasets keeps its files; None for its own default.
         source: the data set if it is open already.
         cache_dir: see `zoo.training.data.cache.ImageCache`.
         validation: whether to draw a missing validation split.
+        streams: whether a training that is resumed, or was finished, with cache "auto" decoded
+            images whenever they were read; None if there is none, and the memory decides.
         say: called with a line about what takes time or space.
 
     Raises:
@@ -126,13 +155,24 @@ def load_dataset(recipe: Recipe, shape: tuple | None = None, vocabulary: Vocabul
     """
     if source is None:
         source = open_source(recipe.data, data_dir)
-    source.check(recipe.skip_bad)
+    if isinstance(source, Sentences):
+        source.say = say
+    if source.kind == "image":
+        shape = shape or _own_shape(source)
+        streams = _streams(source, shape, recipe, streams)
+    source.check(recipe.skip_bad, listing_only=bool(streams))
     if say:
         for line in source.left_out:
             say(line)
     if source.kind == "image":
-        source = ImageCache(source, shape or _own_shape(source), recipe.resize, recipe.background,
-                            recipe.skip_bad, cache_dir, say)
+        options: dict[str, Any] = {
+            "resize": recipe.resize, "eval_resize": recipe.eval_resize,
+            "background": recipe.background, "skip_bad": recipe.skip_bad, "say": say}
+        if streams:
+            source = ImageStream(source, cast(tuple, shape), **options)
+        else:
+            source = ImageCache(source, cast(tuple, shape), cache_dir=cache_dir,
+                                cache=recipe.cache, **options)
     splits = given_splits(source)
     if recipe.folds:
         splits = cross_validation_splits(source, recipe.folds, recipe.fold)
@@ -141,19 +181,21 @@ def load_dataset(recipe: Recipe, shape: tuple | None = None, vocabulary: Vocabul
     if source.kind == "text":
         if vocabulary is None:
             check_train_split(splits["train"], recipe.data)
-            texts = cast(list[str], source.read(splits["train"].indices))
-            vocabulary = Vocabulary.build(texts, recipe.vocabulary, recipe.min_count)
-        texts = cast(list[str], source.read(np.arange(len(source))))
-        tokens = TokenCache(texts, source.labels, vocabulary, recipe.max_tokens)
+        raw = cast(Callable[[np.ndarray], list[bytes]], source.raw)
+        tokens = TokenCache(raw, source.labels, vocabulary, recipe.max_tokens,
+                            train=splits["train"].indices, size=recipe.vocabulary,
+                            min_count=recipe.min_count, cache_dir=cache_dir, say=say)
+        vocabulary = tokens.vocabulary
         splits = {name: Split(tokens, split.indices) for name, split in splits.items()}
     return Dataset(splits["train"], splits.get("validation"), splits["test"], source.class_names,
                    vocabulary)
 
 
 def load_data(name: str, shape: tuple | None = None, *, validation_split: float = VALIDATION_SHARE,
-              seed: int = 0, resize: str = "stretch", background: str = "white",
-              skip_bad: bool = False, vocabulary: int = 20_000, min_count: int = 1,
-              max_tokens: int = 400,
+              seed: int = 0, resize: str = "stretch", eval_resize: int = 0,
+              background: str = "white", skip_bad: bool = False, cache: str = "auto",
+              vocabulary: int = 20_000,
+              min_count: int = 1, max_tokens: int = 400, alphabet: str = "",
               data_dir: str | os.PathLike | None = None,
               cache_dir: str | os.PathLike | None = None,
               say: Callable | None = None) -> Dataset:
@@ -167,11 +209,17 @@ def load_data(name: str, shape: tuple | None = None, *, validation_split: float 
         validation_split: share of the training split, 0 to 0.5, if no validation split is given.
         seed: draws the validation split.
         resize: "stretch", "crop" or "pad".
+        eval_resize: of "crop" alone, the pixels of the shorter side before the cut; 0 for as few as
+            the cut needs.
         background: of transparent images, "white", "black" or a colour such as "#ffe0c0".
         skip_bad: leave out image files that cannot be decoded, instead of raising.
+        cache: where images are kept, "auto", "memory", "disk" or "none"; see
+            `zoo.training.recipe.Recipe`.
         vocabulary: sentences: the maximum number of words, the most frequent ones.
         min_count: sentences: a word must occur this often in the training split.
         max_tokens: sentences: longer ones are truncated.
+        alphabet: sentences: the characters that are tokens, such as `zoo.char_cnn.ALPHABET`; "" for
+            words as tokens.
         data_dir: where TensorFlow Datasets keeps its files; None for its own default.
         cache_dir: the directory for decoded images that would crowd the memory.
         say: called with a line about what takes time or space, such as `print`.
@@ -180,9 +228,18 @@ def load_data(name: str, shape: tuple | None = None, *, validation_split: float 
         zoo.errors.UserError: if the data set cannot be opened, read, decoded or divided.
     """
     recipe = Recipe("data", "", name, validation_split=validation_split, seed=seed, resize=resize,
-                    background=background, skip_bad=skip_bad, vocabulary=vocabulary,
-                    min_count=min_count, max_tokens=max_tokens)
-    return load_dataset(recipe, shape, data_dir=data_dir, cache_dir=cache_dir, say=say)
+                    eval_resize=eval_resize, background=background, skip_bad=skip_bad, cache=cache,
+                    vocabulary=vocabulary, min_count=min_count, max_tokens=max_tokens)
+    characters = Vocabulary.of_characters(alphabet) if alphabet else None
+    return load_dataset(recipe, shape, characters, data_dir=data_dir, cache_dir=cache_dir, say=say)
+
+
+def _streams(source, shape, recipe, begun):
+    if needs_original(recipe.augment):  # which is not kept
+        return True
+    if recipe.cache == "auto":
+        return not fits_memory(source, shape) if begun is None else begun
+    return recipe.cache == "none"
 
 
 def _own_shape(source):

@@ -1,6 +1,7 @@
 """Images and labels in an .npz file."""
 import functools
 import re
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -84,11 +85,11 @@ class Npz(Source):
 
     @functools.cached_property
     def class_names(self) -> list[str]:
-        """The array class_names, or the numbers of the classes."""
+        """The array class_names, composed (NFC), or the numbers of the classes."""
         count = 1 + int(self.labels.max())
         if self._class_names is None:
             return [str(number) for number in range(count)]
-        names = [str(name) for name in self._class_names.ravel()]
+        names = [unicodedata.normalize("NFC", str(name)) for name in self._class_names.ravel()]
         if len(names) < count or len(set(names)) < len(names):
             raise UserError(f"class_names in {self.name} must be at least {count} different names. "
                             f"Received: {', '.join(names)}.")
@@ -98,7 +99,7 @@ class Npz(Source):
         images = [self._views[index] for index in indices]
         return images if None in self.native_shape else np.stack(images)
 
-    def check(self, skip_bad: bool = False) -> None:
+    def check(self, skip_bad: bool = False, listing_only: bool = False) -> None:
         names = self.class_names
         examples = [(f"{split}[{n}]", names[label], split) for split, (_, y) in
                     self._checked.items() for n, label in enumerate(y)]
@@ -106,7 +107,7 @@ class Npz(Source):
             if finding.kind == "split without a class":
                 check_finding(finding, self.name)
 
-    def examine(self, progress: Callable | None = None) -> list[Finding]:
+    def examine(self, progress: Callable | None = None, quick: bool = False) -> list[Finding]:
         return examine_arrays(self._arrays)
 
 

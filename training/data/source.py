@@ -1,7 +1,8 @@
 """A source of labelled examples: opened once, read by index."""
 import functools
+import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 TEST_SHARE = 0.2        # of the examples, where a data set comes without a test split
+_BATCH = 256  # examples read at a time
 VALIDATION_SHARE = 0.1  # of the training examples, the default of Recipe.validation_split
 Shape = tuple[int | None, ...]  # (height, width, channels); empty of sentences
 SPLITS = {"train": "train", "training": "train", "validation": "validation",
@@ -34,12 +36,15 @@ class Source:
         name: the data set, as the user names it.
         kind: "image" or "text".
         encoded: whether `read` returns the bytes of image files.
+        is_stream: whether examples are decoded whenever they are read.
         left_out: a line on each kind of example that has no label and does not count.
     """
 
     name: str
     kind: str
     encoded = False
+    is_stream = False
+    bad: set[int] = set()  # of a stream: the indices of files that could not be decoded
 
     # A subclass sets these, or computes them when they are first needed.
     @functools.cached_property
@@ -88,6 +93,19 @@ class Source:
         """Return the examples at `indices` as clients send them: uint8 images, or UTF-8 texts."""
         return self.read(indices)
 
+    def in_batches(self, indices: np.ndarray) -> Iterator[Any]:
+        """Yield the examples at `indices` in batches, as `read` returns them."""
+        for first in range(0, len(indices), _BATCH):
+            yield self.read(indices[first:first + _BATCH])
+
+    def identity(self, indices: np.ndarray) -> bytes:
+        """Return a hash of the examples at `indices`, without reading files that may be many."""
+        digest = hashlib.blake2b(digest_size=16)
+        for batch in self.in_batches(indices):
+            for example in batch:
+                digest.update(example if isinstance(example, bytes) else example.tobytes())
+        return digest.digest()
+
     def example_name(self, index: int) -> str:
         """Return what messages call the example `index`."""
         return f"{self.name}[{index}]"
@@ -102,18 +120,20 @@ class Source:
             self.labels = np.where(self.labels < 0, -1, numbers[self.labels]).astype("int32")
             self.class_names = list(names)
 
-    def check(self, skip_bad: bool = False) -> None:
+    def check(self, skip_bad: bool = False, listing_only: bool = False) -> None:
         """Check what can be checked before any example is read.
 
         Raises:
-            zoo.errors.UserError: if training would fail; `skip_bad` lets unusable files pass.
+            zoo.errors.UserError: if training would fail; `skip_bad` lets unusable files pass, and
+                with `listing_only` no file is read.
         """
 
-    def examine(self, progress: Callable | None = None) -> list:
+    def examine(self, progress: Callable | None = None, quick: bool = False) -> list:
         """Return the `zoo.training.data.checks.labels.Finding`s of a look at every example.
 
         Args:
             progress: called with (files done, files in all).
+            quick: look at a random sample of the examples, where all would take long.
         """
         raise NotImplementedError
 

@@ -1,6 +1,7 @@
 """The training, validation and test split of a data set, as arrays of indices."""
 import dataclasses
 import hashlib
+from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
@@ -9,6 +10,7 @@ from sklearn.model_selection import StratifiedKFold, train_test_split
 from zoo.errors import UserError
 from zoo.training.data.source import TEST_SHARE, Source
 
+FILES = "files:"
 _CHUNK = 4096  # examples fingerprinted at a time
 
 
@@ -43,13 +45,23 @@ class Split:
         """
         return cast(np.ndarray, self.source.read(self.indices[indices]))  # a cache's
 
+    def in_batches(self, indices: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the examples of `take` in batches."""
+        return self.source.in_batches(self.indices[indices])
+
     def raw(self, indices: np.ndarray) -> np.ndarray | list[Any]:
         """Return some examples as a client sends them: uint8 images, or UTF-8 texts as bytes."""
         return self.source.raw(self.indices[indices])
 
 
 def fingerprint(splits: list[Split]) -> str:
-    """Return a hash of all examples and labels of `splits`, as 32 hexadecimal digits."""
+    """Return a hash of all examples and labels of `splits`, as 32 hexadecimal digits.
+
+    Of a stream it starts with `FILES`, and is of the labels and what `Source.identity` gives: names
+    and sizes of files, for example. To read all of its examples may take hours.
+    """
+    if any(split.source.is_stream for split in splits):
+        return FILES + _identity(splits)
     digest = hashlib.blake2b(digest_size=16)
     for split in splits:
         digest.update(np.ascontiguousarray(split.labels).tobytes())
@@ -57,6 +69,19 @@ def fingerprint(splits: list[Split]) -> str:
             raw = split.raw(np.arange(first, min(first + _CHUNK, len(split))))
             digest.update(b"\0".join(raw) if isinstance(raw, list) else raw.tobytes())
     return digest.hexdigest()
+
+
+def _identity(splits):
+    digest = hashlib.blake2b(digest_size=16)
+    for split in splits:
+        digest.update(np.ascontiguousarray(split.labels).tobytes())
+        digest.update(split.source.identity(split.indices))
+    return digest.hexdigest()
+
+
+def is_of_stream(fingerprint: object) -> bool:
+    """Return whether a fingerprint is that of a stream."""
+    return str(fingerprint).startswith(FILES)
 
 
 def given_splits(source: Source) -> dict[str, Split]:

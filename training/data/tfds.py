@@ -1,60 +1,84 @@
 """Images and sentences of TensorFlow Datasets."""
-import difflib
+import contextlib
 import functools
+import io
 import logging
 import os
+import unicodedata
 from collections.abc import Callable
-from pathlib import Path
 
+import google.protobuf as protobuf
 import numpy as np
 import requests
 import tensorflow as tf
 
-from zoo.errors import UsageError, UserError, unknown
+from zoo.errors import UserError, unknown
 from zoo.training.data.cache import ImageCache
 from zoo.training.data.checks.labels import Finding, no_label_notes
+from zoo.training.data.growing import TextRows
+from zoo.training.data.names import no_such_data
+from zoo.training.data.records import Records, first_bytes
 from zoo.training.data.sentences import Rows, Sentences
 from zoo.training.data.source import SPLITS, Source, consecutive
 from zoo.training.preprocessing.pixels import pixel_fault, to_uint8
 
 _SPLITS = ("train", "validation", "test")
-_BATCH = 256     # records handed over by TensorFlow at a time
 _THUMBNAIL = 64  # pixels per side at which the doctor compares images that vary in size
 
 
 class TfdsImages(Source):
     """A data set of TensorFlow Datasets whose examples have an image and a label.
 
-    Images that are not uint8 are read twice: once to check that their numbers are pixels in
-    [0, 255], and then rounded to uint8.
+    Images of 8 bits are read as they are stored, PNG or JPEG files, and decoded as files of the
+    user's own are. Others are read twice: once to check that their numbers are pixels in [0, 255],
+    and then rounded to uint8.
     """
 
     kind = "image"
 
     def __init__(self, name: str, builder):
         self.name, self._builder = name, builder
-        self.native_shape = builder.info.features["image"].shape
-        self.class_names = list(builder.info.features["label"].names)
-        self._next, self._records = 0, self._iterate()
+        feature = builder.info.features["image"]
+        self.native_shape = feature.shape
+        self.encoded = isinstance(feature, _tfds().features.Image) and feature.np_dtype == np.uint8
+        self.class_names = _class_names(builder)
 
     def __len__(self):
-        return sum(self._counts.values())
+        return len(self.labels)
 
     @functools.cached_property
-    def _names(self):
-        """{split: its name in TensorFlow Datasets} of the splits that have a label."""
-        return {split: name for split, name in _split_names(self._builder).items()
-                if any((labels >= 0).any() for labels in self._label_batches(name))}
+    def _indexed(self):
+        """{split: (its name in TensorFlow Datasets, its records)} of the splits with a label."""
+        indexed = {split: (name, self._index(name))
+                   for split, name in _split_names(self._builder).items()}
+        return {split: (name, records) for split, (name, records) in indexed.items()
+                if (records.labels >= 0).any()}
+
+    def _index(self, name):
+        info = self._builder.info.splits[name]
+        format = getattr(self._builder.info.file_format, "value", "tfrecord")
+        if format not in ("tfrecord", "array_record"):
+            raise UserError(f"{self.name} is stored as {format}. Expected tfrecord or "
+                            "array_record; tfds.builder(..., file_format=) chooses one.")
+        try:
+            return Records([os.fspath(path) for path in info.filepaths], list(info.shard_lengths),
+                           format == "array_record")
+        except (tf.errors.OpError, ValueError, RuntimeError, IndexError):
+            raise self._damaged(name) from None
+
+    def _damaged(self, name):
+        return UserError(f"The split {name} of {self.name} cannot be read. Is "
+                         f"{self._builder.data_path} damaged?")
 
     @functools.cached_property
     def left_out(self) -> list[str]:
         return [f"{self.name} has no labels in the split {name}, which is left out"
-                for split, name in _split_names(self._builder).items() if split not in self._names]
+                for split, name in _split_names(self._builder).items()
+                if split not in self._indexed]
 
     @functools.cached_property
     def _counts(self):
-        splits = self._builder.info.splits
-        return {split: splits[name].num_examples for split, name in self._names.items()}
+        return {split: len(records) for split, (_, records) in self._indexed.items()}
 
     @functools.cached_property
     def splits(self) -> dict[str, np.ndarray]:
@@ -65,64 +89,41 @@ class TfdsImages(Source):
         """[(kind, a clause)] for each split with numbers that are no pixels."""
         if self._builder.info.features["image"].np_dtype == np.uint8:
             return []
-        ranges = np.array([(image.min(), image.max()) for image, _ in self._iterate()])
+        ranges = np.array([(image.min(), image.max()) for image in map(
+            self._array, range(len(self)))])
         faults = {split: pixel_fault(ranges[indices])
                   for split, indices in consecutive(self._counts).items()}
         return [(fault[0], f"{split}: {fault[1]}") for split, fault in faults.items() if fault]
 
     @functools.cached_property
-    def _labels(self):
-        return np.full(len(self), -1, "int32")
-
-    @functools.cached_property
     def labels(self) -> np.ndarray:
-        """Remembered by `read`; what is not read yet is read now, without decoding the images."""
-        if self._labels.min(initial=0) < 0:
-            self._labels[:] = np.concatenate([labels for name in self._names.values()
-                                              for labels in self._label_batches(name)])
-        return self._labels
+        return np.concatenate([records.labels for _, records in self._indexed.values()])
 
-    def read(self, indices: np.ndarray) -> np.ndarray | list[np.ndarray]:
-        """Return images; ascending indices cost one pass over the records, others start a new one.
-
-        TensorFlow Datasets stores records one after another. `tfds.data_source` reads them in any
-        order, if the data set is prepared with file_format="array_record".
-        """
-        images = []
-        for index in indices:
-            if index < self._next:
-                self._next, self._records = 0, self._iterate()
-            try:
-                while self._next <= index:
-                    image, self._labels[self._next] = next(self._records)
-                    self._next += 1
-            except (StopIteration, tf.errors.OpError):
-                raise UserError(f"{self.example_name(self._next)} cannot be read. Is "
-                                f"{self._builder.data_path} damaged?") from None
-            images.append(to_uint8(image))
+    def read(self, indices: np.ndarray) -> np.ndarray | list:
+        if self.encoded:
+            return [first_bytes(self._record(index), "image") for index in indices]
+        images = [to_uint8(self._array(index)) for index in indices]
         return images if None in self.native_shape else np.stack(images)
 
-    def _iterate(self):
-        """Yield (image, label) of each record, those of one size in batches from TensorFlow."""
-        for name in self._names.values():
-            records = self._builder.as_dataset(split=name, shuffle_files=False)
-            pairs = records.map(lambda record: (record["image"], record["label"]))
-            batch = 1 if None in self.native_shape else _BATCH
-            for images, labels in pairs.batch(batch).prefetch(2).as_numpy_iterator():
-                yield from zip(images, labels, strict=True)
+    def _record(self, index):
+        for _, records in self._indexed.values():
+            if index < len(records):
+                return records.read(index)
+            index -= len(records)
+        raise IndexError(index)
 
-    def _label_batches(self, name):
-        """Yield the labels of the split `name` in batches, without decoding the images."""
-        skip = {"image": _tfds().decode.SkipDecoding()}
-        records = self._builder.as_dataset(split=name, shuffle_files=False, decoders=skip)
-        labels = records.map(lambda record: record["label"])
-        return labels.batch(_BATCH).prefetch(2).as_numpy_iterator()
+    def _array(self, index):
+        return self._builder.info.features.deserialize_example_np(self._record(index))["image"]
 
-    def check(self, skip_bad: bool = False) -> None:
+    def identity(self, indices: np.ndarray) -> bytes:
+        return np.concatenate([records.sizes for _, records in self._indexed.values()]
+                              )[indices].tobytes()
+
+    def check(self, skip_bad: bool = False, listing_only: bool = False) -> None:
         for _, words in self._faults:
             raise UserError(f"{self.name}, images of the split {words}.")
 
-    def examine(self, progress: Callable | None = None) -> list[Finding]:
+    def examine(self, progress: Callable | None = None, quick: bool = False) -> list[Finding]:
         if self._faults:
             errors = [Finding(kind, "error", words, ()) for kind, words in self._faults]
             return [*errors, *no_label_notes(self.left_out)]
@@ -135,9 +136,9 @@ class TfdsSentences(Sentences):
 
     def __init__(self, name: str, builder):
         super().__init__(name)
-        self._builder, self.class_names = builder, list(builder.info.features["label"].names)
+        self._builder, self.class_names = builder, _class_names(builder)
 
-    def check(self, skip_bad: bool = False) -> None:
+    def check(self, skip_bad: bool = False, listing_only: bool = False) -> None:
         """Accept what the builder declares."""
 
     @functools.cached_property
@@ -145,11 +146,11 @@ class TfdsSentences(Sentences):
         rows = {}
         for split, name in _split_names(self._builder).items():
             records = self._builder.as_dataset(split=name, shuffle_files=False)
-            labelled = [(number, self._decoded(record["text"], name, number),
-                         self.class_names[record["label"]])
-                        for number, record in enumerate(records.as_numpy_iterator())
-                        if record["label"] >= 0]
-            if labelled:
+            labelled = TextRows(((number, self._decoded(record["text"], name, number),
+                                  self.class_names[record["label"]])
+                                 for number, record in enumerate(records.as_numpy_iterator())
+                                 if record["label"] >= 0), self.say)
+            if len(labelled):
                 rows[split] = labelled
         return rows
 
@@ -169,7 +170,7 @@ class TfdsSentences(Sentences):
                 f"{self.name} have no label and are left out"
                 for name, count in counts.items() if count]
 
-    def examine(self, progress: Callable | None = None) -> list[Finding]:
+    def examine(self, progress: Callable | None = None, quick: bool = False) -> list[Finding]:
         return [*super().examine(progress), *no_label_notes(self.left_out)]
 
 
@@ -205,6 +206,10 @@ def open_tfds(name: str, data_dir: str | os.PathLike | None = None) -> Source:
     return (TfdsSentences if kind == "text" else TfdsImages)(name, builder)
 
 
+def _class_names(builder):
+    return [unicodedata.normalize("NFC", name) for name in builder.info.features["label"].names]
+
+
 def _split_names(builder):
     """Prepare the data set; return {split: its name in TensorFlow Datasets}."""
     _prepare(builder)
@@ -219,13 +224,13 @@ def _split_names(builder):
     return names
 
 
-def is_builder(name: str) -> bool:
-    """Return whether TensorFlow Datasets has `name`, ignoring a configuration after "/"."""
-    return name.partition("/")[0] in _tfds().list_builders(with_community_datasets=False)
-
-
 def _tfds():
-    import tensorflow_datasets as tfds  # imported late: it takes a second
+    with contextlib.redirect_stderr(io.StringIO()):  # it prints a traceback and goes on
+        import tensorflow_datasets as tfds  # imported late: it takes a second
+    if not hasattr(tfds, "core"):  # pip installs a tensorflow-metadata too new for this protobuf
+        raise UserError(f"TensorFlow Datasets does not work with protobuf {protobuf.__version__}, "
+                        "which this TensorFlow needs. Install a tensorflow-metadata for it: "
+                        "pip install \"tensorflow-metadata<1.18\"")
 
     from zoo.training.data import ntc_scv  # noqa: F401 - registers our builder
     logging.getLogger("absl").setLevel(logging.ERROR)
@@ -234,15 +239,10 @@ def _tfds():
 
 def _unknown(tfds, name):
     base, configuration, _ = name.partition("/")
-    if configuration and is_builder(name):
-        configurations = tfds.builder_cls(base).builder_configs
-        return unknown("data set", name, [base, *(f"{base}/{each}" for each in configurations)])
-    here = [path.name for path in Path().iterdir()]
-    names = ["digits", *tfds.list_builders(with_community_datasets=False)]
-    near = (difflib.get_close_matches(name, here, 1)
-            or difflib.get_close_matches(name.lower(), names, 1, cutoff=0.7))
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return UsageError(f"No file, folder or data set is named {name!r}.{hint}")
+    if not configuration or base not in tfds.list_builders(with_community_datasets=False):
+        return no_such_data(name)
+    configurations = tfds.builder_cls(base).builder_configs
+    return unknown("data set", name, [base, *(f"{base}/{each}" for each in configurations)])
 
 
 def _prepare(builder):

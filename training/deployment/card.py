@@ -41,7 +41,8 @@ def licence(data: str) -> str:
 def portable(recipe: Recipe) -> dict[str, Any]:
     """Return a recipe for a card, a dict: paths of files and folders are reduced to their names."""
     fields = json.loads(recipe.to_json())
-    for holder, key in ((fields, "data"), (fields, "vectors"), (fields["model_args"], "weights")):
+    for holder, key in ((fields, "data"), (fields, "vectors"), (fields, "teacher"),
+                        (fields["model_args"], "weights")):
         value = holder.get(key)
         if isinstance(value, str) and (Path(value).is_absolute() or key == "vectors"):
             holder[key] = Path(value).name
@@ -67,10 +68,11 @@ def describe(trained: Trained, files: Mapping[str, str], name: str) -> dict[str,
     return {
         "name": name, "architecture": recipe["model"], "paper": spec(recipe["model"]).paper,
         "params": model.count_params(), "multiply_adds": total_multiply_adds(model),
-        "multiply_adds_of": "one token" if trained.vocabulary else "one image",
+        "multiply_adds_of": f"one {trained.counted_of}",
         "data": {"name": recipe["data"], "licence": licence(recipe["data"])},
         "recipe": recipe if scores(metrics) else None,  # keras.applications has none
         "metrics": scores(metrics),
+        **{key: metrics[key] for key in ("weights_file", "published") if key in metrics},
         "class_names": trained.class_names,
         "input": (_text_input(trained, trained.vocabulary) if trained.vocabulary
                   else _image_input(trained)),
@@ -87,24 +89,33 @@ def describe(trained: Trained, files: Mapping[str, str], name: str) -> dict[str,
 
 def _image_input(trained: Trained) -> dict[str, Any]:
     shape = list(trained.model.input.shape[1:])
-    sizes = ", ".join(map(str, shape))
-    return {"kind": "image", "shape": shape, "range": [0, 255], "resize": trained.recipe.resize,
-            "background": trained.recipe.background,
+    sizes, recipe = ", ".join(map(str, shape)), trained.recipe
+    resized = "resized as in training"
+    if recipe.eval_resize:
+        resized = (f"the shorter side resized to {recipe.eval_resize} pixels, the centre of "
+                   f"{shape[0]}x{shape[1]} cut out")
+    return {"kind": "image", "shape": shape, "range": [0, 255], "resize": recipe.resize,
+            "eval_resize": recipe.eval_resize, "background": recipe.background,
             "serving_default": f"image: float32 (batch, {sizes}), pixels from 0 to 255, no other "
                                "scaling",
             "serving_uint8": "image: the same as uint8",
             "from_bytes": "image_bytes: string (batch,), JPEG, PNG, GIF, BMP or WebP files of any "
-                          "size, turned upright, resized as in training, transparency "
-                          f"{_over(trained.recipe.background)}; a file that cannot be used gets "
+                          f"size, turned upright, {resized}, transparency "
+                          f"{_over(recipe.background)}; a file that cannot be used gets "
                           "class_id -1 and an error. WebP needs TensorFlow 2.20 or later: 2.12 to "
                           "2.19 report WebP files as damaged",
             "features": "image: as serving_default",
             "pixels": "image, of LiteRT and ONNX files: as serving_default. "
                       "zoo.training.preprocessing.pillow_images.prepare makes the pixels of a file "
                       "as from_bytes does, with Pillow and NumPy alone; call it, or copy the "
-                      f"module, with the shape {shape}, \"{trained.recipe.resize}\" and "
-                      f"\"{trained.recipe.background}\"",
+                      f"module, with the arguments {_arguments(shape, recipe)}",
             "stages": "image_bytes: as from_bytes; the maps of each stage, and an error"}
+
+
+def _arguments(shape: list[int], recipe: Recipe) -> str:
+    """Return the arguments of `prepare` after the bytes of a file, as Python writes them."""
+    cut = f", {recipe.eval_resize}" if recipe.eval_resize else ""
+    return f"{shape}, \"{recipe.resize}\", \"{recipe.background}\"{cut}"
 
 
 def _over(background: str) -> str:
@@ -112,28 +123,36 @@ def _over(background: str) -> str:
 
 
 def _text_input(trained: Trained, vocabulary: Vocabulary) -> dict[str, Any]:
-    return {"kind": "text", "max_tokens": trained.recipe.max_tokens,
+    return {"kind": "text", "max_tokens": trained.recipe.max_tokens, "tokens": vocabulary.unit,
             "words": len(vocabulary),
             "serving_default": "text: string (batch,), UTF-8 sentences, raw",
             "features": "text: as serving_default",
             "stages": "text: as serving_default; the maps of each stage",
-            **tokenization(trained.recipe)}
+            **tokenization(trained.recipe, vocabulary.unit)}
 
 
-def tokenization(recipe: Recipe) -> dict[str, str]:
-    """Return in words how sentences become token ids, see `zoo.training.preprocessing.tokens`."""
+def tokenization(recipe: Recipe, unit: str) -> dict[str, str]:
+    """Return in words how sentences become token ids, see `zoo.training.preprocessing.tokens`.
+
+    Args:
+        unit: what the tokens are, "words" or "characters".
+    """
+    splitting = ("at the end of a word n't, 's, 've, 're, 'd, 'll and 'm are words of their own, "
+                 "and so is each other character that is not a letter, mark, digit or _; marks "
+                 "after a space too; the rest is split at spaces")
+    if unit == "characters":
+        splitting = ("into code points, after spaces at both ends are removed and of several "
+                     "spaces all but one")
     return {"standardization": "in this order: format characters (category Cf, such as zero-width "
                                "spaces, joiners, byte-order marks and soft hyphens), variation "
                                "selectors and U+034F are removed; each white space and control "
                                "character becomes a space; Unicode's NFKC; lower case; NFKC again; "
                                "\u2019 and \u02bc become '",
-            "splitting": "at the end of a word n't, 's, 've, 're, 'd, 'll and 'm are words of "
-                         "their own, and so is each other character that is not a letter, mark, "
-                         "digit or _; marks after a space too; the rest is split at spaces",
-            "truncation": f"the first {recipe.max_tokens} words count",
+            "splitting": splitting,
+            "truncation": f"the first {recipe.max_tokens} {unit} count",
             "token_ids": "tokens, of LiteRT and ONNX files: int32 (batch, tokens), line numbers of "
-                         "vocab.txt from 0; 0 pads at the end, 1 is any other word. tokens.py and "
-                         "tokens.mjs make them"}
+                         f"vocab.txt from 0; 0 pads at the end, 1 is any other {unit[:-1]}. "
+                         "tokens.py and tokens.mjs make them"}
 
 
 def markdown(card: Mapping[str, Any]) -> str:
@@ -180,6 +199,12 @@ def _origin(card: Mapping[str, Any]) -> str:
     """Return the origin of the weights, and their accuracy."""
     data = f"{card['data']['name']} (licence: {card['data']['licence']})"
     recipe, metrics = card["recipe"], card["metrics"]
+    if not metrics and "published" in card:
+        weights, published = card["weights_file"], card["published"]
+        return (f"Weights of huggingface.co/{weights['repository']} (licence: "
+                f"{weights['licence']}), from {data}. Published accuracy on its validation images, "
+                f"not measured here: top-1 {published['top1']:.2f} %, top-5 "
+                f"{published['top5']:.2f} % ({published['source']}).")
     if not metrics:
         return (f"Weights of keras.applications, from {data}. How well they classify was not "
                 "measured here.")

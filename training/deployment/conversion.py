@@ -1,10 +1,11 @@
-"""LiteRT and ONNX files of a trained network, for any batch size.
+"""LiteRT and ONNX files of a trained network, for any batch size; `litert-batch1` for one example.
 
 Each has one input, `image` (float32 pixels) or `tokens` (int32 token ids), and one output,
 `probabilities`. Strings stay outside: token ids are the line numbers of vocab.txt, from 0, in as
-many columns as a sentence has tokens.
+many columns as a sentence has tokens. `litert-batch1` is for LiteRT's CompiledModel and LiteRT.js,
+which need fixed shapes: it takes one image, or one sentence of as many token ids as the network
+reads, padded with 0.
 """
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,28 +14,18 @@ import keras
 import numpy as np
 import psutil
 import tensorflow as tf
+from tensorflow.lite.python.convert_phase import ConverterError
 
-from zoo.errors import UserError, missing_packages
+from zoo.errors import UserError
 from zoo.startup import quiet
+from zoo.training.deployment.formats import FILES
 from zoo.training.trained import Trained
 
-FILES = {"litert": "model.tflite", "litert-fp16": "model-fp16.tflite",
-         "litert-int8": "model-int8.tflite", "onnx": "model.onnx", "onnx-int8": "model-int8.onnx"}
-_PACKAGES = {"litert": ("ai_edge_litert",), "onnx": ("onnx", "onnxruntime", "tf2onnx")}
 _CALIBRATION = 200  # training examples whose activations set the ranges of int8
 _OPSET = 17
 # The memory that tf2onnx needs, as a multiple of the weights' bytes. Measured: 56 for AlexNet,
 # 68 for ResNet-50, over 43 for VGG-16.
 _ONNX_MEMORY = 50
-
-
-def check_packages(formats: Sequence[str]) -> None:
-    """Raise UserError if a package is missing that one of `formats` needs."""
-    for extra, packages in _PACKAGES.items():
-        missing = [name for name in packages if importlib.util.find_spec(name) is None]
-        needing = [name for name in formats if name.startswith(extra)]
-        if needing and missing:
-            raise missing_packages(f"The format {needing[0]}", ", ".join(missing), extra)
 
 
 def check_memory(model: keras.Model, formats: Sequence[str], memory: float | None = None) -> None:
@@ -71,18 +62,31 @@ def write(trained: Trained, formats: Sequence[str], folder: Path,
     with quiet():  # the converters write to the terminal from C++ and by logging
         for name in formats:
             if name.startswith("litert"):
-                content = _litert(trained.model, function, name, samples)
+                converted = function
+                if name == "litert-batch1":
+                    converted, _ = _serving_function(trained, fixed=True)
+                try:
+                    content = _litert(trained.model, converted, name, samples)
+                except ConverterError:
+                    raise UserError(f"TensorFlow's converter cannot write {name} for "
+                                    f"{trained.recipe.model}. Leave it out of the formats."
+                                    ) from None
                 (folder / FILES[name]).write_bytes(content)
         if "onnx" in formats or "onnx-int8" in formats:
             _onnx(function, spec, formats, folder, samples)
 
 
-def _serving_function(trained: Trained) -> tuple[Any, tf.TensorSpec]:
-    """Return the function from pixels or token ids to probabilities, and its input's spec."""
-    model = trained.model
-    spec = tf.TensorSpec((None, *model.input.shape[1:]), tf.float32, name="image")
+def _serving_function(trained: Trained, fixed: bool = False) -> tuple[Any, tf.TensorSpec]:
+    """Return the function from pixels or token ids to probabilities, and its input's spec.
+
+    Args:
+        fixed: whether it takes one example, and a fixed number of token ids.
+    """
+    model, rows = trained.model, 1 if fixed else None
+    spec = tf.TensorSpec((rows, *model.input.shape[1:]), tf.float32, name="image")
     if trained.vocabulary:
-        spec = tf.TensorSpec((None, None), tf.int32, name="tokens")
+        columns = trained.recipe.max_tokens if fixed else None
+        spec = tf.TensorSpec((rows, columns), tf.int32, name="tokens")
     function = tf.function(
         lambda inputs: {"probabilities": tf.nn.softmax(model(inputs, training=False))},
         input_signature=[spec], autograph=False)
@@ -94,7 +98,7 @@ def _litert(model: keras.Model, function: Any, name: str, samples: Any) -> bytes
     holder.weights = [weight.value for weight in model.variables]
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [function.get_concrete_function()], holder)
-    if name != "litert":
+    if name not in ("litert", "litert-batch1"):
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if name == "litert-fp16":
         converter.target_spec.supported_types = [tf.float16]

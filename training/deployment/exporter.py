@@ -9,14 +9,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from zoo.errors import UserError, unknown
+from zoo.errors import UserError
 from zoo.training import files, trained
-from zoo.training.deployment import card, conversion, saved_model, verification
+from zoo.training.deployment import card, conversion, samples, saved_model, verification
+from zoo.training.deployment.formats import FILES, check_packages, expand
 from zoo.training.engine.manifest import machine
 from zoo.training.files import write
 from zoo.training.preprocessing import tokens
-
-FORMATS = ("saved_model", *conversion.FILES)
 
 
 def export(run: str | os.PathLike[str], to: str | os.PathLike[str] | None = None,
@@ -28,10 +27,10 @@ def export(run: str | os.PathLike[str], to: str | os.PathLike[str] | None = None
     The directory is a SavedModel, see `zoo.training.deployment.saved_model.write`. It also holds
     the files of the other formats, see `zoo.training.deployment.conversion`, with labels.txt and,
     for a text network, vocab.txt and tokens.py and tokens.mjs, which make token ids. assets/ holds
-    the model card, card.json and README.md, and the files that the SavedModel reads; deploy.json
-    and deploy.md hold the report. Everything is written beside `to`, run in a process that has only
-    its runtime, compared with the network on
-    examples, and only then renamed.
+    the model card, card.json and README.md, samples.json with a few test examples of a run, the
+    layers of the network in model.json.gz, and the files that the SavedModel reads; deploy.json and
+    deploy.md hold the report. Everything is written beside `to`, run in a process that has only its
+    runtime, compared with the network on examples, and only then renamed.
 
     Args:
         run: a finished run's directory, compared on its first test examples; or the name of a
@@ -39,7 +38,7 @@ def export(run: str | os.PathLike[str], to: str | os.PathLike[str] | None = None
             compared on random examples.
         to: the directory of the export; None for saved_models/NAME.
         force: whether to replace an existing export. The same export is kept without it.
-        formats: names of `FORMATS`, or "all".
+        formats: names of `zoo.training.deployment.formats.FORMATS`, or "all".
         report: whether to measure each format on this machine and score it on the test split.
         data_dir: the folder of TensorFlow Datasets; int8 needs training data, the report test data.
         count: called with (done, total) formats as the report measures them.
@@ -55,8 +54,8 @@ def export(run: str | os.PathLike[str], to: str | os.PathLike[str] | None = None
             export and `force` is False, a package is missing, a file cannot be written, or a format
             disagrees with the network. Nothing is left behind then.
     """
-    formats = _expand(formats)
-    conversion.check_packages(formats)
+    formats = expand(formats)
+    check_packages(formats)
     source = trained.load(run)
     conversion.check_memory(source.model, formats)
     to = Path(to or f"saved_models/{source.name}")
@@ -76,6 +75,7 @@ def export(run: str | os.PathLike[str], to: str | os.PathLike[str] | None = None
         content = json.dumps({**described, "verified": verified}, indent=2, ensure_ascii=False)
         write(new / "assets/card.json", content + "\n")
         write(new / "assets/README.md", card.markdown(described))
+        samples.write_samples(source, new / "assets")
         result = {"path": str(to), "bytes": _bytes(new), "exists": False, **verified}
         if report:
             exports = {name: (new / entry["file"], entry["bytes"])
@@ -91,14 +91,6 @@ def export(run: str | os.PathLike[str], to: str | os.PathLike[str] | None = None
 def _served_name(to: Path) -> str:
     """Return the name in TensorFlow Serving and `zoo serve`: MODEL for the path MODEL/1."""
     return to.resolve().parent.name if to.name.isdecimal() else to.name
-
-
-def _expand(formats: Iterable[str]) -> tuple[str, ...]:
-    formats = tuple(dict.fromkeys(formats))
-    for name in formats:
-        if name not in ("all", *FORMATS):
-            raise unknown("format", name, ("all", *FORMATS))
-    return FORMATS if "all" in formats else formats
 
 
 def _existing(source: trained.Trained, formats: Sequence[str], to: Path) -> dict[str, Any] | None:
@@ -121,23 +113,23 @@ def _existing(source: trained.Trained, formats: Sequence[str], to: Path) -> dict
 def _write(source: trained.Trained, formats: Sequence[str], to: Path,
            data_dir: str | None) -> dict[str, tuple[str, dict[str, np.ndarray]]]:
     """Write all files and return {format: (file name, {signature: inputs to verify it on})}."""
-    samples = None
+    calibration = None
     if any("int8" in name for name in formats):
-        samples = conversion.calibration(source, data_dir)
+        calibration = conversion.calibration(source, data_dir)
     written = {}
     if "saved_model" in formats:
         written["saved_model"] = (".", saved_model.write(source, to))
     (to / "assets").mkdir(parents=True, exist_ok=True)
     others = [name for name in formats if name != "saved_model"]
     if others:
-        conversion.write(source, others, to, samples)
+        conversion.write(source, others, to, calibration)
         write(to / "labels.txt", "\n".join(source.class_names) + "\n")
         if source.vocabulary:
             write(to / "vocab.txt", str(source.vocabulary))
             for file in (Path(tokens.__file__), Path(tokens.__file__).with_suffix(".mjs")):
                 write(to / file.name, file.read_bytes())
         inputs = {"serving_default": source.inputs(source.examples)}
-        written |= {name: (conversion.FILES[name], inputs) for name in others}
+        written |= {name: (FILES[name], inputs) for name in others}
     return written
 
 

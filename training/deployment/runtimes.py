@@ -31,11 +31,13 @@ class Signature(NamedTuple):
     run: Run  # from the input to {output name: array}
 
 
-def load(path: str | os.PathLike[str]) -> dict[str, Signature]:
+def load(path: str | os.PathLike[str], threads: int | None = None) -> dict[str, Signature]:
     """Open an export.
 
     Args:
         path: a SavedModel's directory, a .tflite file or an .onnx file.
+        threads: how many threads compute, of LiteRT and ONNX files; they leave the processors to
+            others between calls. By default the runtime decides both.
 
     Returns:
         {name: `Signature`}; LiteRT and ONNX files have serving_default. Signatures with several
@@ -46,10 +48,10 @@ def load(path: str | os.PathLike[str]) -> dict[str, Signature]:
         Exception: of the runtime's own class, if the file is damaged.
     """
     loaders = {".tflite": _litert, ".onnx": _onnx}
-    return loaders.get(Path(path).suffix, _saved_model)(str(path))
+    return loaders.get(Path(path).suffix, _saved_model)(str(path), threads)
 
 
-def _saved_model(path: str) -> dict[str, Signature]:
+def _saved_model(path: str, threads: int | None) -> dict[str, Signature]:
     import tensorflow as tf
     loaded = tf.saved_model.load(path)
 
@@ -64,18 +66,32 @@ def _saved_model(path: str) -> dict[str, Signature]:
             for name, function in loaded.signatures.items() if len(inputs[name]) == 1}
 
 
-def _litert(path: str) -> dict[str, Signature]:
+def _litert(path: str, threads: int | None) -> dict[str, Signature]:
     from ai_edge_litert.interpreter import Interpreter
-    interpreter = Interpreter(model_path=path)
+    interpreter = Interpreter(model_path=path, num_threads=threads)
     ((name, tensors),) = interpreter.get_signature_list().items()
     runner = interpreter.get_signature_runner(name)
     (input_name,) = tensors["inputs"]
+    shape = runner.get_input_details()[input_name]["shape_signature"]
+
+    def one_by_one(inputs: np.ndarray) -> dict[str, np.ndarray]:
+        padding = [(0, max(0, size - given))
+                   for size, given in zip(shape[1:], inputs.shape[1:], strict=True)]
+        rows = [runner(**{input_name: row[None]})
+                for row in np.pad(inputs, [(0, 0), *padding])]
+        return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    if shape[0] > 0:  # a file for one example
+        return {"serving_default": Signature(input_name, one_by_one)}
     return {"serving_default": Signature(input_name, lambda inputs: runner(**{input_name: inputs}))}
 
 
-def _onnx(path: str) -> dict[str, Signature]:
+def _onnx(path: str, threads: int | None) -> dict[str, Signature]:
     import onnxruntime
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    if threads:
+        options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     input_name = session.get_inputs()[0].name
     outputs = [output.name for output in session.get_outputs()]
     return {"serving_default": Signature(input_name, lambda inputs: dict(

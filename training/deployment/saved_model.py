@@ -6,8 +6,9 @@ reads: a file with objects holds each signature two or three times. All signatur
 function, which would otherwise be written once for each.
 """
 import contextlib
+import itertools
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 import zoo
 from zoo.errors import UserError
+from zoo.training.deployment import keras_model
 from zoo.training.preprocessing.images import decode, fit_to
 from zoo.training.preprocessing.pillow_images import BAD_IMAGE
 from zoo.training.preprocessing.text import lookup_table, token_ids
@@ -70,9 +72,10 @@ def write(trained: Trained, path: Path) -> dict[str, np.ndarray]:
         raise UserError("Expected no stage named \"error\", which is an output of the signature "
                         "\"stages\". Received: error.")
     model, weights = _model(trained)
+    names = {path: f"weight_{number}" for number, (path, _) in enumerate(itertools.chain(*weights))}
     with (tf.Graph().as_default() as graph, tf.compat.v1.Session() as session,
           _vocabulary_file(trained.vocabulary) as file):
-        run = _shared_function(model, weights, trained.class_names)
+        run = _shared_function(model, weights, names, trained.class_names)
         if trained.vocabulary:
             signatures = _text(trained, trained.vocabulary, file, run)
         else:
@@ -86,12 +89,24 @@ def write(trained: Trained, path: Path) -> dict[str, np.ndarray]:
             saver=tf.compat.v1.train.Saver(allow_empty=True))
         builder.save()
     _strip(path / "saved_model.pb")
+    keras_model.write(trained.model, names, path)
     examples = trained.examples
     if trained.vocabulary:
         return {"serving_default": examples, "features": examples}
     pixels = examples.astype("float32")
     return {"serving_default": pixels, "serving_uint8": examples, "features": pixels,
-            "from_bytes": np.array([tf.io.encode_png(image).numpy() for image in examples])}
+            "from_bytes": np.array([tf.io.encode_png(_uncut(image, trained.recipe)).numpy()
+                                    for image in examples])}
+
+
+def _uncut(image: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """Return an image of whose file the network sees `image`: what eval_resize cuts is black."""
+    if not recipe.eval_resize:
+        return image
+    before = [(recipe.eval_resize - side) // 2 for side in image.shape[:2]]
+    after = [recipe.eval_resize - side - first
+             for side, first in zip(image.shape[:2], before, strict=True)]
+    return np.pad(image, [*zip(before, after, strict=True), (0, 0)])
 
 
 def _images(trained: Trained, run: Callable) -> Signatures:
@@ -126,7 +141,8 @@ def _vocabulary_file(vocabulary: Vocabulary | None) -> Iterator[Path]:
 def _text(trained: Trained, vocabulary: Vocabulary, file: Path, run: Callable) -> Signatures:
     text = tf.compat.v1.placeholder(tf.string, (None,), "text")
     lookup = lookup_table(vocabulary, file)
-    outputs, features, maps = run(token_ids(text, lookup, trained.recipe.max_tokens))
+    ids = token_ids(text, lookup, trained.recipe.max_tokens, vocabulary.unit)
+    outputs, features, maps = run(ids)
     return {"serving_default": ({"text": text}, outputs),
             "features": ({"text": text}, {"features": features}),
             "stages": ({"text": text}, maps)}
@@ -145,19 +161,22 @@ def _model(trained: Trained) -> tuple[keras.Model, list[list[tuple[str, np.ndarr
 
 
 def _shared_function(model: keras.Model, weights: Sequence[Sequence[tuple[str, np.ndarray]]],
-                     class_names: Sequence[str]) -> Callable:
+                     names: Mapping[str, str], class_names: Sequence[str]) -> Callable:
     """Return a tf.function from inputs to (outputs, features, feature maps by stage).
 
-    A signature computes only what it uses of them.
+    A signature computes only what it uses of them. The nodes of the weights have the names
+    {path of the weight: name}, by which `keras_model.load` reads them.
     """
-    constants = [[_weight(name, value) for name, value in group] for group in weights]
+    constants = [[(names[path], _weight(names[path], value)) for path, value in group]
+                 for group in weights]
 
     @tf.function(autograph=False)
     def run(inputs):
         # The outer scope keeps Keras from initializing other models' variables in this graph.
         with keras.StatelessScope(initialize_variables=False):
             (logits, features, maps), _ = model.stateless_call(
-                *([tf.convert_to_tensor(weight) for weight in group] for group in constants),
+                *([tf.convert_to_tensor(weight, name=name) for name, weight in group]
+                  for group in constants),
                 inputs, training=False)
         names, probabilities = tf.constant(class_names), tf.nn.softmax(logits)
         class_id = tf.argmax(probabilities, axis=1)
@@ -218,7 +237,8 @@ def _decode(image_bytes: tf.Tensor, shape: Sequence[int],
 
     def prepare(index, data):
         image, error = decode(data, recipe.background)
-        image = tf.squeeze(fit_to(tf.expand_dims(image, 0), shape, recipe.resize), 0)
+        image = tf.squeeze(fit_to(tf.expand_dims(image, 0), shape, recipe.resize,
+                                  recipe.eval_resize), 0)
         return index, tf.where(tf.equal(error, ""), image, 0), error
     images = images.map(prepare).ignore_errors()
     # the end has the index after the last

@@ -10,6 +10,7 @@ import numpy as np
 
 from zoo.errors import UserError
 from zoo.training.engine.checkpoint import TrainingState, inner_optimizer
+from zoo.training.engine.confusion import counted_matrix
 
 Logs = dict[str, Any] | None  # Keras's scores up to now
 
@@ -48,6 +49,8 @@ class RecordHistory(_StateCallback):
         if self.state.history:  # a run of version 0.1 keeps its columns, and its selection metric
             row = {name: row[name] for name in self.state.history[0] if name in row}
         self.state.history.append(row)
+        if "val_loss" in scores and (matrix := counted_matrix(self.model)):
+            self.state.confusions[epoch + 1] = matrix
 
 
 class CheckFinite(_StateCallback):

@@ -31,6 +31,8 @@ class TrainingState:
         step: batches trained.
         saved_step: `step` of the last checkpoint; 0 if there is none.
         history: one dict per epoch: epoch, loss, accuracy, validation scores and learning rate.
+        confusions: {epoch: confusion matrix of the validation split, a list of rows}, of the epochs
+            of which one was counted, see `zoo.training.engine.confusion`.
         seconds: time spent in training, over all starts.
     """
 
@@ -39,6 +41,7 @@ class TrainingState:
         self.steps_per_epoch, self.patience, self.writes = steps_per_epoch, patience, writes
         self.step, self.saved_step, self.seconds = 0, 0, 0.0
         self.history: list[dict[str, Any]] = []
+        self.confusions: dict[int, list[list[int]]] = {}
         self._metrics: list[np.ndarray] = []
 
     def restore(self, model: keras.Model) -> None:
@@ -57,6 +60,8 @@ class TrainingState:
             self._metrics = [arrays[f"metrics{i}"] for i in range(meta["metrics"])]
         self.step = self.saved_step = meta["step"]
         self.history, self.seconds = meta["history"], meta["seconds"]
+        self.confusions = {int(epoch): matrix
+                           for epoch, matrix in meta.get("confusions", {}).items()}
         if self.history:  # a damaged best.npz is reported now, not after the last epoch
             with arrays_of(self.best_path):
                 pass
@@ -65,8 +70,9 @@ class TrainingState:
         """Load the metrics of an interrupted epoch, which fit has just reset."""
         if self._metrics:
             variables = model.metrics_variables
-            if len(self._metrics) < len(variables):  # version 0.1 had no balanced accuracy
-                variables = [v for v in variables if "balanced_accuracy" not in v.path]
+            for added in ("confusion", "balanced_accuracy"):  # since version 0.1
+                if len(self._metrics) < len(variables):
+                    variables = [v for v in variables if added not in v.path]
             for variable, value in zip(variables, self._metrics, strict=True):
                 variable.assign(value)
         self._metrics = []
@@ -77,7 +83,7 @@ class TrainingState:
             return
         metrics = model.metrics_variables if self.step % self.steps_per_epoch else []
         meta = {"step": self.step, "history": self.history, "seconds": self.seconds,
-                "metrics": len(metrics)}
+                "confusions": self.confusions, "metrics": len(metrics)}
         arrays: dict[str, np.ndarray] = {}
         for group, variables in {**_groups(model), "metrics": metrics}.items():
             arrays |= _numbered(group, variables)

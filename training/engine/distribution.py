@@ -3,15 +3,15 @@ import functools
 import json
 import math
 import os
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 from keras.src.backend.tensorflow import trainer
 
 from zoo.errors import UsageError, UserError, unknown
-from zoo.training.recipe import Recipe
+from zoo.training.recipe import STRATEGIES, Recipe
 
-STRATEGIES = ("none", "mirrored", "multi_worker")
 _PATCHED = "3.15."  # the Keras versions for which `_patch_keras` is tested
 _EXAMPLE = ("""TF_CONFIG='{"cluster": {"worker": ["host0:12345", "host1:12345"]}, """
             """"task": {"type": "worker", "index": 0}}'""")
@@ -119,20 +119,26 @@ def synchronize_batch_norm(model: keras.Model, strategy: tf.distribute.Strategy)
     return copy
 
 
-def distribute(batches: tf.data.Dataset, strategy: tf.distribute.Strategy,
+def distribute(batches: Callable[..., tf.data.Dataset], strategy: tf.distribute.Strategy,
                split: bool) -> tf.data.Dataset | tf.distribute.DistributedDataset:
-    """Return `batches` for `strategy`.
+    """Return the batches that `batches` makes for `strategy`.
 
     With several workers, each gets its share of every batch if `split`, otherwise all of it.
+
+    Args:
+        batches: makes them; if `split`, it is called with the (number, workers) of this worker,
+            and need not read the examples of the others.
+        strategy: of the training.
+        split: whether workers share a batch.
     """
     if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        return batches
+        return batches()
     if not split:
-        return strategy.distribute_datasets_from_function(lambda context: batches)
+        return strategy.distribute_datasets_from_function(lambda context: batches())
 
     def share(context):
         first, every = context.input_pipeline_id, context.num_input_pipelines
-        return batches.map(lambda *arrays: tf.nest.map_structure(
+        return batches((first, every)).map(lambda *arrays: tf.nest.map_structure(
             lambda array: array[first::every], arrays))
     return strategy.distribute_datasets_from_function(share)
 

@@ -1,6 +1,5 @@
 """What a finished training writes into its run directory."""
 import json
-import os
 import time
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from zoo.training.data import pipeline
 from zoo.training.data.dataset import Dataset
 from zoo.training.data.splits import Split, fingerprint
 from zoo.training.engine.checkpoint import TrainingState
-from zoo.training.files import csv_text, packed, read_json, write
+from zoo.training.files import csv_text, packed, read_json, replace, write
 from zoo.training.recipe import Recipe
 
 _EXAMPLES = 32  # test examples that a run keeps, to check its exports with
@@ -32,12 +31,16 @@ def finish(model: keras.Model, dataset: Dataset, recipe: Recipe, run: Path,
     best = state.best_epoch()
     temporary = run / ".model.keras"
     model.save(temporary)
-    os.replace(temporary, run / "model.keras")
+    replace(temporary, run / "model.keras")
     scores = evaluation.score(model, dataset.test, dataset.class_names)
     if dataset.vocabulary:
         write(run / "vocab.txt", str(dataset.vocabulary))
     write(run / "examples.npz", _first_examples(dataset.test))
     write(run / "history.csv", csv_text(state.history[0], [row.values() for row in state.history]))
+    if state.confusions:
+        write(run / "confusion.npz", packed(epochs=np.array(list(state.confusions), "int32"),
+                                            matrices=np.array(list(state.confusions.values()),
+                                                              "int32")))
     write(run / "curves.png", figures.png(figures.curves(state.history, best["epoch"])))
     confusion = figures.confusion(np.array(scores["confusion"]), dataset.class_names)
     write(run / "confusion.png", figures.png(confusion))
@@ -65,5 +68,6 @@ def _examples_trained(state, dataset, recipe):
 
 def _first_examples(split: Split) -> bytes:
     """Return the first examples of `split`, images or UTF-8 texts, and their labels as .npz."""
-    indices = np.arange(min(_EXAMPLES, len(split)))
+    sound = ~np.isin(split.indices, list(split.source.bad))
+    indices = np.flatnonzero(sound)[:_EXAMPLES]
     return packed(examples=np.array(split.raw(indices)), labels=split.labels[indices])

@@ -6,17 +6,25 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from zoo.errors import UserError
 from zoo.training.data import pipeline
 from zoo.training.data.dataset import Dataset
+from zoo.training.data.stream import ImageStream, naming_bad_files
 from zoo.training.engine import distribution, precision
 from zoo.training.engine.callbacks import CallerCallbacks, state_callbacks
 from zoo.training.engine.checkpoint import SELECTION_METRICS, TrainingState
+from zoo.training.engine.distillation import distil, teacher_of
 from zoo.training.engine.finish import finish
 from zoo.training.engine.freezing import freeze, frozen_stages
-from zoo.training.engine.manifest import manifest, weights_fingerprint, write_or_check_manifest
+from zoo.training.engine.manifest import (
+    manifest,
+    streamed,
+    weights_fingerprint,
+    write_or_check_manifest,
+)
 from zoo.training.engine.prepare import check_memory, compile_model, labels_per_head, prepare
 from zoo.training.engine.progress import Report
 from zoo.training.files import read_json, write
@@ -33,7 +41,8 @@ def train(recipe: Recipe, run: str | os.PathLike, data_dir: str | os.PathLike | 
 
     Writes recipe.json, manifest.json, checkpoint.npz, best.npz and TensorBoard events in
     tensorboard/ during training, then model.keras (float32, the weights of the best epoch),
-    examples.npz, history.csv, curves.png, confusion.png and, last, metrics.json. If metrics.json
+    examples.npz, history.csv, curves.png, confusion.png, confusion.npz (with validation and up to
+    20 classes, the confusion matrix of each epoch) and, last, metrics.json. If metrics.json
     exists, nothing is trained. A resumed training ends with the same weights, bit for bit.
 
     Args:
@@ -73,19 +82,28 @@ def train(recipe: Recipe, run: str | os.PathLike, data_dir: str | os.PathLike | 
         policy = precision.resolve(recipe.precision)  # a wrong name fails before data is loaded
         if deterministic:
             tf.config.experimental.enable_op_determinism()
-        dataset, build = prepare(recipe, data_dir, cache_dir=run, say=say)
-        model, steps = _compiled(recipe, dataset, build, devices)
+        dataset, build = prepare(recipe, data_dir, cache_dir=run, streams=streamed(run), say=say)
+        stream = dataset.train.source
+        if isinstance(stream, ImageStream):
+            stream.bad_file = run / "replaced.txt"
+            stream.restore_bad()
+        model, steps, teacher = _compiled(recipe, dataset, build, devices)
         with explain_failures(run, recipe, strategy):
             if chief:
                 write(run / "recipe.json", recipe.to_json())  # first: marks a run directory
                 flags = {"precision": policy, "strategy": strategy, "deterministic": deterministic}
                 if recipe.model_args.get("weights") is not None:  # a path; its content may change
                     flags["weights_fingerprint"] = weights_fingerprint(model)
+                if teacher:
+                    flags["teacher_fingerprint"] = weights_fingerprint(teacher.model)
                 write_or_check_manifest(run, manifest(recipe, dataset, **flags), say)
             state = _run_epochs(model, dataset, recipe, run, steps, log, callbacks, chief)
             if not chief:
                 return None
-            return finish(state.best_model(build), dataset, recipe, run, state)
+            results = finish(state.best_model(build), dataset, recipe, run, state)
+            if isinstance(stream, ImageStream):
+                stream.report_bad(say)
+            return results
 
 
 def train_until(recipe: Recipe, run: Path, dataset: Dataset, build: Callable[[], keras.Model],
@@ -104,27 +122,32 @@ def train_until(recipe: Recipe, run: Path, dataset: Dataset, build: Callable[[],
     Raises:
         zoo.errors.UserError: see `train`.
     """
-    model, steps = _compiled(recipe, dataset, build, distribution.make("none", recipe))
+    model, steps, _ = _compiled(recipe, dataset, build, distribution.make("none", recipe))
     write(run / "recipe.json", recipe.to_json())
     with explain_failures(run, recipe, "none"):
         return _run_epochs(model, dataset, recipe, run, steps, log, callbacks, until=until)
 
 
 def _compiled(recipe, dataset, build, devices):
-    """Return the recipe's network, compiled, and the number of batches in an epoch."""
+    """Return the recipe's network, compiled, the batches of an epoch, and its teacher, if any."""
     keras.utils.set_random_seed(recipe.seed)
     steps = pipeline.steps_per_training_epoch(dataset.train, recipe)
     distribution.check_last_batch(len(dataset.train), recipe, devices)
-    with devices.scope(), _dtype_policy(precision.resolve(recipe.precision)):
+    with devices.scope(), dtype_policy(precision.resolve(recipe.precision)):
         model = distribution.synchronize_batch_norm(build(), devices)
         if devices.num_replicas_in_sync == 1:
             check_memory(model, min(recipe.batch_size, len(dataset.train)))
         compile_model(model, recipe, steps)
-    return model, steps
+        teacher = None
+        if recipe.teacher:
+            teacher = teacher_of(recipe, dataset.class_names, model.input.shape[1:])
+            distil(model, teacher, recipe)
+    return model, steps, teacher
 
 
 @contextlib.contextmanager
-def _dtype_policy(policy):
+def dtype_policy(policy: str) -> Iterator[None]:
+    """Make `policy` Keras's global one for a while."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
@@ -172,8 +195,8 @@ def _run_epochs(model, dataset, recipe, run, steps, log, callbacks=(), chief=Tru
     classes, devices, validation = len(dataset.class_names), model.distribute_strategy, {}
     if dataset.validation:
         size = distribution.validation_batch_size(len(dataset.validation), recipe, devices)
-        batches = pipeline.batches(dataset.validation, size, classes)
-        batches = distribution.distribute(labels_per_head(model, batches), devices, split=False)
+        batches = distribution.distribute(lambda: labels_per_head(
+            model, pipeline.batches(dataset.validation, size, classes)), devices, split=False)
         validation = {"validation_data": batches, "validation_steps":
                       pipeline.steps_per_epoch(dataset.validation, size)}
         if recipe.balance != "none":
@@ -187,14 +210,24 @@ def _run_epochs(model, dataset, recipe, run, steps, log, callbacks=(), chief=Tru
             if epoch >= end or state.stopped or caller.stopped:
                 continue
             freeze(model, recipe, epoch, non_trainable)
-            batches = pipeline.training_batches(dataset.train, recipe, classes, first=state.step)
-            batches = distribution.distribute(labels_per_head(model, batches), devices, split=True)
-            model.fit(batches, initial_epoch=epoch, epochs=end, steps_per_epoch=steps - step,
-                      shuffle=False, callbacks=used, verbose=0, **validation)
+            first = state.step
+            batches = distribution.distribute(lambda share=(0, 1), first=first: labels_per_head(
+                model, pipeline.training_batches(dataset.train, recipe, classes, first, share)),
+                devices, split=True)
+            with naming_bad_files(lambda: _suspects(dataset, recipe, classes, state.step)):
+                model.fit(batches, initial_epoch=epoch, epochs=end, steps_per_epoch=steps - step,
+                          shuffle=False, callbacks=used, verbose=0, **validation)
         caller.finish()
     finally:
         report.close()
     return state
+
+
+def _suspects(dataset, recipe, classes, step):
+    """(split, indices) of the examples of a step and of the validation split, which follows it."""
+    yield dataset.train, pipeline.indices_of_step(dataset.train, recipe, classes, step)
+    if dataset.validation:
+        yield dataset.validation, np.arange(len(dataset.validation))
 
 
 def _fit_boundaries(model, recipe, first, until):

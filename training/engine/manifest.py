@@ -15,15 +15,15 @@ import tensorflow as tf
 from zoo.errors import UserError
 from zoo.startup import ONEDNN, uses_onednn
 from zoo.training.data.dataset import Dataset
-from zoo.training.data.splits import fingerprint
+from zoo.training.data.splits import fingerprint, is_of_stream
 from zoo.training.files import read_json, write
 from zoo.training.recipe import Recipe
 from zoo.weights import normalization
 
 _PACKAGES = ("classic-zoo", "tensorflow", "keras", "numpy")
 # A run cannot be resumed if one of these changed.
-_FIXED = ("data_fingerprint", "weights_fingerprint", "examples", "precision", "deterministic",
-          "strategy")
+_FIXED = ("data_fingerprint", "weights_fingerprint", "teacher_fingerprint", "examples", "precision",
+          "deterministic", "strategy")
 
 
 def manifest(recipe: Recipe, dataset: Dataset, **flags: object) -> dict[str, object]:
@@ -67,6 +67,12 @@ def write_or_check_manifest(run: Path, made: dict[str, object],
         say(f"Resuming with different {', '.join(changed)}: the result will not be bit-identical.")
 
 
+def streamed(run: Path) -> bool | None:
+    """Return whether the training begun in `run` decodes images at every step; None if none is."""
+    file = run / "manifest.json"
+    return is_of_stream(read_json(file)["data_fingerprint"]) if file.exists() else None
+
+
 def weights_fingerprint(model: keras.Model) -> str:
     """Return a hash of the variables and the pixel normalization of `model`, 32 hex digits."""
     digest = hashlib.blake2b(repr(normalization(model)).encode(), digest_size=16)
@@ -96,7 +102,8 @@ def commit() -> str | None:
         return None
 
     def git(*args):
-        return subprocess.run(["git", "-C", root, *args], capture_output=True, text=True)
+        return subprocess.run(["git", "-C", root, *args], capture_output=True,
+                              encoding="utf-8", errors="replace")
     name = git("describe", "--always").stdout.strip()
     if name and git("diff", "--quiet", "HEAD", "--", "*.py").returncode == 1:
         name += "-dirty"

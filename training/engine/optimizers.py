@@ -6,12 +6,15 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from zoo.errors import UsageError, unknown
+from zoo.errors import UsageError
 from zoo.training.recipe import Recipe
 
 # Adam's learning rate for what Muon leaves to it, as a share of Muon's: the root mean square of an
 # update by Muon is 0.2 times its learning rate.
 _ADAM_SHARE = 0.2
+# Inside the root of RMSProp, Szegedy et al. 2016, section 8. Gradients are far smaller, so that a
+# step is nearly one of SGD with momentum.
+_PAPER_EPSILON = 1.0
 
 
 class ConvMuon(keras.optimizers.Muon):
@@ -59,6 +62,11 @@ def _sgd(recipe, rate, nesterov=False, **common):
     return keras.optimizers.SGD(rate, recipe.momentum, nesterov=nesterov, **common)
 
 
+def _rmsprop_momentum(recipe, rate, **common):
+    return keras.optimizers.RMSprop(rate, momentum=recipe.momentum, epsilon=_PAPER_EPSILON,
+                                    **common)
+
+
 OPTIMIZERS = {
     "adadelta": lambda recipe, rate, **common: keras.optimizers.Adadelta(rate, **common),
     "adam": lambda recipe, rate, **common: keras.optimizers.Adam(rate, **common),
@@ -67,9 +75,9 @@ OPTIMIZERS = {
     "muon": _muon,
     "nesterov": lambda recipe, rate, **common: _sgd(recipe, rate, nesterov=True, **common),
     "rmsprop": lambda recipe, rate, **common: keras.optimizers.RMSprop(rate, **common),
+    "rmsprop_momentum": _rmsprop_momentum,
     "sgd": _sgd,
 }
-SCHEDULES = ("constant", "cosine", "one_cycle", "step")
 _NOT_DECAYED = ["bias", "gamma", "beta"]  # biases, and scales and offsets of normalization
 
 
@@ -81,7 +89,8 @@ def optimizer(recipe: Recipe, steps_per_epoch: int,
     `learning_rate * weight_decay` times the weight, beside the update. The papers of VGG, ResNet,
     DenseNet and Inception instead add an L2 penalty to the loss, which momentum enlarges to
     1 / (1 - momentum) times as much: their 1e-4 at momentum 0.9 is weight_decay=1e-3 here. They
-    also decay biases and normalization, which are exempt here.
+    also decay biases and normalization, which are exempt here. So with rmsprop_momentum, whose step
+    is nearly that of SGD.
 
     Args:
         recipe: a `zoo.training.Recipe`.
@@ -111,8 +120,6 @@ def optimizer(recipe: Recipe, steps_per_epoch: int,
 
 
 def _check(recipe, steps):
-    if recipe.optimizer not in OPTIMIZERS:
-        raise unknown("optimizer", recipe.optimizer, OPTIMIZERS)
     if recipe.accumulation_steps > steps:
         raise UsageError(f"accumulation_steps must be at most {steps}, the number of batches in "
                          f"all epochs. Received: {recipe.accumulation_steps}.")
@@ -165,16 +172,18 @@ def _learning_rate(recipe, steps_per_epoch):
 
     one_cycle (Smith and Topin 2018, arXiv:1708.07120) rises from 1/25 of the peak and falls back,
     in 45 % of the training each, then falls to 1/100 of its start. step divides the rate by ten at
-    1/2 and 3/4 of the training (He et al. 2016, section 4.2).
+    1/2 and 3/4 of the training (He et al. 2016, section 4.2). exponential multiplies it by
+    `recipe.decay` every `recipe.decay_epochs` epochs, at once, as the papers on ImageNet do.
     """
-    if recipe.schedule not in SCHEDULES:
-        raise unknown("schedule", recipe.schedule, SCHEDULES)
     peak, total = recipe.learning_rate, recipe.epochs * steps_per_epoch
     warmup = round(min(recipe.warmup, recipe.epochs / 2) * steps_per_epoch)
     if recipe.schedule == "cosine":
         start = {"warmup_target": peak, "warmup_steps": warmup} if warmup else {}
         return keras.optimizers.schedules.CosineDecay(
             0.0 if warmup else peak, max(total - warmup, 1), **start)
+    if recipe.schedule == "exponential":
+        every = max(round(recipe.decay_epochs * steps_per_epoch), 1)
+        return Staircase(peak, recipe.decay, every, warmup)
     points = [(0, 0.0), (warmup, peak)] if warmup else [(0, peak)]
     if recipe.schedule == "one_cycle":
         points = [(0, peak / 25), (0.45 * total, peak), (0.9 * total, peak / 25),
@@ -199,3 +208,21 @@ class PiecewiseLinear(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self) -> dict[str, Any]:
         return {"points": self.points}
+
+
+class Staircase(keras.optimizers.schedules.ExponentialDecay):
+    """Keras's, in steps: `peak` times `decay` for each `every` batches; warmed up linearly."""
+
+    def __init__(self, peak: float, decay: float, every: int, warmup: int):
+        super().__init__(peak, every, decay, staircase=True)
+        self.warmup = warmup
+
+    def __call__(self, step):
+        rate = super().__call__(step)
+        if not self.warmup:
+            return rate
+        return rate * ops.minimum(ops.cast(step, "float32") / self.warmup, 1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"peak": self.initial_learning_rate, "decay": self.decay_rate,
+                "every": self.decay_steps, "warmup": self.warmup}

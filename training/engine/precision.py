@@ -2,8 +2,8 @@
 import tensorflow as tf
 
 from zoo.errors import unknown
+from zoo.training.recipe import PRECISIONS
 
-POLICIES = ("auto", "float32", "mixed_bfloat16", "mixed_float16")
 _AMPERE = (8, 0)  # the first NVIDIA compute capability with bfloat16 tensor cores
 
 
@@ -17,8 +17,8 @@ def resolve(precision: str) -> str:
     Raises:
         zoo.errors.UsageError: for any other name; networks do not train in pure half precision.
     """
-    if precision not in POLICIES:
-        raise unknown("precision", precision, POLICIES)
+    if precision not in PRECISIONS:
+        raise unknown("precision", precision, PRECISIONS)
     if precision != "auto":
         return precision
     if tf.config.list_physical_devices("TPU"):

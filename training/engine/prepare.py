@@ -15,25 +15,28 @@ from zoo.blocks import check_positive
 from zoo.errors import UsageError, UserError, unknown
 from zoo.factory import resolve
 from zoo.inception import AUX_WEIGHT
-from zoo.training.data.augmentation.augment import check
+from zoo.training.data.augmentation.settings import check
+from zoo.training.data.checks.sizes import few_examples, few_images
 from zoo.training.data.dataset import Dataset, load_dataset, open_source
 from zoo.training.data.splits import check_train_split, subsample
 from zoo.training.engine import optimizers
 from zoo.training.engine.balanced_accuracy import BalancedAccuracy
 from zoo.training.engine.batch_norm import fuse
+from zoo.training.engine.confusion import CountingAccuracy
 from zoo.training.engine.freezing import frozen_stages, stage_of
-from zoo.training.intervals import few_examples
+from zoo.training.preprocessing.tokens import Vocabulary
 from zoo.training.preprocessing.word_vectors import read_word_vectors
-from zoo.training.recipe import Recipe
-from zoo.weights import KERAS_APPLICATIONS
+from zoo.training.recipe import Recipe, check_kind
+from zoo.weights import trained_values
 
 if TYPE_CHECKING:
     from zoo.registry import Spec
 
-_FEW_IMAGES = 1000  # for training
+_USUAL_MARGIN = 256 / 224  # of an image's shorter side to what is cut out of it
+
 
 def prepare(recipe: Recipe, data_dir: str | os.PathLike | None = None, *,
-            cache_dir: str | os.PathLike | None = None,
+            cache_dir: str | os.PathLike | None = None, streams: bool | None = None,
             say: Callable = lambda line: None) -> tuple[Dataset, Callable[[], keras.Model]]:
     """Return the data set of a recipe and a function that builds its network for it.
 
@@ -41,33 +44,40 @@ def prepare(recipe: Recipe, data_dir: str | os.PathLike | None = None, *,
         recipe: the experiment.
         data_dir: where TensorFlow Datasets keeps its files; None for its own default.
         cache_dir: see `zoo.training.data.cache.ImageCache`.
+        streams: see `zoo.training.data.dataset.load_dataset`.
         say: called with a line about what takes time or space, or may be a mistake.
 
     Raises:
         zoo.errors.UserError: if data, network and recipe do not go together.
     """
-    dataset, args = arguments(recipe, data_dir, cache_dir=cache_dir, say=say)
+    dataset, args = arguments(recipe, data_dir, cache_dir=cache_dir, streams=streams, say=say)
     return dataset, lambda: _build(recipe, args)
 
 
 def arguments(recipe: Recipe, data_dir: str | os.PathLike | None = None, *,
-              cache_dir: str | os.PathLike | None = None,
+              cache_dir: str | os.PathLike | None = None, streams: bool | None = None,
               say: Callable = lambda line: None) -> tuple[Dataset, dict]:
     """Return the data set of a recipe and the arguments of its network's builder; see `prepare`."""
     spec, args = zoo.spec(recipe.model), dict(recipe.model_args)
     source = open_source(recipe.data, data_dir)
     settle = _settle_images if source.kind == "image" else _settle_sentences
     settle(recipe, spec, args, source, say)
-    dataset = load_dataset(recipe, args.get("input_shape"), source=source, cache_dir=cache_dir,
-                           say=say)
+    alphabet = {**spec.defaults, **args}.get("alphabet") if source.kind == "text" else None
+    vocabulary = Vocabulary.of_characters(alphabet) if alphabet else None
+    dataset = load_dataset(recipe, args.get("input_shape"), vocabulary, source=source,
+                           cache_dir=cache_dir, streams=streams, say=say)
     check_train_split(dataset.train, recipe.data)
     if dataset.vocabulary:
-        args["vocab_size"] = len(dataset.vocabulary)
+        args |= text_arguments(recipe, dataset.vocabulary)
         args |= _vectors(recipe, dataset.vocabulary, {**spec.defaults, **args}, say)
     train = subsample(dataset.train, recipe.max_train_examples, recipe.seed)
     dataset = dataclasses.replace(dataset, train=train)
     _say_few(recipe, spec, args, dataset, say)
     if recipe.normalize and args.get("weights") is None:  # weights bring their own normalization
+        counted, count = len(dataset.counted), len(dataset.train)
+        if counted < count:
+            say(f"Mean and standard deviation are those of {counted:,} of the {count:,} training "
+                "images")
         means, stds = dataset.statistics
         args["mean"], args["std"] = means, [std or 1.0 for std in stds]  # 0 for a constant channel
     count = len(dataset.class_names)
@@ -83,22 +93,35 @@ def arguments(recipe: Recipe, data_dir: str | os.PathLike | None = None, *,
     return dataset, args | {"classes": count}
 
 
+def text_arguments(recipe: Recipe, vocabulary: Vocabulary) -> dict[str, int]:
+    """Return the builder arguments of a network for sentences that follow from its data.
+
+    They are the number of words; of a network for characters, the length of its frame, unless the
+    recipe names one.
+    """
+    if vocabulary.unit == "words":
+        return {"vocab_size": len(vocabulary)}
+    if "length" not in zoo.spec(recipe.model).defaults or "length" in recipe.model_args:
+        return {}
+    return {"length": recipe.max_tokens}
+
+
 def _say_few(recipe, spec, args, dataset, say):
     """Say what few examples mean for the scores, and for random weights."""
     for name, split in (("validation", dataset.validation), ("test", dataset.test)):
         line = few_examples(name, len(split)) if split else None
         if line:
             say(f"Note: {line}.")
-    count = len(dataset.train)
-    if "input_shape" in spec.defaults and args.get("weights") is None and count < _FEW_IMAGES:
-        say(f"Note: {count} training images are few for random weights. {_trained_weights(spec)}")
+    few = few_images(len(dataset.train)) if "input_shape" in spec.defaults else None
+    if few and args.get("weights") is None:
+        say(f"Note: {few}. {_trained_weights(spec)}")
 
 
 def _trained_weights(spec):
     """Advice on trained weights to start the network `spec` from."""
     shipped_names = [name for name in shipped.names()
                      if shipped.card(name)["architecture"] == spec.name]
-    names = [*shipped_names, *(["imagenet"] if spec.name in KERAS_APPLICATIONS else [])]
+    names = [*shipped_names, *trained_values(spec.name)]
     if names:
         return f"weights={names[0]} starts from trained ones."
     return "resnet20 with weights=resnet20-cifar10 starts from trained ones."
@@ -107,9 +130,7 @@ def _trained_weights(spec):
 def _settle_images(recipe, spec, args, source, say):
     """Check a recipe for images, and complete `args` by input_shape and weights."""
     _check_takes(spec, "input_shape", recipe, "images")
-    if recipe.folds:
-        raise UserError(f"folds are for sentences, and the examples of {recipe.data} are images. "
-                        f"Received: {recipe.folds}.")
+    check_kind(recipe)
     if "input_shape" not in args:
         args["input_shape"] = (*spec.defaults["input_shape"][:2], source.native_shape[-1])
     resolve_weights(recipe, spec, args, say)
@@ -118,19 +139,28 @@ def _settle_images(recipe, spec, args, source, say):
         raise UsageError("input_shape must be height, width and 1 or 3 channels. "
                          f"Received: {', '.join(map(str, shape))}.")
     check_positive(input_shape=shape)
-    check(recipe.augment, shape[2])
+    _check_view(recipe, shape, say)
+
+
+def _check_view(recipe, shape, say):
+    """Check the augmentation, and what part of an image the network sees."""
+    side = max(shape[:2])
+    check(recipe.augment, shape[2], side)
+    if 0 < recipe.eval_resize < side:
+        raise UsageError(f"eval_resize must be at least the network's size, {side} pixels here. "
+                         f"Received: {recipe.eval_resize}.")
+    jitter = recipe.augment.get("scale_jitter") or [0]
+    for name, value in (("eval_resize", recipe.eval_resize), ("scale_jitter", jitter[0])):
+        if value > 2 * side:  # a recipe for larger images
+            say(f"Note: {name} resizes images to {value} pixels, of which the network sees {side}. "
+                f"Usual are {round(side * _USUAL_MARGIN)}.")
 
 
 def _settle_sentences(recipe, spec, args, source, say):
     """Check a recipe for sentences."""
-    _check_takes(spec, "vocab_size", recipe, "sentences")
-    for name, value in (("augment", recipe.augment), ("normalize", recipe.normalize),
-                        ("background", recipe.background != Recipe.background
-                         and recipe.background),
-                        ("resize", recipe.resize != "stretch" and recipe.resize)):
-        if value:
-            raise UsageError(f"{name} is for images, and the examples of {recipe.data} are "
-                             f"sentences. Received: {value!r}.")
+    reads_characters = "alphabet" in spec.defaults
+    _check_takes(spec, "alphabet" if reads_characters else "vocab_size", recipe, "sentences")
+    check_kind(recipe)
     if args.get("weights") is not None and "weights" not in spec.defaults:
         raise UsageError("weights are for images, as each data set numbers its own words; "
                          "vectors=FILE starts from word vectors. "
@@ -215,9 +245,9 @@ def compile_model(model: keras.Model, recipe: Recipe, steps: int) -> None:
     fuse(model)
     loss: Any = keras.losses.CategoricalCrossentropy(from_logits=True,
                                                      label_smoothing=recipe.label_smoothing)
-    metrics: Any = ["accuracy"]
+    output = model.output["logits"] if isinstance(model.output, dict) else model.output
+    metrics: Any = [CountingAccuracy(output.shape[-1])]
     if recipe.balance != "none":
-        output = model.output["logits"] if isinstance(model.output, dict) else model.output
         metrics.append(BalancedAccuracy(output.shape[-1]))
     loss_weights = None
     if isinstance(model.output, dict):
@@ -228,10 +258,12 @@ def compile_model(model: keras.Model, recipe: Recipe, steps: int) -> None:
     if model.dtype_policy.name == "mixed_float16":
         optimizer = optimizers.LossScale(optimizer)
     model.compile(optimizer, loss, loss_weights=loss_weights, jit_compile=False, metrics=metrics)
-    # Variables of the optimizer and the metrics that the first step made would trace it twice.
+    # Variables that the first step made, of the optimizer, the metrics and the loss of each head,
+    # would trace it twice, and be missing where an interrupted epoch goes on.
     model.optimizer.build(model.trainable_variables)
     logits = keras.tree.map_structure(lambda head: keras.ops.zeros((1, head.shape[-1])),
                                       model.output)
+    model.compute_loss(None, logits, logits)
     model.compute_metrics(None, logits, logits)  # fit resets them
 
 

@@ -82,10 +82,10 @@ def counter(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], Non
     console = Console(stderr=True, quiet=quiet, highlight=False)
     printed = time.monotonic()
     columns = BarColumn(), MofNCompleteColumn(), TextColumn(what), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True,
-                  disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task(what)
-
+    bar = Progress(*columns, console=console, transient=True)
+    task = bar.add_task(what)
+    # Up to version 14.2, rich ends a disabled bar with an empty line.
+    with bar if console.is_terminal and not quiet else contextlib.nullcontext():
         def count(done, total):
             nonlocal printed
             bar.update(task, completed=done, total=total)

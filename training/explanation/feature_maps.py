@@ -4,17 +4,21 @@ After the live activation plots of J. Yosinski, J. Clune, A. Nguyen, T. Fuchs an
 "Understanding Neural Networks Through Deep Visualization", ICML Deep Learning Workshop 2015,
 https://arxiv.org/abs/1506.06579
 """
-import keras
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from zoo.stage import features, stages
+if TYPE_CHECKING:
+    import keras
 
 _MAPS = 16   # shown of a stage, one picture each
 _LINES = 32  # shown of the maps of a sentence, in one picture
 
 
-def stage_maps(model: keras.Model, image: np.ndarray) -> dict[str, tuple[tuple, list[np.ndarray]]]:
+def stage_maps(model: "keras.Model",
+               image: np.ndarray) -> dict[str, tuple[tuple, list[np.ndarray]]]:
     """Return {stage: (output shape, pictures)} for an image, (height, width, channels)."""
+    from zoo.stage import features, stages  # imports Keras, which servers of other engines lack
     names = list(stages(model))
     maps = features(model, names)(np.asarray(image, "float32")[None], training=False)
     return {name: (tuple(maps[name].shape[1:]), feature_maps(np.asarray(maps[name][0])))

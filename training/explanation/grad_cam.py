@@ -14,6 +14,7 @@ import tensorflow as tf
 from zoo.stage import stages
 
 _ORANGE = np.array((255, 120, 0))
+_LUMA = np.array((0.299, 0.587, 0.114))  # ITU-R BT.601
 _COVER = 0.75  # how much of the image the highest value hides
 
 
@@ -56,7 +57,9 @@ def grad_cam(model: keras.Model, images: np.ndarray, class_ids: Sequence[int] | 
 
 
 def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
-    """Return an image under orange that is as opaque as its heat.
+    """Return an image in grey under orange that is as opaque as its heat.
+
+    In its own colours an orange flower would hide the heat.
 
     Args:
         image: uint8 (height, width, 1 or 3).
@@ -66,4 +69,5 @@ def overlay(image: np.ndarray, heat: np.ndarray) -> np.ndarray:
         uint8 RGB pixels (height, width, 3).
     """
     cover = _COVER * heat[..., None]
-    return np.round(image * (1 - cover) + _ORANGE * cover).astype("uint8")
+    grey = image @ _LUMA[:, None] if image.shape[-1] == 3 else image
+    return np.round(grey * (1 - cover) + _ORANGE * cover).astype("uint8")

@@ -46,19 +46,20 @@ def _nothing(data):
     return tf.constant(""), tf.constant("")
 
 
-def _walk(data, start, part):
+def _walk(data, start, part, joins=True):
     """Walk the parts of a file; return its EXIF data, its XMP and a PNG's chunk of a profile.
 
     Args:
         start: the offset of the first part.
         part: takes the offset and the first 8 bytes, a list of int32; returns the offset of the
             next part, 0 after the last one, which of the three it is, and its content.
+        joins: whether EXIF data that are there twice belong together; else the last ones count.
     """
     end = tf.strings.length(data)
 
     def body(offset, exif, xmp, profile):
         following, is_exif, is_xmp, is_profile, content = part(offset, values(data, offset, _HEAD))
-        exif = tf.where(is_exif, exif + content, exif)  # a JPEG may have it in several segments
+        exif = tf.where(is_exif, exif + content if joins else content, exif)
         # Not beyond the offset: the last part, or a length that overflows.
         return (tf.where(following > offset, following, end), exif,
                 tf.where(is_xmp, content, xmp), tf.where(is_profile, content, profile))
@@ -81,7 +82,7 @@ def _jpeg(data):
         content = substring(segment, tf.where(is_exif, len(_EXIF), 0), tf.strings.length(segment))
         is_last = tf.not_equal(first, 0xFF) | tf.equal(marker, 0xDA)
         return tf.where(is_last, 0, offset + size), is_exif, is_xmp, False, content
-    exif, xmp, _ = _walk(data, 2, part)
+    exif, xmp, _ = _walk(data, 2, part)  # a JPEG may have EXIF data in several segments
     return exif, xmp
 
 
@@ -95,7 +96,7 @@ def _png(data):
         is_profile = is_text & starts_with(chunk, _PNG_PROFILE)
         content = tf.where(is_text, kind + chunk, chunk)  # the kind tells if it is compressed
         return offset + 12 + length, tf.equal(kind, "eXIf"), is_xmp, is_profile, content
-    exif, xmp, profile = _walk(data, 8, part)
+    exif, xmp, profile = _walk(data, 8, part, joins=False)
     profile = tf.cond(tf.equal(exif, ""), lambda: _profile(profile), lambda: exif)
     return profile, _inflated(xmp, r"^iTXt[^\x00]*\x00\x01\x00[^\x00]*\x00[^\x00]*\x00")
 

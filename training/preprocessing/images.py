@@ -2,7 +2,7 @@
 import functools
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,8 @@ def grey(images: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(images * kinds.GREY_WEIGHTS, -1, keepdims=True)
 
 
-def fit_to(images: tf.Tensor, shape: Sequence[int], resize: str = "stretch") -> tf.Tensor:
+def fit_to(images: tf.Tensor, shape: Sequence[int], resize: str = "stretch",
+           eval_resize: int = 0) -> tf.Tensor:
     """Return `images` with the height, width and channels of `shape`, as uint8.
 
     Colour becomes grey by luminance, grey becomes three equal channels. Resizing is bilinear, and
@@ -37,6 +38,8 @@ def fit_to(images: tf.Tensor, shape: Sequence[int], resize: str = "stretch") -> 
         shape: (height, width, channels).
         resize: "stretch" ignores the aspect ratio, "crop" keeps it and cuts both sides, "pad" keeps
             it and pads with black.
+        eval_resize: of "crop" alone, the pixels of the shorter side before the cut, at least the
+            longer of height and width; 0 for as few as the cut needs.
     """
     height, width, channels = shape
     if images.shape[-1] != channels:
@@ -44,20 +47,95 @@ def fit_to(images: tf.Tensor, shape: Sequence[int], resize: str = "stretch") -> 
             images = grey(tf.cast(images, tf.float32))
         else:
             images = tf.image.grayscale_to_rgb(images)
-    if images.shape[1:3] != (height, width):
+    if eval_resize:
+        images = _crop(images, height, width, eval_resize)
+    elif images.shape[1:3] != (height, width):
         images = _RESIZE[resize](images, height, width)
     rounded = tf.cast(tf.round(tf.cast(images, tf.float32)), tf.uint8)
     return tf.ensure_shape(rounded, (None, *shape))
+
+
+def fit_one(image: tf.Tensor, shape: Sequence[int], resize: str = "stretch",
+            eval_resize: int = 0) -> tf.Tensor:
+    """Return what `fit_to` returns for a batch of one image, in less time.
+
+    Args:
+        image: of shape (height, width, 1 or 3), values in [0, 255].
+        shape, resize, eval_resize: see `fit_to`.
+    """
+    channels = image.shape[-1]
+    if image.dtype != tf.uint8 or channels != shape[-1] or eval_resize:
+        return fit_to(image[None], shape, resize, eval_resize)[0]
+
+    def resized(image):
+        if resize == "stretch":
+            return stretch_one(image, shape)
+        return fit_to(image[None], shape, resize)[0]
+    is_fitting = tf.reduce_all(tf.equal(tf.shape(image)[:2], shape[:2]))
+    specs = [tf.TensorSpec((None, None, channels), tf.uint8)]
+    fitted = run_branch(tf.cast(is_fitting, tf.int32), (resized, tf.identity), specs, image)
+    return tf.ensure_shape(fitted, shape)
+
+
+def run_branch(number: tf.Tensor, branches: Sequence[Callable], specs: Sequence[tf.TensorSpec],
+               *inputs: tf.Tensor) -> tf.Tensor:
+    """Return the uint8 tensor that the branch `number` of several makes of `inputs`.
+
+    tf.cond and tf.switch_case are turned into switches, and what is computed passes the operations
+    of all branches, which takes longer than decoding a small image.
+
+    Args:
+        number: an int32 scalar.
+        branches: functions of tensors.
+        specs: the shapes and dtypes of `inputs`.
+        inputs: what the branch is called with.
+    """
+    with tf.init_scope():
+        functions = [tf.function(branch, autograph=False, input_signature=specs)
+                     .get_concrete_function() for branch in branches]
+    (output,) = tf.raw_ops.Case(branch_index=number, input=inputs, Tout=[tf.uint8],
+                                branches=functions)
+    return output
+
+
+def stretch_one(image: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
+    """Return what `fit_to` makes of an image with the channels of `shape` by "stretch".
+
+    Args:
+        image: uint8 of shape (height, width, channels).
+        shape: (height, width, channels).
+    """
+    pixels = _stretch_rows(_stretch_rows(image, shape[0]), shape[1])
+    return tf.ensure_shape(tf.cast(tf.round(pixels), tf.uint8), shape)
+
+
+def _stretch_rows(image, height):
+    """Resize an image (height, width, channels) to `height`, and turn it: (width, `height`, ...).
+
+    TensorFlow resizes first the columns of an image, by whole rows, and then the rows, pixel by
+    pixel, which takes most of the time. Two images of one column, the second one turned, have the
+    same products and sums, by whole rows.
+    """
+    native, width, channels = tf.unstack(tf.shape(image))
+    scale = tf.stack([tf.cast(height, tf.float32) / tf.cast(native, tf.float32), 1.0])
+    resized = tf.raw_ops.ScaleAndTranslate(
+        images=tf.reshape(image, [1, native, 1, width * channels]), size=[height, 1], scale=scale,
+        translation=[0.0, 0.0], kernel_type="triangle")
+    turned = tf.transpose(tf.reshape(resized, [height, width, channels]), [1, 0, 2])
+    return tf.ensure_shape(turned, (image.shape[1], height, image.shape[2]))
 
 
 def _stretch(images, height, width):
     return tf.image.resize(images, (height, width), antialias=True)
 
 
-def _crop(images, height, width):
+def _crop(images, height, width, shorter=0):
     """Resize as tf.image.resize and cut, without computing what is cut, a thousandfold at worst."""
     native = tf.cast(tf.shape(images)[1:3], tf.float32)
-    sides = tf.round(native * tf.reduce_max([height, width] / native))
+    if shorter:
+        sides = tf.round(native * (shorter / tf.reduce_min(native)))
+    else:
+        sides = tf.round(native * tf.reduce_max([height, width] / native))
     sides = tf.maximum(sides, [height, width])
     return tf.raw_ops.ScaleAndTranslate(
         images=images, size=[height, width], scale=sides / native,
@@ -101,8 +179,8 @@ def decode(data: tf.Tensor, background: str = "white") -> tuple[tf.Tensor, tf.Te
     """
     colour = kinds.rgb(background)
     format = tf.argmax(tf.stack(
-        [tf.reduce_any([starts_with(data, sign) for sign in signs]) for signs in _SIGNS]
-        + [True]), output_type=tf.int32)
+        [tf.reduce_any([starts_with(data, sign) for sign in signs])
+         for signs in kinds.FORMAT_SIGNS.values()] + [True]), output_type=tf.int32)
     image, error = tf.switch_case(
         format, [lambda read=read: read(data, colour) for read in _readers()])
     image = tf.ensure_shape(image, (None, None, 3))
@@ -114,13 +192,87 @@ def decode_or_explain(data: bytes, background: str = "white") -> tuple[np.ndarra
 
     A call builds only what the format of this file needs, in a tenth of the time.
     """
-    format = next((number for number, signs in enumerate(_SIGNS) if data.startswith(signs)),
-                  len(_SIGNS))
+    signs = enumerate(kinds.FORMAT_SIGNS.values())
+    format = next((number for number, each in signs if data.startswith(each)),
+                  len(kinds.FORMAT_SIGNS))
     try:
         image, error = _decoder(format, background, bool(_METADATA.search(data)))(data)
     except tf.errors.OpError:
         return np.zeros((1, 1, 3), "uint8"), kinds.BAD_IMAGE
     return image.numpy(), error.numpy().decode()
+
+
+def road_of(data: bytes) -> int:
+    """Return the number of the road by which `decode_by` reads a file: 0 unless it is plain, else
+    `PLAIN_JPEG` or `PLAIN_PNG`.
+
+    Plain are JPEG files of one or three channels and PNG files of 8 bits without transparency, if
+    they have no EXIF data and no XMP. Only the parts before the pixels of a JPEG are looked at.
+    """
+    if data.startswith(kinds.FORMAT_SIGNS["JPEG"]):
+        return PLAIN_JPEG if _is_plain_jpeg(data) else 0
+    depth_and_kind = data[kinds.PNG_DEPTH:kinds.PNG_DEPTH + 2]
+    if data.startswith(kinds.FORMAT_SIGNS["PNG"]) and depth_and_kind in _PLAIN_PNGS:
+        return 0 if any(sign in data for sign in _NOT_PLAIN) else PLAIN_PNG
+    return 0
+
+
+def _is_plain_jpeg(data):
+    """Walk the segments as `zoo.training.preprocessing.exif` does, up to the pixels."""
+    offset, end, channels = 2, len(data) - 9, 0
+    while offset < end and data[offset] == 0xFF:
+        marker = data[offset + 1]
+        if marker in (0xDA, 0xE1):  # the pixels; EXIF data or XMP
+            return marker == 0xDA and channels in (1, 3)
+        if marker == 0xFF:
+            offset += 1
+        elif marker <= 1 or 0xD0 <= marker <= 0xD9:
+            offset += 2
+        else:
+            if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):  # a frame's header
+                channels = data[offset + 9]
+            offset += 2 + data[offset + 2] * 256 + data[offset + 3]
+    return False
+
+
+@tf.autograph.experimental.do_not_convert
+def decode_by(data: tf.Tensor, road: tf.Tensor, background: str) -> tf.Tensor:
+    """Return the image of a file as `decode`, at the price of its format alone.
+
+    `decode` passes each file through the operations of all formats, which for a small PNG file
+    takes longer than decoding it, and its graph takes a second to start. Files that are not plain
+    are decoded by `decode_or_explain`.
+
+    Args:
+        data: the bytes of the file, a string scalar.
+        road: what `road_of` returns for them, an int32 scalar.
+        background: see `decode`.
+
+    Raises:
+        tf.errors.InvalidArgumentError: if the file is damaged or refused.
+    """
+    image = run_branch(road, _roads(background), [tf.TensorSpec((), tf.string)], data)
+    return tf.ensure_shape(image, (None, None, 3))
+
+
+def _roads(background):
+    def any_file(data):
+        image, error = tf.numpy_function(functools.partial(_explained, background=background),
+                                         [data], (tf.uint8, tf.string), stateful=False)
+        with tf.control_dependencies([tf.debugging.Assert(tf.equal(error, ""), [error])]):
+            return tf.identity(image)
+
+    def jpeg(data):
+        return _plain_jpeg(data)
+
+    def png(data):
+        return tf.io.decode_png(data, channels=3)
+    return any_file, jpeg, png
+
+
+def _explained(data, background):
+    image, error = decode_or_explain(data, background)
+    return image, error.encode()
 
 
 @functools.cache
@@ -135,13 +287,17 @@ def _decoder(format, background, has_metadata):
     return tf.function(read, autograph=False, input_signature=[tf.TensorSpec((), tf.string)])
 
 
-# How JPEG, PNG, GIF and BMP begin; what begins otherwise is WebP, or nothing.
-_SIGNS = ((b"\xff\xd8\xff",), (b"\x89PNG\r\n\x1a\n",), (b"GIF87a", b"GIF89a"), (b"BM",))
 _ADOBE = b"\xff\xee\0\x0eAdobe\0d\0\0\0\0\0"  # a segment
+WEBP = "a WebP image, which TensorFlow reads from version 2.20 on: save it as PNG"
+_READS_WEBP = tuple(map(int, tf.__version__.split(".")[:2])) >= (2, 20)
 _METADATA = re.compile(SIGNS.encode())
+PLAIN_JPEG, PLAIN_PNG = 1, 2
+_PLAIN_PNGS = (b"\x08\0", b"\x08\x02")  # grey or colours of 8 bits: PNG, 11.2.2
+_NOT_PLAIN = (b"tRNS", *SIGNS.encode().split(b"|"))
 
 
 def _readers():
+    """In the order of FORMAT_SIGNS; the last is for what has none of them."""
     return _jpeg, _png, _gif, _bmp, _webp
 
 
@@ -151,9 +307,12 @@ def _jpeg(data, colour):
     is_cmyk = tf.equal(tf.io.extract_jpeg_shape(data)[2], 4)
     data = tf.cond(is_cmyk, lambda: b"\xff\xd8" + _ADOBE + substring(
         data, 2, tf.strings.length(data)), lambda: data)
+    return _plain_jpeg(data), tf.constant("")
+
+
+def _plain_jpeg(data):
     # The fast transform, which is the default, is up to 13 levels off.
-    image = tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
-    return image, tf.constant("")
+    return tf.io.decode_jpeg(data, channels=3, dct_method="INTEGER_ACCURATE")
 
 
 def _one_pixel():
@@ -211,9 +370,13 @@ def _webp(data, colour):
         image = tf.pad(image, [[0, 0], [0, 0], [0, 4 - channels]], constant_values=255)
         return _composite(tf.ensure_shape(image, (None, None, 4)), colour)
     is_heif = tf.equal(substring(data, 4, 4), "ftyp")
+    error = tf.where(is_heif, kinds.HEIF, tf.where(is_animated, kinds.ANIMATED_WEBP, ""))
+    if not _READS_WEBP:
+        is_webp = tf.equal(substring(data, 8, 4), "WEBP")
+        error = tf.where(is_webp & ~is_animated, WEBP, error)
     # TensorFlow 2.21 crashes at some animated files.
-    image = tf.cond(is_animated | is_heif, _one_pixel, read)
-    return image, tf.where(is_heif, kinds.HEIF, tf.where(is_animated, kinds.ANIMATED_WEBP, ""))
+    image = tf.cond(tf.equal(error, ""), read, _one_pixel)
+    return image, error
 
 
 def _composite(rgba, colour):

@@ -65,6 +65,9 @@ BMP_LAYOUTS = {
     (32, 3, 0, 0, 0, 0): (2, 1, 0, 3)}
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
+# How files begin; one that begins otherwise is WebP, or no image.
+FORMAT_SIGNS = {"JPEG": (b"\xff\xd8\xff",), "PNG": (b"\x89PNG\r\n\x1a\n",),
+                "GIF": (b"GIF87a", b"GIF89a"), "BMP": (b"BM",)}
 _ORIENTATION = 0x0112  # EXIF 2.3, 4.6.4 A
 # The chunks of a PNG that decide its pixels and its orientation.
 _PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"IEND")
@@ -120,7 +123,7 @@ def explain(data: bytes) -> str:
 
 
 def prepare(data: bytes, shape: Sequence[int], resize: str = "stretch",
-            background: str = "white") -> np.ndarray:
+            background: str = "white", eval_resize: int = 0) -> np.ndarray:
     """Return the pixels of a file as a network takes them, uint8 of `shape`.
 
     Args:
@@ -128,14 +131,16 @@ def prepare(data: bytes, shape: Sequence[int], resize: str = "stretch",
         shape: (height, width, channels): the "shape" of the model card's "input".
         resize: the card's "resize".
         background: the card's "background".
+        eval_resize: the card's "eval_resize".
 
     Raises:
         zoo.errors.UserError: as `decode`.
     """
-    return fit_to(decode(data, background), shape, resize)
+    return fit_to(decode(data, background), shape, resize, eval_resize)
 
 
-def fit_to(image: np.ndarray, shape: Sequence[int], resize: str = "stretch") -> np.ndarray:
+def fit_to(image: np.ndarray, shape: Sequence[int], resize: str = "stretch",
+           eval_resize: int = 0) -> np.ndarray:
     """Return an image with the height, width and channels of `shape`, as uint8.
 
     See `zoo.training.preprocessing.images.fit_to`.
@@ -144,14 +149,19 @@ def fit_to(image: np.ndarray, shape: Sequence[int], resize: str = "stretch") -> 
         image: uint8 (height, width, 1 or 3).
         shape: (height, width, channels).
         resize: "stretch", "crop" or "pad".
+        eval_resize: of "crop" alone, the pixels of the shorter side before the cut; 0 for as few as
+            the cut needs.
     """
     height, width, channels = shape
-    pixels = image.astype("float32")
-    if channels == 1 and pixels.shape[-1] == 3:
-        red, green, blue = np.moveaxis(pixels * np.array(GREY_WEIGHTS, "float32"), -1, 0)
+    pixels = image
+    if channels == 1 and image.shape[-1] == 3:
+        red, green, blue = (image[..., i] * np.float32(weight)
+                            for i, weight in enumerate(GREY_WEIGHTS))
         pixels = (red + green + blue)[..., None]
     pixels = np.broadcast_to(pixels, (*pixels.shape[:2], channels))
-    if pixels.shape[:2] != (height, width):
+    if eval_resize:
+        pixels = _crop(pixels, height, width, eval_resize)
+    elif pixels.shape[:2] != (height, width):
         pixels = _RESIZE[resize](pixels, height, width)
     return np.round(pixels).astype("uint8")
 
@@ -165,16 +175,17 @@ def orientation(image: Image.Image) -> int:
 
 
 def _scale(pixels, height, width, box=None):
-    """Resize float32 pixels; `box` is the (left, upper, right, lower) part, None for all."""
-    channels = [np.asarray(Image.fromarray(np.ascontiguousarray(channel)).resize(
+    """Resize pixels to float32; `box` is the (left, upper, right, lower) part, None for all."""
+    channels = [np.asarray(Image.fromarray(np.ascontiguousarray(channel, "float32")).resize(
         (width, height), Image.Resampling.BILINEAR, box)) for channel in np.moveaxis(pixels, -1, 0)]
     return np.stack(channels, -1)
 
 
 # In float32, as TensorFlow computes: a side must not come out one pixel longer.
-def _crop(pixels, height, width):
+def _crop(pixels, height, width, shorter=0):
     native, size = np.array(pixels.shape[:2], "float32"), np.array((height, width), "float32")
-    sides = np.maximum(np.round(native * np.max(size / native)), size)
+    factor = np.float32(shorter) / np.min(native) if shorter else np.max(size / native)
+    sides = np.maximum(np.round(native * factor), size)
     scale, first = sides / native, (sides - size) // 2
     (top, left), (bottom, right) = first / scale, (first + size) / scale
     box = (left, top, min(right, native[1]), min(bottom, native[0]))
@@ -212,6 +223,8 @@ def _decode(data, colour):
             raise UserError(KEY)  # Pillow compares it with levels of 8 bits
         if image.mode == "CMYK":
             pixels = _from_cmyk(np.asarray(image))
+        elif image.mode in ("1", "L", "RGB") and "transparency" not in image.info and depth < DEEP:
+            pixels = np.asarray(image.convert("RGB"))  # a large image is copied as rarely as can be
         else:
             rgba = _deep_png(image) if depth == DEEP else np.asarray(image.convert("RGBA"))
             pixels = _composite(rgba, colour)

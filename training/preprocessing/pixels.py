@@ -2,7 +2,9 @@
 
 Arrays of every other range are refused, and never scaled: a dark image of 0 to 255 and an image of
 0 to 1 may be equal, and a network must not guess. Training, the doctor, prediction and the server
-call the functions of this module.
+call the functions of this module. A single image in uint8 that is sent to the server is taken as it
+is, like a file with the same levels: a whole data set of zeros and ones is a mistake, a dark image
+is not.
 """
 import numpy as np
 

@@ -16,7 +16,6 @@ import tensorflow as tf
 from zoo.training.preprocessing.tokens import (
     CODE_POINTS,
     ENDINGS,
-    UNKNOWN,
     Vocabulary,
     is_invisible,
     is_mark,
@@ -39,6 +38,11 @@ def standardize(texts: tf.Tensor) -> tf.Tensor:
     Returns:
         Strings of shape (n,).
     """
+    return tf.strings.regex_replace(_plain(texts), _tables().apart, r" \1 ")
+
+
+def _plain(texts):
+    """The texts as `zoo.training.preprocessing.tokens.normalize` has them; all apostrophes '."""
     tables = _tables()
     texts = tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")
     texts = tf.strings.regex_replace(texts, tables.invisible, "")
@@ -51,8 +55,7 @@ def standardize(texts: tf.Tensor) -> tf.Tensor:
             texts, others, _normalize(tf.gather_nd(texts, others), tables)),
         lambda: texts)
     texts = tf.strings.lower(texts, encoding="utf-8")  # stops at a NUL, which is a space by now
-    texts = tf.strings.regex_replace(texts, "[\u2019\u02bc]", "'")
-    return tf.strings.regex_replace(texts, tables.apart, r" \1 ")
+    return tf.strings.regex_replace(texts, "[\u2019\u02bc]", "'")
 
 
 class _Tables(NamedTuple):
@@ -241,6 +244,15 @@ def tokenize(texts: tf.Tensor, max_tokens: int | None = None) -> tf.RaggedTensor
     return tf.strings.split(standardize(texts))[:, :max_tokens]
 
 
+def characters(texts: tf.Tensor, max_tokens: int | None = None) -> tf.RaggedTensor:
+    """Return the characters of each text, strings of shape (n, characters).
+
+    They are those of `zoo.training.preprocessing.tokens.split_characters`; see `tokenize`.
+    """
+    texts = tf.strings.strip(tf.strings.regex_replace(_plain(texts), " +", " "))
+    return tf.strings.unicode_split(texts, "UTF-8")[:, :max_tokens]
+
+
 def lookup_table(vocabulary: Vocabulary,
                  file: str | os.PathLike | None = None) -> tf.lookup.StaticHashTable:
     """Return the table from words to int64 ids; an export has to `track` it.
@@ -257,15 +269,16 @@ def lookup_table(vocabulary: Vocabulary,
     else:
         words = tf.lookup.KeyValueTensorInitializer(tf.constant(vocabulary.words),
                                                     tf.range(len(vocabulary), dtype=tf.int64))
-    return tf.lookup.StaticHashTable(words, vocabulary.words.index(UNKNOWN))
+    return tf.lookup.StaticHashTable(words, vocabulary.unknown)
 
 
 def token_ids(texts: tf.Tensor, lookup: tf.lookup.StaticHashTable,
-              max_tokens: int | None = None) -> tf.Tensor:
+              max_tokens: int | None = None, unit: str = "words") -> tf.Tensor:
     """Return the token ids of strings of shape (n,), int32 (n, longest text), padded with 0.
 
-    This is `Vocabulary.encode` for use in a graph; `lookup` comes from `lookup_table`.
+    This is `Vocabulary.encode` for use in a graph; `lookup` comes from `lookup_table`, `unit` is
+    that of the vocabulary.
     """
-    words = tokenize(texts, max_tokens)
+    words = (characters if unit == "characters" else tokenize)(texts, max_tokens)
     ids = words.with_flat_values(tf.cast(lookup.lookup(words.flat_values), tf.int32)).to_tensor()
     return tf.pad(ids, [[0, 0], [0, tf.maximum(1 - tf.shape(ids)[1], 0)]])

@@ -1,18 +1,19 @@
 """From sentences to token ids, in Python alone; `zoo.training.preprocessing.text` is the graph.
 
-Both give the same tokens for every text. Exports of text networks hold a copy of this file, which
-imports nothing but NumPy.
+Tokens are words or, for networks that read them, characters. Both give the same tokens for every
+text. Exports of text networks hold a copy of this file, which imports nothing but NumPy.
 """
 import collections
 import dataclasses
 import functools
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 PADDING, UNKNOWN = "<pad>", "<unk>"  # ids 0 and 1; no word is like these: < and > are split off
+UNKNOWN_CHARACTER = "<unknown character>"  # id 1 of a vocabulary of characters, which says so
 # Whatever has another category than unassigned, private or Han ideograph.
 CODE_POINTS = (*range(0xD800), *range(0xE000, 0x33480), *range(0xE0000, 0xE1000))
 ENDINGS = r"n't\b|\b'(?:s|ve|re|d|ll|m)\b"  # of English words; \b is that of ASCII
@@ -70,8 +71,12 @@ def standardize(text: str) -> str:
     characters are removed, the joiners of Persian and of emoji too. Every other white space and
     control character separates words.
     """
-    text = normalize(text).replace("\u2019", "'").replace("\u02bc", "'")
-    return _apart().sub(r" \1 ", text)
+    return _apart().sub(r" \1 ", _plain(text))
+
+
+def _plain(text):
+    """`normalize`, with one form of apostrophe."""
+    return normalize(text).replace("\u2019", "'").replace("\u02bc", "'")
 
 
 @functools.cache
@@ -84,8 +89,8 @@ def _apart():
 
 
 @functools.lru_cache(1 << 16)
-def _words(chunk):
-    """The words of what stands between two white spaces; most texts repeat most of them."""
+def chunk_words(chunk: str) -> list[str]:
+    """Return the words of what stands between two spaces; most texts repeat most of them."""
     return standardize(chunk).split()
 
 
@@ -96,15 +101,46 @@ def split_words(texts: Iterable[str], max_tokens: int | None = None) -> list[lis
         texts: sentences.
         max_tokens: longer texts are truncated to this number of words; None keeps all.
     """
-    return [[word for chunk in text.split() for word in _words(chunk)][:max_tokens]
+    return [[word for chunk in text.split() for word in chunk_words(chunk)][:max_tokens]
             for text in texts]
+
+
+def split_characters(texts: Iterable[str], max_tokens: int | None = None) -> list[str]:
+    """Return the characters of each text as one string: normalized, with one space between words.
+
+    Args:
+        texts: sentences.
+        max_tokens: longer texts are truncated to this number of characters; None keeps all.
+    """
+    return [" ".join(_plain(text).split())[:max_tokens] for text in texts]
 
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
-    """The words of a network: `words[i]` has the id i. `PADDING` and `UNKNOWN` come first."""
+    """The words of a network: `words[i]` has the id i. `PADDING` and `UNKNOWN` come first.
+
+    If `UNKNOWN_CHARACTER` is the second, the words are characters, and so are the tokens of texts.
+    """
 
     words: tuple[str, ...]
+
+    @classmethod
+    def of_characters(cls, alphabet: str) -> "Vocabulary":
+        """Return the vocabulary of an alphabet; character i of it has the id i + 2.
+
+        Characters that no normalized text contains, such as capital letters and line ends, and
+        those that are there already keep their ids, as <id>.
+        """
+        words = dict.fromkeys((PADDING, UNKNOWN_CHARACTER))
+        for character in alphabet:
+            occurs = _plain(character) == character and character not in words
+            words[character if occurs else f"<{len(words)}>"] = None
+        return cls(tuple(words))
+
+    @property
+    def unit(self) -> str:
+        """What the tokens are: "characters" or "words"."""
+        return "characters" if self.words[1:2] == (UNKNOWN_CHARACTER,) else "words"
 
     @classmethod
     def build(cls, texts: Iterable[str], size: int = 20_000, min_count: int = 1) -> "Vocabulary":
@@ -119,6 +155,13 @@ class Vocabulary:
         counts: collections.Counter[str] = collections.Counter()
         for words in split_words(texts):
             counts.update(words)
+        return cls.of_counts(counts, size, min_count)
+
+    @classmethod
+    def of_counts(cls, counts: Mapping[str, int], size: int = 20_000,
+                  min_count: int = 1) -> "Vocabulary":
+        """Return the vocabulary of the words in `counts`, {word: how often it occurs}; see `build`.
+        """
         common = sorted((word for word, count in counts.items() if count >= min_count),
                         key=lambda word: (-counts[word], word))
         return cls((PADDING, UNKNOWN, *common[:max(size - 2, 0)]))
@@ -130,8 +173,11 @@ class Vocabulary:
         Words of older versions, which were not normalized to NFKC, are normalized. Of words that
         are the same then, the first counts; the others become <id>, which no text contains.
         """
+        lines = text.removesuffix("\n").split("\n")
+        if cls(tuple(lines)).unit == "characters":
+            return cls(tuple(lines))
         words: dict[str, None] = {}
-        for word in text.removesuffix("\n").split("\n"):
+        for word in lines:
             normal = normalize(word).strip()
             words[f"<{len(words)}>" if normal in words else normal] = None
         return cls(tuple(words))
@@ -146,6 +192,21 @@ class Vocabulary:
     def _ids(self):
         return {word: i for i, word in enumerate(self.words)}
 
+    def ids(self, words: Iterable[str]) -> list[int]:
+        """Return the id of each word; that of `UNKNOWN` for words that the vocabulary lacks."""
+        ids, unknown = self._ids, self.unknown
+        return [ids.get(word, unknown) for word in words]
+
+    @property
+    def unknown(self) -> int:
+        """The id of words that the vocabulary lacks."""
+        return self._ids[UNKNOWN_CHARACTER if self.unit == "characters" else UNKNOWN]
+
+    def split(self, texts: Iterable[str],
+              max_tokens: int | None = None) -> Sequence[Sequence[str]]:
+        """Return the tokens of each text; see `split_words` and `split_characters`."""
+        return (split_characters if self.unit == "characters" else split_words)(texts, max_tokens)
+
     def encode(self, texts: Sequence[str], max_tokens: int | None = None) -> np.ndarray:
         """Return token ids, int32 of shape (n, longest text), padded with 0; at least one column.
 
@@ -153,9 +214,7 @@ class Vocabulary:
             texts: sentences.
             max_tokens: longer texts are truncated to this number; None keeps all.
         """
-        ids, unknown = self._ids, self.words.index(UNKNOWN)
-        rows = [[ids.get(word, unknown) for word in words]
-                for words in split_words(texts, max_tokens)]
+        rows = [self.ids(words) for words in self.split(texts, max_tokens)]
         encoded = np.zeros((len(rows), max(map(len, rows), default=1) or 1), "int32")
         for row, line in zip(encoded, rows, strict=True):
             row[:len(line)] = line

@@ -119,7 +119,7 @@ def _ship(name, sources, scratch, data_dir):
     if best.vocabulary:
         write(new / "vocab.txt", str(best.vocabulary))
     contents = {file.name: file.read_bytes() for file in sorted(new.iterdir())}
-    described = _describe(name, best, args, sources, contents)
+    described = describe(name, best, args, sources, contents)
     write(new / "card.json", json.dumps(described, indent=2, ensure_ascii=False) + "\n")
     size = sum(file.stat().st_size for file in new.iterdir())
     if size > LIMIT:
@@ -143,15 +143,26 @@ def _validation(source):
     return epoch.get(metric, 0.0), -epoch.get("val_loss", 0.0)
 
 
-def _describe(name, best, args, sources, contents):
-    """Return the card; see zoo/shipped.py."""
+def describe(name: str, best: trained.Trained, args: dict[str, Any],
+             sources: Sequence[trained.Trained], contents: dict[str, bytes]) -> dict[str, Any]:
+    """Return the card; see zoo/shipped.py.
+
+    Args:
+        name: of the network.
+        best: the run whose weights are published.
+        args: the arguments that build its network.
+        sources: all runs of the recipe.
+        contents: {file: its bytes}.
+    """
     recipe = card.portable(best.recipe)
     scores = [source.metrics["test_accuracy"] for source in sources]
     takes = {"kind": "image", "shape": list(best.model.input.shape[1:]), "range": [0, 255],
-             "resize": best.recipe.resize, "background": best.recipe.background}
+             "resize": best.recipe.resize, "eval_resize": best.recipe.eval_resize,
+             "background": best.recipe.background}
     if best.vocabulary:
         takes = {"kind": "text", "max_tokens": best.recipe.max_tokens,
-                 "words": len(best.vocabulary), **card.tokenization(best.recipe)}
+                 "tokens": best.vocabulary.unit, "words": len(best.vocabulary),
+                 **card.tokenization(best.recipe, best.vocabulary.unit)}
     return {
         "name": name, "architecture": best.recipe.model, "arguments": args,
         "paper": zoo.spec(best.recipe.model).paper, "params": best.model.count_params(),

@@ -34,6 +34,15 @@ PUBLISHED = {  # what the course document or the paper reports for the same netw
     "small_inception-mnist-seed": "98.66 % (course)",
     "textcnn-mr": "76.1 % (Kim 2014, 10 folds)",
     "textcnn-ntc_scv": "88.78 % (course)",
+    "alexnet-imagenet2012": "59.3 % (Krizhevsky et al. 2012, two towers, 10 crops)",
+    "vgg16-imagenet2012": "74.4 % (Simonyan and Zisserman 2015, whole images)",
+    "googlenet-imagenet2012": "89.9 % top-5 (Szegedy et al. 2015)",
+    "inception_v3-imagenet2012": "78.8 % (Szegedy et al. 2016)",
+    "resnet18-imagenet2012": "72.1 % (He et al. 2016, 10 crops)",
+    "resnet50-imagenet2012": "77.2 % (He et al. 2016, 10 crops)",
+    "densenet121-imagenet2012": "75.0 % (Huang et al. 2017)",
+    "mobilenet_v1-imagenet2012": "70.6 % (Howard et al. 2017)",
+    "mobilenet_v2-imagenet2012": "72.0 % (Sandler et al. 2018)",
     **{f"resnet{depth}-cifar10": f"{score} % (He et al. 2016)" for depth, score in
        ((20, "91.25"), (32, "92.49"), (44, "92.83"), (56, "93.03"), (110, "93.57"))},
 }

@@ -1,24 +1,32 @@
 """Micro-batching: requests that arrive while the network computes form its next batch.
 
-No request waits for a batch to fill.
+No request waits for a batch to fill. A request of many rows is computed in pieces, and between two
+pieces others have their turn.
 """
 import asyncio
 import collections
 import contextlib
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
-from zoo.training.serving.signature import Signature
+from zoo.training.serving.signature import Arrays, Signature
 from zoo.training.serving.wire_format import RequestError
 
 _MAX_QUEUED = 4096        # rows; beyond it the server reports that it is busy
-_MAX_VALUES = 10_000_000  # in a response of several rows; as JSON a tenth of a gigabyte
+_MAX_VALUES = 2_000_000   # in a response of several rows; as JSON about 20 MB
+_LONGEST = 0.25           # seconds of a call
+MAX_PIXELS = 4_000_000    # of the encoded images in a call, unless it has only one
 
-Arrays = dict[str, np.ndarray]
-Item = tuple[Arrays, int, asyncio.Future]  # inputs, their rows, and the future outputs
+
+class _Item(NamedTuple):
+    inputs: Arrays
+    rows: int
+    pixels: int  # of its encoded images
+    outputs: asyncio.Future
 
 
 class _RowMismatch(Exception):
@@ -35,39 +43,60 @@ class Batcher:
     Args:
         signature: the signature to run.
         pool: an executor of one thread, shared by all signatures.
-        max_batch: rows in a call. A request with more rows is split or, if the signature is not
-            mergeable, rejected.
+        max_batch: rows in a call, or fewer if `warm_up` finds that these take long. A request with
+            more rows is split or, if the signature is not mergeable, rejected.
         merge: False runs each request in calls of its own.
         observe: called with the number of rows of each call.
+        count: called with the number of rows that begin to wait, and with its negative once their
+            outputs are there.
     """
 
     def __init__(self, signature: Signature, pool: Executor, max_batch: int, merge: bool = True,
-                 observe: Callable[[int], object] = lambda rows: None):
-        self.signature, self.observe = signature, observe
+                 observe: Callable[[int], object] = lambda rows: None,
+                 count: Callable[[int], object] = lambda rows: None):
+        self.signature, self.observe, self._count = signature, observe, count
         self._pool, self._max_batch = pool, max_batch
         self._merge = merge and signature.mergeable
         self._max_rows = max_batch
         if signature.mergeable:
             limit = _MAX_VALUES // max(1, signature.values_per_row)
             self._max_rows = min(_MAX_QUEUED, max(1, limit))
-        self._queue: collections.deque[Item] = collections.deque()
+        self._queue: collections.deque[_Item] = collections.deque()
         self._task: asyncio.Task | None = None
-
-    @property
-    def queued_rows(self) -> int:
-        """The number of rows that wait."""
-        return sum(rows for _, rows, _ in self._queue)
+        self.queued_rows = 0  # of all requests whose outputs are not yet there
 
     def warm_up(self) -> None:
-        """Call a batched signature once at each batch size, unless it rejects blank inputs."""
+        """Call a batched signature at each batch size, unless it rejects blank inputs.
+
+        Batches become smaller than `max_batch` if larger ones take more than a quarter of a second:
+        every other request waits for as long.
+        """
         if not self.signature.batched:
             return
-        with contextlib.suppress(tf.errors.OpError, _RowMismatch):
+        with contextlib.suppress(RequestError, _RowMismatch):
+            fast = 1
             for n in range((self._max_batch - 1).bit_length() + 1):
-                self._call([self.signature.blank(min(1 << n, self._max_batch))])
+                rows = min(1 << n, self._max_batch)
+                inputs = self.signature.blank(rows)
+                self._call([inputs])  # the first one is slow
+                if (self.signature.mergeable and rows > 1
+                        and min(self._seconds(inputs) for _ in range(2)) > _LONGEST):
+                    self._max_batch = fast
+                    break
+                fast = rows
 
-    async def submit(self, inputs: Arrays) -> Arrays:
+    def _seconds(self, inputs: Arrays) -> float:
+        start = time.perf_counter()
+        self._call([inputs])
+        return time.perf_counter() - start
+
+    async def submit(self, inputs: Arrays, pixels: Sequence[int] = ()) -> Arrays:
         """Return {output name: array} for {input name: array}.
+
+        A request that is cancelled is not computed further.
+
+        Args:
+            pixels: the pixels of each row's encoded image.
 
         Raises:
             RequestError: if the network cannot compute it, as for a damaged image (400), it has too
@@ -79,51 +108,75 @@ class Batcher:
                                f"signature. Received: {rows:,}.", 413)
         if self.queued_rows + rows > _MAX_QUEUED:
             raise RequestError("The server is busy. Try again later.", 503)
-        if self.signature.batched:
-            with contextlib.suppress(_RowMismatch):
-                return await self._submit_rows(inputs, rows)
-        return await self._enqueue(inputs, 1)
+        self.queued_rows += rows
+        self._count(rows)
+        try:
+            if self.signature.batched:
+                with contextlib.suppress(_RowMismatch):
+                    return await self._submit_rows(inputs, rows, pixels)
+            return await self._enqueue(inputs, 1, sum(pixels))
+        finally:
+            self.queued_rows -= rows
+            self._count(-rows)
 
-    async def _submit_rows(self, inputs: Arrays, rows: int) -> Arrays:
-        """Run a request in pieces of at most `max_batch` rows."""
-        pieces = [{name: array[start:start + self._max_batch] for name, array in inputs.items()}
-                  for start in range(0, rows, self._max_batch)]
-        results = await asyncio.gather(*(
-            self._enqueue(piece, len(next(iter(piece.values())))) for piece in pieces))
+    async def _submit_rows(self, inputs: Arrays, rows: int, pixels: Sequence[int]) -> Arrays:
+        """Run a request in pieces of at most `max_batch` rows, one after another."""
+        results = []
+        for piece in self._pieces(rows, pixels):
+            arrays = {name: array[piece] for name, array in inputs.items()}
+            results.append(await self._enqueue(arrays, piece.stop - piece.start,
+                                               sum(pixels[piece])))
         if len(results) == 1:
             return results[0]
         if not self.signature.batched:  # another request showed it after this one was split
             raise _RowMismatch
         return {name: np.concatenate([result[name] for result in results]) for name in results[0]}
 
-    def _enqueue(self, inputs: Arrays, rows: int) -> asyncio.Future:
+    def _pieces(self, rows: int, pixels: Sequence[int]) -> Iterator[slice]:
+        start = total = 0
+        for row in range(rows if self.signature.mergeable else 0):
+            size = pixels[row] if pixels else 0
+            if row > start and (row - start == self._max_batch or total + size > MAX_PIXELS):
+                yield slice(start, row)
+                start, total = row, 0
+            total += size
+        yield slice(start, rows)
+
+    def _enqueue(self, inputs: Arrays, rows: int, pixels: int) -> asyncio.Future:
         future = asyncio.get_running_loop().create_future()
-        self._queue.append((inputs, rows, future))
+        self._queue.append(_Item(inputs, rows, pixels, future))
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run_queue())
         return future
 
     async def _run_queue(self) -> None:
         loop = asyncio.get_running_loop()
-        while self._queue:
-            batch = self._next_batch()
-            requests = [inputs for inputs, _, _ in batch]
+        while batch := self._next_batch():
+            requests = [item.inputs for item in batch]
             results = await loop.run_in_executor(self._pool, self._run, requests)
-            for (_, _, future), result in zip(batch, results, strict=True):
-                if future.done():  # the client has disconnected
+            for item, result in zip(batch, results, strict=True):
+                if item.outputs.done():  # the client has disconnected
                     continue
                 if isinstance(result, Exception):
-                    future.set_exception(result)
+                    item.outputs.set_exception(result)
                 else:
-                    future.set_result(result)
+                    item.outputs.set_result(result)
 
-    def _next_batch(self) -> list[Item]:
-        batch = [self._queue.popleft()]
-        rows = batch[0][1]
-        while self._merge and self._queue and rows + self._queue[0][1] <= self._max_batch:
+    def _next_batch(self) -> list[_Item]:
+        batch: list[_Item] = []
+        rows = pixels = 0
+        while self._queue:
+            item = self._queue[0]
+            if item.outputs.done():  # the client has disconnected
+                self._queue.popleft()
+                continue
+            if batch and (not self._merge or rows + item.rows > self._max_batch
+                          or pixels + item.pixels > MAX_PIXELS):
+                break
             batch.append(self._queue.popleft())
-            rows += batch[-1][1]
-        self.observe(rows)
+            rows, pixels = rows + item.rows, pixels + item.pixels
+        if batch:
+            self.observe(rows)
         return batch
 
     def _run(self, requests: list[Arrays]) -> Sequence[Arrays | Exception]:
@@ -132,9 +185,6 @@ class Batcher:
             return self._call(requests)
         except _RowMismatch as error:
             return [error] * len(requests)
-        except tf.errors.InvalidArgumentError as error:
-            if len(requests) == 1:
-                return [RequestError(f"The network rejects this input: {_reason(error)}")]
         except Exception as error:  # of any kind: later requests must still be answered
             if len(requests) == 1:
                 return [error]
@@ -143,7 +193,7 @@ class Batcher:
     def _call(self, requests: list[Arrays]) -> list[Arrays]:
         """Run the requests in one call, padded."""
         if not self.signature.batched:
-            return [self._call_function(requests[0])]
+            return [self.signature.run(requests[0])]
         sizes = [len(next(iter(request.values()))) for request in requests]
         rows = sum(sizes)
         padding = min(1 << (rows - 1).bit_length(), self._max_batch) - rows
@@ -151,22 +201,10 @@ class Batcher:
         for name in requests[0]:
             arrays = [request[name] for request in requests]
             inputs[name] = np.concatenate([*arrays, np.repeat(arrays[-1][-1:], padding, axis=0)])
-        outputs = self._call_function(inputs)
+        outputs = self.signature.run(inputs)
         if any(len(value) != rows + padding for value in outputs.values()):
             self.signature.batched = self._merge = False
             raise _RowMismatch
         slices = [slice(end - size, end)
                   for size, end in zip(sizes, np.cumsum(sizes), strict=True)]
         return [{name: value[rows] for name, value in outputs.items()} for rows in slices]
-
-    def _call_function(self, inputs: Arrays) -> Arrays:
-        tensors = {name: tf.constant(array) for name, array in inputs.items()}
-        arrays = {name: value.numpy() for name, value in self.signature.function(**tensors).items()}
-        return {name: np.array(array, object) if isinstance(array, bytes) else array
-                for name, array in arrays.items()}
-
-
-def _reason(error: tf.errors.OpError) -> str:
-    """Return the sentence of TensorFlow's message without the names of nodes around it."""
-    line = error.message.strip().splitlines()[0]
-    return line.split("}} ", 1)[-1][:200]

@@ -10,12 +10,15 @@ from zoo.training.preprocessing.pillow_images import FORMATS, explain
 _MAX_SIDE = 65_535  # pixels, as in JPEG and GIF; a PNG of 1,000,000 x 1, 1 KB, takes GBs to resize
 
 
-def check_image(data: bytes, max_pixels: int) -> None:
-    """Check the header of an encoded image; its pixels are not decoded.
+def check_image(data: bytes, max_pixels: int) -> int:
+    """Return the pixels of an encoded image according to its header; they are not decoded.
 
     Args:
         data: the bytes of a JPEG, PNG, GIF, BMP or WebP file.
         max_pixels: the largest width x height; for a GIF also the limit for all frames together.
+
+    Returns:
+        The width x height, or for a GIF what all frames have together.
 
     Raises:
         zoo.errors.UserError: if it is not such an image, has too many pixels, or has a side of
@@ -33,6 +36,7 @@ def check_image(data: bytes, max_pixels: int) -> None:
     if max(width, height) > _MAX_SIDE:
         raise UserError(f"Expected an image of at most {_MAX_SIDE:,} pixels a side. "
                         f"Received: {width:,} x {height:,}.")
+    return max(width * height, pixels)
 
 
 def _size(data: bytes) -> tuple[int, int, int]:

@@ -1,50 +1,78 @@
-"""The SavedModels that `zoo serve` loads."""
-import json
+"""The models that `zoo serve` loads."""
+import functools
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import tensorflow as tf
-from google.protobuf.json_format import MessageToDict
-from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+from zoo.startup import quiet_import
+from zoo.training.deployment import keras_model
+from zoo.training.serving import startup
+from zoo.training.serving.batching import Batcher
+from zoo.training.serving.wire_format import Layout
 
-from zoo.errors import UserError
-from zoo.training.serving.signature import Signature
+if TYPE_CHECKING:
+    import keras
 
 
 class Model:
-    """One version of a SavedModel.
+    """One version of a model.
+
+    Args:
+        path: an export, or any SavedModel.
+        engine: a name of `zoo.training.serving.startup.FILES`, or "auto", see `choose_engine`.
+        workers: how many processes share the machine's processors.
 
     Attributes:
-        signatures: {name: `Signature`}.
+        path: see above.
+        engine: the name of the engine that runs it.
+        signatures: {name: `zoo.training.serving.signature.Signature`}.
         metadata: the signatures as TensorFlow Serving describes them, a dict.
         class_names: the names of the classes on the model card; None without a card.
+        input: how files or sentences become inputs, from the model card; {} without a card.
+        samples: what the export brings to try it with, from assets/samples.json: "images", a list
+            of data URIs, or "texts"; {} without the file.
         stages: the names of the network's stages, in the order of the model card, or sorted if the
             card does not list them; [] without a signature "stages".
+        batchers: {(signature name, whether it takes large images): `Batcher`}, of the server.
 
     Raises:
-        zoo.errors.UserError: if the SavedModel cannot be loaded or has no signatures.
+        zoo.errors.UserError: if the model cannot be loaded or has no signatures.
     """
 
-    def __init__(self, path: Path):
-        try:
-            self._loaded = tf.saved_model.load(path)  # has to outlive its signatures
-            content = SavedModel.FromString((path / "saved_model.pb").read_bytes())
-            card = path / "assets" / "card.json"
-            card = json.loads(card.read_text(encoding="utf-8")) if card.exists() else {}
-        except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(f"Cannot load the SavedModel {path}: {reason}") from None
-        takes_pixels = card.get("input", {}).get("range") == [0, 255]
-        self.signatures = {name: Signature(function, takes_pixels)
-                           for name, function in self._loaded.signatures.items()}
-        if not self.signatures:
-            raise UserError(f"The SavedModel {path} has no signatures. `zoo export RUN` writes one "
-                            "that has.")
-        self.metadata = {
-            name: MessageToDict(definition, preserving_proto_field_name=True,
-                                always_print_fields_with_no_presence=True)
-            for name, definition in content.meta_graphs[0].signature_def.items()
-            if name in self.signatures}
-        self.class_names = card.get("class_names")
+    def __init__(self, path: Path, engine: str = "auto", workers: int = 1):
+        self.path, self.engine = path, startup.choose_engine(path, engine)
+        card = startup.read_card(path)
+        threads = max(1, (os.cpu_count() or 1) // workers)
+        if self.engine == "tensorflow":
+            # oneDNN's allocator keeps what a large image took, up to 512 MB, for later tensors.
+            os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
+            with quiet_import():
+                from zoo.training.serving import saved_models
+            takes_pixels = card.get("input", {}).get("range") == [0, 255]
+            self.signatures, self.metadata = saved_models.load(path, takes_pixels,
+                                                              threads if workers > 1 else None)
+        else:
+            from zoo.training.serving import light_models
+            self.signatures = light_models.load(path / startup.FILES[self.engine], card, threads)
+            self.metadata = {name: signature.definition()
+                             for name, signature in self.signatures.items()}
+        self.batchers: dict[tuple[str, bool], Batcher] = {}
+        self.class_names, self.input = card.get("class_names"), card.get("input", {})
+        self.samples = startup.read_samples(path)
         maps = self.signatures["stages"].outputs if "stages" in self.signatures else {}
         self.stages = [stage for stage in card.get("stages", sorted(maps))
                        if stage in maps and stage != "error"]
+
+    @functools.cached_property
+    def network(self) -> "keras.Model":
+        """The Keras model that the export was made of; only with the engine `tensorflow`.
+
+        Raises:
+            zoo.errors.UserError: see `zoo.training.deployment.keras_model.load`.
+        """
+        with quiet_import():
+            return keras_model.load(self.path)
+
+    def layouts(self) -> dict[str, Layout]:
+        """Return {signature name: what decoding a request has to know of it}."""
+        return {name: signature.layout() for name, signature in self.signatures.items()}

@@ -1,18 +1,30 @@
-"""The inputs and outputs of a function of a SavedModel."""
+"""The inputs and outputs of a function of a served model, whichever engine runs it."""
 import io
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image
+
+from zoo.training.serving.wire_format import Layout, TensorSpec
+
+Arrays = dict[str, np.ndarray]
+
+# TensorFlow's names of NumPy's types; objects are strings.
+DTYPES = {"float16": "DT_HALF", "float32": "DT_FLOAT", "float64": "DT_DOUBLE", "int8": "DT_INT8",
+          "int16": "DT_INT16", "int32": "DT_INT32", "int64": "DT_INT64", "uint8": "DT_UINT8",
+          "uint16": "DT_UINT16", "uint32": "DT_UINT32", "uint64": "DT_UINT64", "bool": "DT_BOOL",
+          "object": "DT_STRING"}
 
 
 class Signature:
-    """A function of a SavedModel.
+    """A function of a served model.
 
     Attributes:
-        function: takes tensors by name and returns a dict of tensors.
-        inputs, outputs: {name: tf.TensorSpec}.
+        run: takes {input name: array} and returns {output name: array}; strings are bytes. It
+            raises RequestError for inputs that it cannot compute.
+        inputs, outputs: {name: `zoo.training.serving.wire_format.TensorSpec`}.
         unsupported: the inputs and outputs that JSON cannot hold, such as "y of complex64".
         takes_rows: whether every input has a dimension for the rows of "instances".
         batched: whether every input and output has one row for each example, according to its
@@ -25,33 +37,53 @@ class Signature:
         takes_pixels: whether the input `image` has pixels from 0 to 255; of exports of the zoo.
     """
 
-    def __init__(self, function: Any, takes_pixels: bool = False):
-        self.function, self.takes_pixels = function, takes_pixels
-        self.inputs = function.structured_input_signature[1]
-        self.outputs = function.structured_outputs
-        specs = [*self.inputs.items(), *self.outputs.items()]
-        self.unsupported = [f"{name} of {spec.dtype.name}" for name, spec in specs
-                            if np.dtype(spec.dtype.as_numpy_dtype).kind not in "fiubO"]
-        self.takes_rows = bool(self.inputs) and all(spec.shape.rank != 0
+    def __init__(self, run: Callable[[Arrays], Arrays], inputs: Mapping[str, TensorSpec],
+                 outputs: Mapping[str, TensorSpec], takes_pixels: bool = False):
+        self.run, self.takes_pixels = run, takes_pixels
+        self.inputs, self.outputs = inputs, outputs
+        specs = [*self.inputs.values(), *self.outputs.values()]
+        self.unsupported = tuple(f"{spec.name} of {spec.dtype.name}" for spec in specs
+                                 if spec.dtype.kind not in "fiubO")
+        self.takes_rows = bool(self.inputs) and all(spec.shape != ()
                                                     for spec in self.inputs.values())
         self.batched = self.takes_rows and not self.unsupported and all(
-            spec.shape.rank and spec.shape[0] is None for _, spec in specs)
-        rows = [spec.shape[1:] for spec in self.outputs.values()] if self.batched else []
-        self.mergeable = self.batched and all(row.is_fully_defined() for row in rows)
-        self.values_per_row = sum(row.num_elements() for row in rows) if self.mergeable else 0
+            spec.shape and spec.shape[0] is None for spec in specs)
+        rows = [spec.shape[1:] for spec in self.outputs.values() if spec.shape]
+        self.mergeable = self.batched and all(None not in row for row in rows)
+        self.values_per_row = 0
+        if self.mergeable:
+            self.values_per_row = sum(math.prod(size or 0 for size in row) for row in rows)
 
-    def blank(self, rows: int) -> dict[str, np.ndarray]:
+    def layout(self) -> Layout:
+        """Return what decoding a request has to know."""
+        return Layout(self.inputs, self.unsupported, self.takes_rows, self.batched,
+                      self.takes_pixels)
+
+    def blank(self, rows: int) -> Arrays:
         """Return `rows` rows of inputs to warm up with; dimensions of unknown size have size 1."""
-        return {name: np.full((rows, *(size or 1 for size in spec.shape[1:])), *_blank(spec))
+        return {name: np.full((rows, *(size or 1 for size in (spec.shape or ())[1:])),
+                              _blank(spec), spec.dtype)
                 for name, spec in self.inputs.items()}
 
+    def definition(self) -> dict[str, Any]:
+        """Return it as TensorFlow Serving's metadata describes a signature, a dict."""
+        return {"inputs": {name: _tensor_info(spec) for name, spec in self.inputs.items()},
+                "outputs": {name: _tensor_info(spec) for name, spec in self.outputs.items()},
+                "method_name": "tensorflow/serving/predict", "defaults": {}}
 
-def _blank(spec: tf.TensorSpec) -> tuple[object, type]:
-    """Return the value and the dtype of a blank input."""
-    if spec.dtype != tf.string:
-        return 0, spec.dtype.as_numpy_dtype
+
+def _tensor_info(spec: TensorSpec) -> dict[str, Any]:
+    sizes = [{"size": str(-1 if size is None else size), "name": ""} for size in spec.shape or ()]
+    return {"name": f"{spec.name}:0", "dtype": DTYPES[spec.dtype.name],
+            "tensor_shape": {"dim": sizes, "unknown_rank": spec.shape is None}}
+
+
+def _blank(spec: TensorSpec) -> object:
+    """Return the value of a blank input."""
+    if spec.dtype != object:
+        return 0
     if spec.name != "image_bytes":
-        return b"a b", object  # two words, to detect a signature that returns a row for each word
+        return b"a b"  # two words, to detect a signature that returns a row for each word
     png = io.BytesIO()
     Image.new("RGB", (64, 64)).save(png, "PNG")
-    return png.getvalue(), object
+    return png.getvalue()

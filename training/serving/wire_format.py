@@ -1,25 +1,24 @@
 """The JSON of TensorFlow Serving's REST interface: requests to arrays, and arrays to responses.
 
-The formats: https://www.tensorflow.org/tfx/serving/api_rest
+The formats: https://www.tensorflow.org/tfx/serving/api_rest. This module needs no TensorFlow.
 """
 import base64
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import orjson
 
 from zoo.errors import UserError, unknown
 from zoo.training.preprocessing.pixels import pixel_fault
 from zoo.training.serving.image_headers import check_image
 
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-    from zoo.training.serving.signature import Signature
-
 _KEYS = ("instances", "inputs", "signature_name")
 # JSON's types for the kinds of NumPy numbers
 _TYPES: dict[str, set[type]] = {"f": {float, int}, "i": {int}, "u": {int}, "b": {bool}}
+_REQUEST_PIXELS = 4      # times the pixels of the largest image, in a request
+_VALUES_AT_ONCE = 20_000  # written by one call of orjson, which holds Python's lock
 
 
 class RequestError(UserError):
@@ -30,18 +29,65 @@ class RequestError(UserError):
         self.status = status
 
 
-def decode(request: Any, signatures: Mapping[str, "Signature"],
-           max_pixels: int) -> tuple["Signature", dict[str, np.ndarray], bool]:
+@dataclass(frozen=True)
+class TensorSpec:
+    """An input or an output: its name, its dtype and its shape.
+
+    A dimension of any size is None, a shape of any rank is None, and strings are objects.
+    """
+
+    name: str
+    dtype: np.dtype
+    shape: tuple[int | None, ...] | None
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Return whether an array of `shape` fits."""
+        return self.shape is None or (len(self.shape) == len(shape) and all(
+            size in (None, received) for size, received in zip(self.shape, shape, strict=True)))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What decoding a request has to know of a signature; see its attributes of these names."""
+
+    inputs: Mapping[str, TensorSpec]
+    unsupported: tuple[str, ...]
+    takes_rows: bool
+    batched: bool
+    takes_pixels: bool
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A decoded request.
+
+    Attributes:
+        signature: the name of the signature.
+        arrays: {input name: array}.
+        by_row: whether the request has rows ("instances").
+        pixels: the pixels of each encoded image; [] without images.
+    """
+
+    signature: str
+    arrays: dict[str, np.ndarray]
+    by_row: bool
+    pixels: list[int]
+
+    def first(self, rows: int) -> "Inputs":
+        """Return the first rows."""
+        arrays = {name: array[:rows] for name, array in self.arrays.items()}
+        return replace(self, arrays=arrays, pixels=self.pixels[:rows])
+
+
+def decode(request: Any, signatures: Mapping[str, Layout], max_pixels: int) -> Inputs:
     """Decode the JSON of a predict request.
 
     Args:
         request: {"instances": a list of rows} or {"inputs": whole columns}, and optionally
             "signature_name".
-        signatures: {name: `Signature`} of the model.
-        max_pixels: the largest number of pixels of an encoded image.
-
-    Returns:
-        The signature, {input name: array}, and whether the request has rows ("instances").
+        signatures: {name: `Layout`} of the model.
+        max_pixels: the largest number of pixels of an encoded image; all images of a request
+            together may have four times as many.
 
     Raises:
         zoo.errors.UserError: if names, shapes or types do not match the signature, a number is not
@@ -57,30 +103,55 @@ def decode(request: Any, signatures: Mapping[str, "Signature"],
     if ("instances" in request) == ("inputs" in request):
         raise RequestError("Expected either \"instances\" (a list of rows) or \"inputs\" "
                            "(whole columns).")
-    name = request.get("signature_name") or "serving_default"
-    if not isinstance(name, str) or name not in signatures:
-        raise unknown("signature", name, signatures)
-    signature, by_row = signatures[name], "instances" in request
-    if signature.unsupported:
+    chosen = request.get("signature_name") or "serving_default"
+    if not isinstance(chosen, str) or chosen not in signatures:
+        raise unknown("signature", chosen, signatures)
+    layout, by_row = signatures[chosen], "instances" in request
+    if layout.unsupported:
         raise RequestError("Expected a signature of integers, floats, booleans and strings. "
-                           f"Received: {signature.unsupported[0]}.")
-    if by_row and not signature.takes_rows:
+                           f"Received: {layout.unsupported[0]}.")
+    if by_row and not layout.takes_rows:
         raise RequestError("This signature takes no rows: send \"inputs\" instead of "
                            "\"instances\".")
     values = _columns(request["instances"]) if by_row else request["inputs"]
-    values = _by_name(values, signature.inputs)
-    arrays = {name: _array(name, spec, values[name], signature.batched)
-              for name, spec in signature.inputs.items()}
-    if signature.batched and len({len(array) for array in arrays.values()}) > 1:
+    values = by_name(values, layout.inputs)
+    arrays = {name: _array(name, spec, values[name]) for name, spec in layout.inputs.items()}
+    return checked(Inputs(chosen, arrays, by_row, []), layout, max_pixels)
+
+
+def checked(inputs: Inputs, layout: Layout, max_pixels: int) -> Inputs:
+    """Check the arrays of a request, whatever protocol they came by.
+
+    Returns:
+        The inputs with their `pixels`.
+
+    Raises:
+        zoo.errors.UserError: as `decode` does for shapes, values and images.
+    """
+    arrays = inputs.arrays
+    for name, spec in layout.inputs.items():
+        check_shape(spec, arrays[name].shape, layout.batched)
+        if arrays[name].dtype.kind == "f" and not np.isfinite(arrays[name]).all():
+            raise RequestError(f"Expected {name} to hold finite {spec.dtype.name} numbers.")
+    if layout.batched and len({len(array) for array in arrays.values()}) > 1:
         raise RequestError(f"Expected as many rows in each of the inputs {', '.join(arrays)}.")
-    if signature.takes_pixels and "image" in arrays:
+    # The levels of serving_uint8 are those of a file; floats from 0 to 1 may be a scaled image.
+    if layout.takes_pixels and "image" in arrays and arrays["image"].dtype.kind == "f":
         fault = pixel_fault(arrays["image"])
         if fault:
             raise RequestError(f"image has {fault[1]}.")
-    if "image_bytes" in arrays:
-        for data in arrays["image_bytes"].flat:
-            check_image(data, max_pixels)
-    return signature, arrays, by_row
+    images = arrays["image_bytes"].ravel().tolist() if "image_bytes" in arrays else []
+    return replace(inputs, pixels=_pixels(images, max_pixels))
+
+
+def _pixels(images: list[bytes], max_pixels: int) -> list[int]:
+    pixels, limit = [], _REQUEST_PIXELS * max_pixels
+    for data in images:
+        pixels.append(check_image(data, max_pixels))
+    if sum(pixels) > limit:
+        raise RequestError(f"Expected at most {limit:,} pixels in the images of a request. "
+                           f"Received: {sum(pixels):,}.", 413)
+    return pixels
 
 
 def _columns(rows: Any) -> Any:
@@ -96,8 +167,12 @@ def _columns(rows: Any) -> Any:
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def _by_name(values: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return {input name: value}; a value without a name belongs to the only input."""
+def by_name(values: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return {input name: value}; a value without a name belongs to the only input.
+
+    Raises:
+        zoo.errors.UserError: if an input is missing or unknown.
+    """
     if not isinstance(values, dict) or _is_b64(values):
         if len(inputs) != 1:
             raise RequestError(f"Expected an object with the inputs {', '.join(inputs)}.")
@@ -111,16 +186,20 @@ def _by_name(values: Any, inputs: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _array(name: str, spec: "tf.TensorSpec", value: Any, batched: bool) -> np.ndarray:
-    dtype = np.dtype(spec.dtype.as_numpy_dtype)
-    array = _strings(name, value) if dtype.kind == "O" else _numbers(name, dtype, value)
-    if not spec.shape.is_compatible_with(array.shape) or (batched and not len(array)):
-        sizes = [str(size or "any") for size in spec.shape]
+def _array(name: str, spec: TensorSpec, value: Any) -> np.ndarray:
+    if spec.dtype.kind == "O":
+        return _strings(name, value)
+    return _numbers(name, spec.dtype, value)
+
+
+def check_shape(spec: TensorSpec, shape: tuple[int, ...], batched: bool = False) -> None:
+    """Raise RequestError if an array of `shape` does not fit, or is empty where it is batched."""
+    if not spec.fits(shape) or (batched and not shape[0]):
+        sizes = ["any" if size is None else str(size) for size in spec.shape or ()]
         if batched:
             sizes[0] = "batch"
-        raise RequestError(f"Expected {name} of shape ({', '.join(sizes)}). "
-                           f"Received: {array.shape}.")
-    return array
+        raise RequestError(f"Expected {spec.name} of shape ({', '.join(sizes)}). "
+                           f"Received: {shape}.")
 
 
 def _is_b64(value: Any) -> bool:
@@ -148,11 +227,8 @@ def _numbers(name: str, dtype: np.dtype, value: Any) -> np.ndarray:
         if not limits.min <= array.min() <= array.max() <= limits.max:
             raise RequestError(f"Expected {name} to hold {dtype.name} numbers, {limits.min} to "
                                f"{limits.max}.")
-    with np.errstate(over="ignore"):
-        array = array.astype(dtype)
-    if not np.isfinite(array).all():
-        raise RequestError(f"Expected {name} to hold finite {dtype.name} numbers.")
-    return array
+    with np.errstate(over="ignore"):  # what is beyond the dtype becomes infinite: see `checked`
+        return array.astype(dtype)
 
 
 def _strings(name: str, value: Any) -> np.ndarray:
@@ -167,13 +243,14 @@ def _bytes(name: str, item: Any) -> bytes:
     if not _is_b64(item) or not isinstance(item["b64"], str):
         raise RequestError(f"Expected {name} to hold strings, or bytes as {{\"b64\": \"...\"}}.")
     try:
-        return base64.b64decode(item["b64"], validate=True)
+        text = item["b64"]
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except ValueError as error:
         raise RequestError(f"{name} holds \"b64\" that is not Base64: {error}.") from None
 
 
-def encode(outputs: Mapping[str, np.ndarray], by_row: bool) -> dict[str, Any]:
-    """Return the JSON content of the response to a predict request.
+def encode(outputs: Mapping[str, np.ndarray], by_row: bool) -> Iterator[bytes]:
+    """Return the parts of the JSON of the response to a predict request.
 
     Args:
         outputs: {output name: array}.
@@ -181,21 +258,66 @@ def encode(outputs: Mapping[str, np.ndarray], by_row: bool) -> dict[str, Any]:
             a dict for each row; otherwise "outputs", the only output or a dict of all.
 
     Raises:
-        RequestError: if rows are requested and an output is a scalar, or the outputs differ in
-            their number of rows.
+        RequestError: if rows are requested and an output is a scalar, the outputs differ in their
+            number of rows, or one holds a number that is not finite, which JSON cannot hold.
     """
     counts = {value.shape[:1] for value in outputs.values()}
     if by_row and (len(counts) > 1 or () in counts):
         raise RequestError("The outputs of this signature are not rows: send \"inputs\" instead of "
                            "\"instances\".")
-    values = {name: _json_value(name, value) for name, value in outputs.items()}
-    content = values if len(values) > 1 else next(iter(values.values()))
-    if not by_row:
-        return {"outputs": content}
-    if len(values) > 1:
-        content = [dict(zip(values, row, strict=True))
-                   for row in zip(*values.values(), strict=True)]
-    return {"predictions": content}
+    check_finite(outputs)
+    return _rows(outputs) if by_row else _columns_json(outputs)
+
+
+def check_finite(outputs: Mapping[str, np.ndarray]) -> None:
+    """Raise RequestError if an output has a value that is not finite."""
+    for name, value in outputs.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise RequestError(f"The output {name} of these inputs has values that are not finite, "
+                               "which JSON cannot hold. Expected inputs of a smaller magnitude.")
+
+
+def _rows(outputs: Mapping[str, np.ndarray]) -> Iterator[bytes]:
+    count = len(next(iter(outputs.values())))
+    start = b'{"predictions":['
+    for rows in _slices(count, sum(value.size for value in outputs.values())):
+        values = {name: _json_value(name, value[rows]) for name, value in outputs.items()}
+        content = next(iter(values.values()))
+        if len(values) > 1:
+            content = [dict(zip(values, row, strict=True))
+                       for row in zip(*values.values(), strict=True)]
+        yield start + dump(content)[1:-1]
+        start = b","
+    yield b"]}" if count else start + b"]}"
+
+
+def _columns_json(outputs: Mapping[str, np.ndarray]) -> Iterator[bytes]:
+    yield b'{"outputs":' + b"{" * (len(outputs) > 1)
+    comma = b""
+    for name, value in outputs.items():
+        if len(outputs) > 1:
+            yield comma + dump(name) + b":"
+            comma = b","
+        if not value.ndim or not len(value):
+            yield dump(_json_value(name, value))
+            continue
+        start = b"["
+        for rows in _slices(len(value), value.size):
+            yield start + dump(_json_value(name, value[rows]))[1:-1]
+            start = b","
+        yield b"]"
+    yield b"}" * (1 + (len(outputs) > 1))
+
+
+def _slices(rows: int, values: int) -> Iterator[slice]:
+    """Split `rows` rows of `values` values in all so that each call of orjson is short."""
+    step = max(1, rows * _VALUES_AT_ONCE // max(1, values))
+    return (slice(start, start + step) for start in range(0, rows, step))
+
+
+def dump(content: Any) -> bytes:
+    """Return JSON; NumPy's arrays and numbers are written as lists and numbers."""
+    return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 def _json_value(name: str, value: np.ndarray) -> Any:

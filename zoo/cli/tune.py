@@ -1,4 +1,5 @@
 """Searching better hyperparameters: `zoo tune`."""
+import dataclasses
 import itertools
 import json
 from pathlib import Path
@@ -6,22 +7,38 @@ from typing import Any
 
 import click
 
-from zoo.cli.console import Count, data_dir_option, example, json_option, table
-from zoo.settings import split_setting
+from zoo import catalog
+from zoo.cli.console import (
+    Count,
+    check_data,
+    check_files,
+    check_run_path,
+    command,
+    data_dir_option,
+    example,
+    json_option,
+    table,
+)
+from zoo.errors import unknown
+from zoo.settings import SYNONYMS, split_setting
 from zoo.startup import quiet_import
 
 ALGORITHMS = ("random", "bayesian", "hyperband", "grid")
+# What the default spaces search beside arguments of the network's builder; a test compares.
+SEARCHED = ("augment_strength", "batch_size", "depth", "filters_factor", "first_window",
+            "frozen_stages", "label_smoothing", "learning_rate", "optimizer", "schedule",
+            "weight_decay", "width", "windows_count")
 _WIDTH, _WIDEST = 80, 36  # characters of the leaderboard, and of one of its columns
 
 
-@click.command(epilog=example(
+@command(epilog=example(
     "zoo tune lenet5-digits --trials 20 --epochs 5 --run runs/search",
     "zoo tune lenet5-mnist --algorithm hyperband --fix batch_size=128 --refit --export"))
 @click.argument("name", metavar="RECIPE")
 @click.option("--trials", type=click.IntRange(min=1), default=20, show_default=True, metavar="N",
               help="How many to run.")
-@click.option("--algorithm", type=click.Choice(ALGORITHMS), default="random", show_default=True,
-              help="keras-tuner's, seeded and resumable.")
+@click.option("--algorithm", type=click.Choice(ALGORITHMS, case_sensitive=False),
+              default="random", show_default=True, help="keras-tuner's, seeded and resumable.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, metavar="N",
               help="Of the search; 0 by default.")
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N",
@@ -63,7 +80,14 @@ def tune(name: str, data: str | None, settings: tuple[str, ...], epochs: int | N
     with quiet_import():  # the module of a builder of your own imports Keras
         recipe = recipes.get_recipe(name, data)
     recipe = recipes.override(recipe, settings)
+    check_data(recipe, data_dir, named=data is not None)
     folder = Path(run or f"runs/{recipe.name}-search")
+    trial = dataclasses.replace(recipe, epochs=epochs, min_steps=0) if epochs else recipe
+    check_run_path(str(folder), None if options["storage"] else trial)
+    if options["space"]:
+        check_files([options["space"]])
+    else:
+        _check_fixed(recipe, fixed)
     log = not as_json
     if log:
         _announce(recipe, folder, epochs, options["trials"], options["algorithm"],
@@ -81,6 +105,18 @@ def tune(name: str, data: str | None, settings: tuple[str, ...], epochs: int | N
         from zoo.training.deployment import exporter
         result["export"] = exporter.export(folder / "kept")
     click.echo(json.dumps(result, indent=2) if as_json else _summary(folder, result))
+
+
+def _check_fixed(recipe, fixed):
+    """Raise UsageError for what no default space has, before TensorFlow starts."""
+    from zoo.training.recipe import OLD_NAMES, override
+    known = {*catalog.arguments(recipe.model), *SEARCHED}
+    fields = {field.name for field in dataclasses.fields(recipe)}
+    for name, value in fixed.items():
+        if name not in known | OLD_NAMES.keys():
+            raise unknown("hyperparameter to fix", name, known, SYNONYMS)
+        if name in fields:
+            override(recipe, [f"{name}={value}"])
 
 
 def _announce(recipe, folder, epochs, trials, algorithm, storage):

@@ -9,58 +9,13 @@ import math
 
 import tensorflow as tf
 
-from zoo.errors import UsageError, unknown
 from zoo.training.data.augmentation import image_ops as ops
-from zoo.training.data.augmentation.randaugment import randaugment
+from zoo.training.data.augmentation.randaugment import randaugment, trivial_augment
 
-MIXING = {"mixup", "cutmix"}  # these change the labels too
-_SWITCHES = ("flip", "flip_vertical")
-_HIGHEST = {"shift": 1000, "rotate": 180, "zoom": 1, "crop": 1000, "brightness": 1, "contrast": 1,
-            "saturation": 1, "hue": 0.5, "erase": 1, "mixup": 100, "cutmix": 100}
-_RANDAUGMENT = {"n": (1, 14), "m": (0, 10)}
-AUGMENTATIONS = (*_SWITCHES, *_HIGHEST, "randaugment")
-
-
-def check(settings: dict, channels: int = 3) -> None:
-    """Check the settings of `augment` for images with 1 or 3 channels.
-
-    Saturation and hue need 3 channels.
-
-    Raises:
-        zoo.errors.UsageError: if a name is unknown or a value invalid.
-    """
-    if not isinstance(settings, dict):
-        raise UsageError("augment must be a dictionary such as {'crop': 4, 'flip': True}. "
-                         f"Received: {settings!r}.")
-    for name, value in settings.items():
-        if name not in AUGMENTATIONS:
-            raise unknown("augmentation", name, AUGMENTATIONS)
-        if name in _SWITCHES:
-            if not isinstance(value, bool):
-                raise UsageError(f"{name} must be true or false. Received: {value!r}.")
-        elif name == "randaugment":
-            _check_randaugment(value)
-        else:
-            _check_number(name, value, 0, _HIGHEST[name], whole=name == "crop")
-        if channels == 1 and value and name in ("saturation", "hue"):
-            raise UsageError(f"{name} needs 3 channels. Received: images of 1 channel; use "
-                             "brightness and contrast.")
-
-
-def _check_randaugment(value):
-    if not isinstance(value, dict) or not _RANDAUGMENT.keys() <= value.keys():
-        raise UsageError("randaugment must be {'n': operations, 'm': magnitude}. "
-                         f"Received: {value!r}.")
-    for name, number in value.items():
-        if name not in _RANDAUGMENT:
-            raise unknown("setting of randaugment", name, _RANDAUGMENT)
-        _check_number(f"{name} of randaugment", number, *_RANDAUGMENT[name], whole=name == "n")
-
-
-def _check_number(name, value, low, high, whole):
-    kinds, words = ((int,), "whole number") if whole else ((int, float), "number")
-    if type(value) not in kinds or not low <= value <= high:
-        raise UsageError(f"{name} must be a {words} from {low} to {high}. Received: {value!r}.")
+# The eigenvectors, in columns, and the eigenvalues of the covariance of ImageNet's red, green and
+# blue, on a scale of 0 to 1, that are in use for Krizhevsky's noise (fb.resnet.torch, 2016).
+EIGENVECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
+EIGENVALUES = (0.2175, 0.0188, 0.0045)
 
 
 def augment(images: tf.Tensor, labels: tf.Tensor, settings: dict,
@@ -73,6 +28,8 @@ def augment(images: tf.Tensor, labels: tf.Tensor, settings: dict,
         labels: one-hot, float32 of shape (batch, classes).
         settings: a dict that passes `check`; absent, 0 or false leaves an augmentation out.
             flip, flip_vertical: true to mirror half of the images, at random.
+            random_resized_crop, scale_jitter: not applied here but before, to the original image;
+                see `zoo.training.data.augmentation.crops`.
             crop: pixels by which the image is padded with its reflection before a random crop of
                 the original size (after He et al. 2016, section 4.2). Padding with black would
                 change the statistics of batch normalization, and test images have no black edges.
@@ -80,9 +37,14 @@ def augment(images: tf.Tensor, labels: tf.Tensor, settings: dict,
                 pixels from outside the image are black.
             randaugment: {"n": operations, "m": magnitude}; see
                 `zoo.training.data.augmentation.randaugment`.
+            trivial_augment: true for one random operation of a random strength for each image; see
+                the same module.
             brightness, contrast, saturation: the maximum difference of the factor from 1. Factor 0
                 gives black, the mean grey, and the grey image.
             hue: the maximum rotation, as a share of the colour circle.
+            pca_noise: the standard deviation of the noise of Krizhevsky et al. 2012, section 4.1,
+                0.1 there: each image is lighter, darker or of another tint along the principal
+                components of ImageNet's colours, in proportion to their eigenvalues.
             erase: the share of images in which a rectangle becomes noise (Zhong et al. 2020,
                 algorithm 1).
             mixup: alpha of Beta(alpha, alpha), one draw per batch (Zhang et al. 2018).
@@ -97,22 +59,26 @@ def augment(images: tf.Tensor, labels: tf.Tensor, settings: dict,
     if not settings:
         return images, labels
     images = tf.cast(_mirror_and_crop(images, settings, seed), tf.float32)
-    for change in (_affine, randaugment, _jitter, _erase):
+    for change in (_affine, randaugment, trivial_augment, _jitter, _erase):
         images = change(images, settings, seed)
     images, labels = _mix(images, labels, settings, seed)
     return tf.clip_by_value(images, 0.0, 255.0), labels
 
 
 def _mirror_and_crop(images, settings, seed):
-    """Mirror and crop in one operation, which moves whole pixels and keeps the dtype."""
-    if not any(settings.get(name) for name in ("flip", "flip_vertical", "crop")):
-        return images
+    """Mirror and crop, which moves whole pixels and keeps the dtype."""
     count, pad = tf.shape(images)[0], settings.get("crop", 0)
     across = down = 1.0
     if settings.get("flip"):
         across = ops.signs(seed, "flip", (count,))
     if settings.get("flip_vertical"):
         down = ops.signs(seed, "flip_vertical", (count,))
+    if not pad:
+        if settings.get("flip"):
+            images = ops.mirror(images, across < 0, 2)
+        if settings.get("flip_vertical"):
+            images = ops.mirror(images, down < 0, 1)
+        return images
     moves = tf.random.stateless_uniform((2, count), ops.fold(seed, "crop"), -pad, pad + 1, tf.int32)
     matrices = ops.matrices(count, across, 0.0, moves[0], 0.0, down, moves[1])
     return ops.warp(images, matrices, "NEAREST", "REFLECT")
@@ -133,7 +99,7 @@ def _affine(images, settings, seed):
 
 
 def _jitter(images, settings, seed):
-    """Change brightness, contrast, saturation and hue, by a random amount per image."""
+    """Change brightness, contrast, saturation, hue and tint, by a random amount per image."""
     shape = (tf.shape(images)[0], 1, 1, 1)
     for name, change in (("brightness", ops.brightness), ("contrast", ops.contrast),
                          ("saturation", ops.saturation)):
@@ -144,6 +110,11 @@ def _jitter(images, settings, seed):
         hue, saturation, value = tf.split(tf.image.rgb_to_hsv(images / 255), 3, axis=-1)
         hue = (hue + ops.uniform(seed, "hue", shape, -settings["hue"], settings["hue"])) % 1.0
         images = tf.image.hsv_to_rgb(tf.concat([hue, saturation, value], axis=-1)) * 255
+    if settings.get("pca_noise") and images.shape[-1] == 3:
+        shares = tf.random.stateless_normal((shape[0], 3), ops.fold(seed, "pca_noise"), 0.0,
+                                            settings["pca_noise"])
+        noise = 255 * tf.matmul(shares * EIGENVALUES, EIGENVECTORS, transpose_b=True)
+        images += noise[:, None, None]
     return images
 
 

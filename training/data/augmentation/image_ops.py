@@ -60,6 +60,19 @@ def warp(images: tf.Tensor, matrices: tf.Tensor, interpolation: str,
         interpolation=interpolation, fill_mode=outside)
 
 
+def mirror(images: tf.Tensor, is_mirrored: tf.Tensor, axis: int) -> tf.Tensor:
+    """Mirror those of the images, of any dtype, for which `is_mirrored` (batch,) is true.
+
+    Args:
+        axis: 1 for top to bottom, 2 for left to right.
+    """
+    shape = tf.shape(images)
+    # In a tensor of few axes, tf.reverse moves whole pixels or whole rows.
+    rows = tf.reshape(images, [tf.reduce_prod(shape[:axis]), shape[axis], -1])
+    mirrored = tf.reshape(tf.reverse(rows, [1]), shape)
+    return tf.compat.v1.where(is_mirrored, mirrored, images)  # copies whole images
+
+
 def boxes(top: tf.Tensor, tall: tf.Tensor, left: tf.Tensor, wide: tf.Tensor, height: int,
           width: int) -> tf.Tensor:
     """Return masks of shape (count, height, width, 1) that are true inside the rectangles.

@@ -1,4 +1,4 @@
-"""RandAugment (Cubuk et al. 2020) for a whole batch."""
+"""RandAugment (Cubuk et al. 2020) and TrivialAugment (Müller and Hutter 2021) of a whole batch."""
 import math
 
 import tensorflow as tf
@@ -6,9 +6,14 @@ import tensorflow as tf
 from zoo.training.data.augmentation import image_ops as ops
 
 _GEOMETRY = ("rotate", "shear_x", "shear_y", "translate_x", "translate_y")
-_COLOUR = ((ops.auto_contrast, 0.0), (ops.equalize, 0.0), (ops.solarize, 256.0),
-           (ops.posterize, 4.0), (ops.saturation, 0.9), (ops.contrast, 0.9), (ops.brightness, 0.9),
-           (ops.sharpness, 0.9))  # operation, strongest amount
+_COLOUR = (ops.auto_contrast, ops.equalize, ops.solarize, ops.posterize, ops.saturation,
+           ops.contrast, ops.brightness, ops.sharpness)
+_OPERATIONS = len(_COLOUR) + 1 + len(_GEOMETRY)  # 1: no change
+# The strongest amounts of _COLOUR.
+_NARROW = (0.0, 0.0, 256.0, 4.0, 0.9, 0.9, 0.9, 0.9)
+_WIDE = (0.0, 0.0, 256.0, 6.0, 0.99, 0.99, 0.99, 0.99)
+_WIDE_GEOMETRY = (math.radians(135), 0.99, 0.99, 32.0, 32.0)
+_BINS = 31  # strengths of TrivialAugment, from none to the strongest
 
 
 def randaugment(images: tf.Tensor, settings: dict, seed: tf.Tensor) -> tf.Tensor:
@@ -27,38 +32,73 @@ def randaugment(images: tf.Tensor, settings: dict, seed: tf.Tensor) -> tf.Tensor
     if not settings.get("randaugment"):
         return images
     n, count = settings["randaugment"]["n"], tf.shape(images)[0]
-    total = len(_COLOUR) + 1 + len(_GEOMETRY)  # 1: no change
     drawn = tf.random.stateless_uniform(
-        (n, count), ops.fold(seed, "randaugment"), 0, total, tf.int32)
+        (n, count), ops.fold(seed, "randaugment"), 0, _OPERATIONS, tf.int32)
     signs = ops.signs(seed, "randaugment signs", (n, count))
     strengths = settings["randaugment"]["m"] / 10 * signs
-    matrices = tf.eye(3, batch_shape=[count])
-    for i in range(n):
-        geometry = drawn[i] - len(_COLOUR) - 1
-        matrices = matrices @ _geometry(geometry, strengths[i], *images.shape[1:3])
+    height, width = images.shape[1:3]
+    highest = (math.radians(30), 0.3, 0.3, width * 10 / 32, height * 10 / 32)
+    return _apply(images, drawn, strengths, highest, _NARROW)
+
+
+def trivial_augment(images: tf.Tensor, settings: dict, seed: tf.Tensor) -> tf.Tensor:
+    """Apply one of RandAugment's 14 operations to each image, with a strength of its own.
+
+    Operation and strength are uniform; the strengths are the paper's 31 bins of its wide space,
+    "TA (Wide)": rotations to 135 degrees, shears to 0.99, translations to 32 pixels, enhancements
+    by 0.01 to 1.99, 8 to 2 bits, and inversion of all levels above 256 to 0. The sign of geometric
+    operations and enhancements is random, as there. Pixels from outside the image are black.
+
+    Args:
+        images, seed: as for `randaugment`.
+        settings: the settings of `augment`; "trivial_augment" is true or false.
+    """
+    if not settings.get("trivial_augment"):
+        return images
+    shape = (1, tf.shape(images)[0])
+    drawn = tf.random.stateless_uniform(
+        shape, ops.fold(seed, "trivial_augment"), 0, _OPERATIONS, tf.int32)
+    bins = tf.random.stateless_uniform(
+        shape, ops.fold(seed, "trivial_augment bins"), 0, _BINS, tf.int32)
+    strengths = tf.cast(bins, tf.float32) / (_BINS - 1)
+    strengths *= ops.signs(seed, "trivial_augment signs", shape)
+    return _apply(images, drawn, strengths, _WIDE_GEOMETRY, _WIDE)
+
+
+def _apply(images, drawn, strengths, geometry, colour):
+    """Apply operations one after another, the geometric ones of an image first.
+
+    Args:
+        images: float32.
+        drawn: int32 (operations, batch): a number of _COLOUR, of no change, or of _GEOMETRY.
+        strengths: float32 (operations, batch), from -1 to 1.
+        geometry, colour: the strongest amounts of _GEOMETRY and _COLOUR.
+    """
+    matrices = tf.eye(3, batch_shape=[tf.shape(images)[0]])
+    for i in range(drawn.shape[0]):
+        matrices = matrices @ _geometry(drawn[i] - len(_COLOUR) - 1, strengths[i], geometry)
     images = ops.warp(images, matrices, "BILINEAR")
-    for i in range(n):
-        images = _colour(images, tf.minimum(drawn[i], len(_COLOUR)), strengths[i])
+    for i in range(drawn.shape[0]):
+        images = _colour(images, tf.minimum(drawn[i], len(_COLOUR)), strengths[i], colour)
     return images
 
 
-def _geometry(drawn, strengths, height, width):
+def _geometry(drawn, strengths, highest):
     """Return the matrices of the operations _GEOMETRY[drawn], or the identity for other numbers."""
-    highest = (math.radians(30), 0.3, 0.3, width * 10 / 32, height * 10 / 32)
     amounts = tf.one_hot(drawn, len(_GEOMETRY)) * strengths[:, None] * highest
     turn, shear_x, shear_y, right, down = tf.unstack(amounts, axis=1)
     return ops.matrices(tf.shape(drawn)[0], tf.cos(turn), shear_x - tf.sin(turn), right,
                         shear_y + tf.sin(turn), tf.cos(turn), down)
 
 
-def _colour(images, drawn, strengths):
+def _colour(images, drawn, strengths, highest):
     """Apply the operation _COLOUR[drawn] to each image; the number after the last changes nothing.
 
     Each operation is computed for its own images only.
     """
     groups = tf.dynamic_partition(tf.range(tf.shape(images)[0]), drawn, len(_COLOUR) + 1)
     changed = [tf.gather(images, group) for group in groups]
-    for i, (operation, highest) in enumerate(_COLOUR):
-        amounts = highest * tf.gather(strengths, groups[i])[:, None, None, None]
+    for i, (operation, strongest) in enumerate(zip(_COLOUR, highest, strict=True)):
+        amounts = strongest * tf.gather(strengths, groups[i])[:, None, None, None]
         changed[i] = operation(changed[i], amounts)
     return tf.ensure_shape(tf.dynamic_stitch(groups, changed), images.shape)

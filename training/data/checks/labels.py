@@ -8,7 +8,7 @@ import hashlib
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ class Finding:
     kind: str  # in a word or two
     severity: str  # "error": would break or falsify training; "note": good to know
     message: str  # one line
-    files: tuple[str, ...]  # the names of all examples concerned
+    files: Sequence[str]  # the names of all examples concerned
 
 
 def errors_first(findings: list[Finding]) -> list[Finding]:
@@ -68,35 +68,48 @@ def repeated(same: dict, what: str) -> list[Finding]:
             groups["conflicting labels"].append(group)
         elif len(group) > len({split for _, _, split in group}):
             groups["duplicates"].append(group)
-    return [_repeated_finding(kind, members, what) for kind, members in groups.items() if members]
+    return [repeated_finding(kind, members[0], len(members),
+                             any(row[2] is None for group in members for row in group),
+                             tuple(row[0] for group in members for row in group), what)
+            for kind, members in groups.items() if members]
 
 
-def _repeated_finding(kind, groups, what):
+def repeated_finding(kind: str, group: list[tuple], count: int, is_undivided: bool,
+                     names: Sequence[str], what: str) -> Finding:
+    """Return a finding on groups of examples with the same content.
+
+    Args:
+        kind: "leakage", "conflicting labels" or "duplicates".
+        group: the first of them, a list of (name, label, split).
+        count: the number of groups.
+        is_undivided: whether examples are in no split yet.
+        names: of all examples of the groups.
+        what: "image" or "sentence".
+    """
     differ = 2 if kind == "leakage" else 1 if kind == "conflicting labels" else None
-    first = groups[0][0]
+    first = group[0]
     if differ:
-        second = next(row for row in groups[0] if row[differ] != first[differ])
+        second = next(row for row in group if row[differ] != first[differ])
         example = f"{first[0]} ({first[differ]}) and {second[0]} ({second[differ]})"
     else:
-        counts = collections.Counter(row[2] for row in groups[0])
-        example = " and ".join([row[0] for row in groups[0] if counts[row[2]] > 1][:2])
+        counts = collections.Counter(row[2] for row in group)
+        example = " and ".join([row[0] for row in group if counts[row[2]] > 1][:2])
     words = {"leakage": f"the same {what} in more than one split",
              "conflicting labels": f"the same {what} under different labels",
              "duplicates": f"the same {what} more than once in a split"}[kind]
-    undivided = kind == "duplicates" and any(row[2] is None for group in groups for row in group)
-    if undivided:
+    if kind == "duplicates" and is_undivided:
         words += ", which may be divided between training and test"
     severity = "note" if kind == "duplicates" else "error"
-    return Finding(kind, severity, f"{words}, {len(groups):,} in all; such as {example}",
-                   tuple(row[0] for group in groups for row in group))
+    return Finding(kind, severity, f"{words}, {count:,} in all; such as {example}", names)
 
 
-def class_findings(examples: list[tuple], classes: Iterable[str] = (),
+def class_findings(examples: Iterable[tuple], classes: Iterable[str] = (),
                    classes_file: Path | None = None) -> list[Finding]:
     """Return findings on labels, splits and counts.
 
     Args:
-        examples: a list of (name, label, split).
+        examples: (name or path, label, split) tuples, which are read twice; `counts`, if they have
+            such a method, returns the numbers of them by (split, label), in their order.
         classes: the expected labels, those without an example included.
         classes_file: labels that are lines of this UTF-8 file are classes of their own, however
             alike. It is read only if there are such labels, and need not exist.
@@ -104,7 +117,10 @@ def class_findings(examples: list[tuple], classes: Iterable[str] = (),
     Raises:
         zoo.errors.UserError: if the file is read, and is not UTF-8.
     """
-    counts = collections.Counter((split, label) for _, label, split in examples)
+    if hasattr(examples, "counts"):
+        counts = examples.counts()
+    else:
+        counts = collections.Counter((split, label) for _, label, split in examples)
     splits = list(dict.fromkeys(split for split, _ in counts))
     present = list(dict.fromkeys(label for _, label in counts))
     labels, seen = list(dict.fromkeys([*classes, *present])), set(present)
@@ -133,7 +149,7 @@ def _spellings(examples, labels, classes_file):
             yield Finding("label spelling", "error", "labels that differ in case, space, Unicode "
                           "form or a decimal point only: "
                           f"{', '.join(map(repr, group))}{advice}",
-                          tuple(name for name, label, _ in examples if label in group))
+                          tuple(str(name) for name, label, _ in examples if label in group))
 
 
 def _advice(classes_file):

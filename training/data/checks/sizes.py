@@ -1,7 +1,9 @@
-"""What an accuracy on a few examples can tell."""
+"""What an accuracy on a few examples can tell, and when images are few to train on."""
 from scipy.stats import binomtest
 
 FEW = 100  # examples of a split below which an accuracy is known to no better than 6 percent points
+
+FEW_IMAGES = 1000  # for training from random weights
 
 
 def wilson_interval(right: int, count: int) -> tuple[float, float]:
@@ -21,3 +23,10 @@ def few_examples(split: str, count: int) -> str | None:
     low, high = wilson_interval(right, count)
     return (f"the {split} split has {count} examples: {right} right ones would mean an accuracy of "
             f"{low:.0%} to {high:.0%} (95 % interval)")
+
+
+def few_images(count: int) -> str | None:
+    """Return a line if `count` images are few to train random weights on; None if they are not."""
+    if not 0 < count < FEW_IMAGES:
+        return None
+    return f"{count} training images are few for random weights"
