@@ -130,6 +130,9 @@ IN_A_FOLDER = {  # see `files`
     "train lenet5-digits --set teacher=lenet5-digitz":
         "lenet5-digitz is not a run directory. Unknown shipped model 'lenet5-digitz'. "
         "Did you mean 'lenet5-digits'?",
+    "train lenet5-digits --set temperature=3":
+        "temperature needs a teacher, a run or a trained network, such as "
+        "teacher=resnet20-cifar10. Received: 3.0.",
     "train lenet5-digits --set temperature=0": "temperature must be at least 0.1. Received: 0.0.",
     "train resnet20 --data photos --set weights=resnet20-cifar":
         "Unknown weights 'resnet20-cifar'. Did you mean 'resnet20-cifar10'? Nor is resnet20-cifar "

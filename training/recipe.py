@@ -158,7 +158,8 @@ def check_kind(recipe: Recipe) -> None:
 
     Raises:
         zoo.errors.UsageError: if a field for images is set and the network takes sentences, one
-            for sentences and it takes images, or one for words and it reads characters.
+            for sentences and it takes images, one for words and it reads characters, or one for a
+            teacher that is not named.
     """
     kinds = [("images", _FOR_IMAGES), ("sentences", _FOR_SENTENCES)]
     if "input_shape" in arguments(recipe.model):
@@ -175,6 +176,11 @@ def check_kind(recipe: Recipe) -> None:
         if value != getattr(defaults, name):
             raise UsageError(f"{name} is for networks that read words, and {recipe.model} reads "
                              f"the characters of alphabet. Received: {value!r}.")
+    for name in () if recipe.teacher else ("teacher_weight", "temperature"):
+        value = getattr(recipe, name)
+        if value != getattr(defaults, name):
+            raise UsageError(f"{name} needs a teacher, a run or a trained network, such as "
+                             f"teacher=resnet20-cifar10. Received: {value!r}.")
 
 
 def current_names(values: dict[str, Any], source: str) -> dict[str, Any]:
