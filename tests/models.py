@@ -3,6 +3,10 @@
 TINY is {name: overrides}, PARAMS {name: how many parameters they give}. The contract tests run over
 both; `test_contract.py` fails if a registered name is missing.
 """
+import pytest
+
+import zoo
+
 TINY = {
     "alexnet": {"input_shape": (32, 32, 3), "classes": 5, "stem": "small", "width": 1 / 16,
                 "units": 32, "dropout": 0.1},
@@ -195,3 +199,12 @@ PARAMS = {
     "wide_resnet16_4": 78_330, "wide_resnet28_10": 78_330, "wide_resnet40_4": 175_994,
     "wide_resnet50_2": 19_261, "xception": 45_183, "zfnet": 16_509,
 }
+
+# What takes seconds runs for the smallest network of each builder, unless it is deep, and for the
+# others with `make slow`.
+DEEP = ("googlenet_torchvision", "inception_resnet_v2", "inception_v3_torchvision",
+        "inception_v4_timm", "xception")
+ONE_OF_EACH = {zoo.spec(name).builder: name
+               for name in sorted(PARAMS, key=PARAMS.__getitem__, reverse=True)}.values()
+OTHERS_SLOW = [name if name in ONE_OF_EACH and name not in DEEP
+               else pytest.param(name, marks=pytest.mark.slow) for name in TINY]

@@ -90,6 +90,7 @@ def test_selection_and_early_stopping_go_by_the_history(tmp_path):
     assert state.best_epoch()["epoch"] == 3 and not state.stopped
 
 
+@pytest.mark.slow
 def test_auxiliary_heads_are_not_measured(uneven, tmp_path):
     small = {"input_shape": (32, 32, 1), "stem": "small", "depths": (1, 4, 1), "width": 0.0625,
              "aux": True}
@@ -106,7 +107,8 @@ def interrupt(step):
     return stop
 
 
-@pytest.mark.parametrize("step", [1, 5])  # before and after the first row of the history
+@pytest.mark.parametrize("step", [
+    pytest.param(1, marks=pytest.mark.slow), 5])  # before and after the first row of the history
 def test_a_training_resumes_and_that_of_an_older_version_keeps_its_metric(uneven, tmp_path,
                                                                            monkeypatch, step):
     recipe = recipe_of(uneven, balance="weights", epochs=3)

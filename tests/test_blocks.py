@@ -101,6 +101,7 @@ def test_published_means_and_stds_are_accepted(mean, std):
                                atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", THIN)
 def test_paper_is_another_name_of_the_imagenet_stem(name):
     options = [{}, {"stem": "imagenet"}, {"stem": "paper"}]

@@ -323,7 +323,8 @@ def test_load_data_gives_words_or_characters(table):
     assert 1 not in expected  # NFD as NFC
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [
+    pytest.param("char_cnn", marks=pytest.mark.slow), "vdcnn9"])
 def test_every_road_has_the_same_answer(name, table, tmp_path):
     run, export = exported(name, table)
     source = trained.load(run)
@@ -361,6 +362,7 @@ def test_cards_say_that_tokens_are_characters(table):
     assert "for one sentence" in (export / "assets/README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["tensorflow", "onnxruntime", "litert"])
 def test_every_engine_serves_raw_sentences(engine, table):
     import urllib.request
@@ -397,6 +399,7 @@ def test_the_page_explains_a_network_for_characters(name, table, tmp_path):
     assert "There is no map of a network that reads characters." in text
 
 
+@pytest.mark.slow
 def test_folds_and_a_resumed_training_read_characters(table, tmp_path):
     recipe = small("vdcnn9", table / "train.csv", "folds=2", "epochs=2")
     result = folds.cross_validate(recipe, tmp_path / "folds")

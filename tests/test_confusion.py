@@ -35,6 +35,7 @@ def test_each_epoch_has_its_matrix(finished_run):
         counted[best], confusion_matrix(dataset.validation.labels, predicted, labels=range(10)))
 
 
+@pytest.mark.slow
 def test_a_resumed_training_keeps_the_matrices(tmp_path, monkeypatch):
     recipe = options(DIGITS, epochs=2)
     train(recipe, tmp_path / "whole", log=False)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import zoo
-from tests.models import PARAMS, TINY
+from tests.models import OTHERS_SLOW, PARAMS, TINY
 from zoo.errors import UsageError
 from zoo.factory import shapes_only
 from zoo.tables import layer_table
@@ -41,13 +41,6 @@ def pixels(model, n):
                            if isinstance(layer, keras.layers.Embedding)), 10)  # of "abc def."
         return np.random.default_rng(0).integers(1, vocab_size, (n, 7)).astype("int32")
     return np.random.default_rng(0).integers(0, 256, (n, *shape)).astype("uint8")
-
-
-# Variants of one builder run the same code: what takes seconds runs for one of each, and for the
-# others with `make slow`.
-ONE_OF_EACH = {zoo.spec(name).builder: name for name in TINY}.values()
-OTHERS_SLOW = [name if name in ONE_OF_EACH else pytest.param(name, marks=pytest.mark.slow)
-               for name in TINY]
 
 
 def test_every_registered_name_is_in_the_table():
@@ -139,9 +132,8 @@ def test_config_round_trip_gives_the_same_network(name, tmp_path):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="SavedModels are TensorFlow's")
-@pytest.mark.parametrize("name", ONE_OF_EACH)
+@pytest.mark.parametrize("name", OTHERS_SLOW)
 def test_saved_model_round_trip_gives_the_same_logits_at_two_batch_sizes(name, tmp_path):
-    """One variant of each builder."""
     import tensorflow as tf
     model = tiny(name)
     model.export(tmp_path / "model", verbose=False)
@@ -183,7 +175,8 @@ def test_too_small_an_image_is_refused_with_the_minimum(name):
         zoo.build(name, input_shape=(1, 1, channels))
 
 
-@pytest.mark.parametrize("name", [name for name in TINY if not takes_tokens(name)])
+@pytest.mark.parametrize("name", [name for name in OTHERS_SLOW if not takes_tokens(
+    name if isinstance(name, str) else name.values[0])])
 def test_images_may_have_any_size_if_the_network_averages_its_last_map(name):
     shape = tiny(name).input.shape[1:]
     averaged = any(isinstance(layer, keras.layers.GlobalAveragePooling2D)

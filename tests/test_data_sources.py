@@ -21,6 +21,7 @@ from zoo.training.preprocessing.images import decode_or_explain
 LOWEST_TFDS = "4.9.9"  # of constraints-lowest.txt
 
 
+@pytest.mark.slow
 def test_mnist_has_the_published_counts_and_statistics(mnist_dir):
     mnist = load_data("mnist", (28, 28, 1), validation_split=0.1, seed=0, data_dir=mnist_dir)
     assert [len(part.labels) for part in (mnist.train, mnist.validation, mnist.test)] == [

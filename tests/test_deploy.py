@@ -121,7 +121,9 @@ def test_a_format_that_the_converter_cannot_write_is_one_line(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name", [NETWORKS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS[1:])]
+)
 def test_every_format_agrees_and_is_little_larger_than_its_weights(exports, name):
     run, exported, result = exports(name)
     weights = 4 * trained.load(run).model.count_params()
@@ -208,7 +210,7 @@ def test_saved_model_cli_shows_it(exports):
         assert words in output
 
 
-@pytest.mark.parametrize("name", ["lenet5", "textcnn"])
+@pytest.mark.parametrize("name", ["lenet5", pytest.param("textcnn", marks=pytest.mark.slow)])
 def test_the_card_describes_the_export(exports, name):
     run, exported, _ = exports(name)
     card = json.loads((exported / "assets/card.json").read_text())

@@ -17,6 +17,8 @@ from zoo.factory import shapes_only
 from zoo.tables import total_multiply_adds
 
 BUILDERS = sorted({zoo.spec(name).builder: name for name in zoo.names()}.values())
+FEW = ("alexnet_2tower", "densenet40_k12", "googlenet", "lenet5", "mobilenet_v2", "resnet20",
+       "textcnn")
 
 
 def shapes(name, **overrides):
@@ -81,7 +83,8 @@ def check_labels(drawn):
         assert TextPath((0, 0), line, size=size, prop=font).get_extents().width < width - 4, line
 
 
-@pytest.mark.parametrize("name", BUILDERS)
+@pytest.mark.parametrize("name", [*FEW, *(pytest.param(name, marks=pytest.mark.slow)
+                                          for name in BUILDERS if name not in FEW)])
 def test_every_architecture_is_drawn(name):
     model = shapes(name)
     for style in STYLES if len(model.layers) < 200 else ["blocks"]:  # a slow test draws the rest
@@ -223,6 +226,7 @@ def test_auxiliary_heads_stand_beside_the_trunk():
                if node.stage == "stage4")
 
 
+@pytest.mark.slow
 def test_the_files_hold_text(tmp_path):
     svg = draw(["lenet5", "alexnet"], tmp_path / "two.svg").read_text()
     for text in ("lenet5", "alexnet", "5x5 conv, 16", "11x11 conv, 96, /4", "receptive field (RF)",

@@ -74,6 +74,7 @@ def test_a_teacher_that_does_not_fit_is_told_in_a_line(names, shape, words):
         teacher_of(RECIPE, names, shape)
 
 
+@pytest.mark.slow
 def test_another_teacher_does_not_go_on_with_a_training(finished_run, tmp_path):
     class Stop(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):

@@ -135,6 +135,7 @@ def test_a_million_files_take_little_memory():
     assert names == ("x/a.jpg",) * 4 and names[1:] == ["x/a.jpg"] * 3 and hash(names)
 
 
+@pytest.mark.slow
 def test_the_command_ends_with_what_it_has_seen(tmp_path, cache):
     """Ctrl-C in a real process: the findings so far, the exit code of an interrupt, no traceback.
     """

@@ -108,7 +108,7 @@ def test_the_stand_in_has_imagenets_layout(data_dir):
 
 @pytest.mark.parametrize("name, side, args", [
     ("resnet18", 64, {"width": 8}),
-    ("mobilenet_v2", 64, {"alpha": 0.25}),
+    pytest.param("mobilenet_v2", 64, {"alpha": 0.25}, marks=pytest.mark.slow),
     *(pytest.param(name, side, {}, marks=pytest.mark.slow) for name, side in (
         ("alexnet", 67), ("vgg16", 64), ("googlenet", 65), ("inception_v3", 75),
         ("resnet50", 64), ("densenet121", 64), ("mobilenet_v1", 64)))])

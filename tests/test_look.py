@@ -52,10 +52,10 @@ def test_list_chooses_by_year_and_by_trained_weights(capsys):
 @pytest.mark.parametrize(
     "args, params",
     [
-        (["lenet5"], 61_706),
+        pytest.param(["lenet5"], 61_706, marks=pytest.mark.slow),
         (["lenet5", "--set", "classes=2"], 61_026),
-        (["lenet"], 44_426),
-        (["lenet_cassava"], 2_365_581),
+        pytest.param(["lenet"], 44_426, marks=pytest.mark.slow),
+        pytest.param(["lenet_cassava"], 2_365_581, marks=pytest.mark.slow),
     ],
 )
 def test_info_counts_the_parameters(zoo_command, args, params):

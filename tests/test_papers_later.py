@@ -14,6 +14,7 @@ from zoo.shufflenet_v2 import shuffle, split
 from zoo.tables import layer_table, total_multiply_adds
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, count", [
     ("squeezenet1_0", 1_248_424),  # table 1, to the unit
     ("xception", 22_855_952),  # table 3, to the unit
@@ -113,6 +114,7 @@ def test_multiply_adds(name, millions, relative):
     assert total_multiply_adds(full(name)) / 1e6 == pytest.approx(millions, rel=relative)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, billions", [
     # "_ops" of the weights in torchvision/models, which has three decimals
     ("alexnet_torchvision", 0.714), ("googlenet_torchvision", 1.498),
@@ -190,6 +192,7 @@ def test_drop_connect_grows_with_the_position_of_a_block():
     assert rates == sorted(rates) and 0 < rates[0] < rates[-1] < 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, sides", [
     ("squeezenet1_0", (21, 20)), ("squeezenet1_1", (17, 16)), ("nin", (39, 38)),
     ("nin_cifar10", (4, 3)), ("zfnet", (53, 52)), ("xception", (37, 36)),

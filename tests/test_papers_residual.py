@@ -35,6 +35,7 @@ def weighted_layers(model):
             if hasattr(layer, "kernel") and "shortcut" not in layer.name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name, count", [
     ("resnet18", 11_689_512), ("resnet34", 21_797_672), ("resnet50", 25_557_032),
     ("resnet101", 44_549_160), ("resnet152", 60_192_808), ("resnet50_keras", 25_583_592),

@@ -61,6 +61,7 @@ def test_kills_leave_the_old_export_whole(finished_run, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+@pytest.mark.slow
 def test_an_interrupt_leaves_nothing(finished_run, tmp_path):
     process = started(finished_run, tmp_path / "model")
     wait_for(tmp_path / ".model.tmp/saved_model-checked", process)

@@ -186,6 +186,7 @@ def test_a_page_runs_as_it_stands(page, tmp_path):
     run_page(text, tmp_path, ELSEWHERE if page == "README.md" else ())
 
 
+@pytest.mark.slow
 def test_the_blocks_for_those_who_come_from_pytorch_run_without_it(tmp_path):
     """The slow tests run all blocks of the page."""
     ours = [code for _, code in blocks(PAGES["from-pytorch.md"]) if "torch" not in code]
@@ -219,6 +220,7 @@ def test_the_mnist_commands_run(mnist_dir, tmp_path):
     run([sys.executable, "-c", TOGETHER, *lines], tmp_path, TFDS_DATA_DIR=mnist_dir)
 
 
+@pytest.mark.slow
 def test_make_train_ends_with_the_accuracy_and_the_next_command(tmp_path):
     if not (Path(sys.prefix) / ".installed").exists():
         pytest.skip("this environment was not set up by make")
@@ -257,6 +259,7 @@ def test_the_install_line_is_one_that_works():
     assert lines and extras <= declared
 
 
+@pytest.mark.slow
 def test_a_builder_is_imported_beside_files_of_our_names(tmp_path):
     code = next(code for _, code in blocks(PAGES["README.md"]) if code.startswith("# my_nets.py"))
     (tmp_path / "my_nets.py").write_text(code)

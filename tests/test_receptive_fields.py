@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras import layers
 
 import zoo
-from tests.models import TINY
+from tests.models import DEEP, ONE_OF_EACH, TINY
 from zoo.errors import UsageError
 from zoo.factory import shapes_only
 from zoo.receptive_fields import receptive_fields
@@ -16,11 +16,13 @@ from zoo.receptive_fields import receptive_fields
 PUBLISHED = {
     "alexnet": 195, "vgg16": 212, "resnet50": 483, "resnet101": 1027, "resnet152": 1507,
     "mobilenet_v1": 315, "inception_v3": 1311, "inception_v4": 2071, "inception_resnet_v2": 3039}
-IMAGES = sorted({zoo.spec(name).builder: name for name in TINY
-                 if len(zoo.spec(name).defaults.get("input_shape", ())) == 3
-                 and not name.startswith("mlp")}.values())
+IMAGES = [pytest.param(name, marks=pytest.mark.slow) if name in DEEP else name
+          for name in sorted(ONE_OF_EACH)
+          if len(zoo.spec(name).defaults.get("input_shape", ())) == 3
+          and not name.startswith("mlp")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_sizes_are_the_published_ones(name):
     with shapes_only():

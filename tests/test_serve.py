@@ -289,7 +289,8 @@ def test_an_aborted_request_is_not_an_error_of_the_server(server):
     assert 'zoo_requests_total{code="499",model="reviews"} 1.0' in text and failed not in text
 
 
-@pytest.mark.parametrize("options", [(), ("--no-batching",)])
+@pytest.mark.parametrize("options", [
+    (), pytest.param(("--no-batching",), marks=pytest.mark.slow)])
 def test_sigterm_during_load_finishes_accepted_requests(models, digits, options):
     files = [b64(encoded(np.kron(image, np.ones((8, 8, 1), "uint8")))) for image in digits]
     with serving(models / "lenet5-digits", *options) as (address, process):

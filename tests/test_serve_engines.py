@@ -220,6 +220,7 @@ def start(folder, engine, *python):
         return seconds, process.communicate()[1]
 
 
+@pytest.mark.slow
 def test_a_light_server_starts_in_less_than_half_the_time(models):
     seconds = {engine: [] for engine in startup.FILES}
     for _, engine in itertools.product(range(2), startup.FILES):

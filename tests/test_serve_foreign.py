@@ -97,6 +97,7 @@ def run(server, name, **request):
     return predict(server, {"signature_name": name, **request}, "foreign")
 
 
+@pytest.mark.slow
 def test_the_largest_call_is_max_batch_and_was_warmed_up(server):
     for rows in (1, 40, MAX_BATCH, 100):
         response = run(server, "sizes", instances=[0.0] * rows).json()

@@ -132,6 +132,7 @@ def test_requests_are_counted(server, stubs, test_images):
     assert metric(server[0], "zoo_requests_total") == before + 1
 
 
+@pytest.mark.slow
 def test_versions_that_come_and_go_are_followed(server, folder, test_images):
     """No request fails meanwhile; a version that cannot be loaded is left out."""
     def newest():

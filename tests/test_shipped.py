@@ -27,7 +27,7 @@ from zoo.training.engine import fit
 from zoo.training.results import publish as ship
 
 NAMES = [
-    pytest.param(name, marks=pytest.mark.slow) if "cifar10" in name or "inception" in name else name
+    pytest.param(name, marks=pytest.mark.slow) if name.endswith(("cifar10", "-mnist")) else name
     for name in shipped.names()
 ]
 
@@ -296,6 +296,7 @@ def test_an_unknown_name_is_answered_with_the_nearest():
         zoo.card("../shipped/lenet5-digits")
 
 
+@pytest.mark.slow
 def test_a_wheel_holds_them(tmp_path, digit):
     tree, site = tmp_path / "tree", tmp_path / "site"
     files = subprocess.run(

@@ -83,6 +83,7 @@ def check_links(site):
     return checked
 
 
+@pytest.mark.slow
 def test_every_link_leads_somewhere_and_nothing_is_loaded_from_elsewhere(site):
     assert check_links(site) > 500
     styles = "".join(file.read_text(encoding="utf-8") for file in site.rglob("*.css"))

@@ -78,9 +78,10 @@ def test_the_short_road_gives_the_pixels_of_the_long_one():
 
 
 @pytest.mark.parametrize("fields", [
-    {}, {"resize": "crop", "background": "black"}, {"resize": "crop", "eval_resize": 16},
-    {"balance": "sampling"},
-    {"balance": "weights", "augment": {}}, {"max_train_examples": 40, "augment": {"mixup": 0.2}}])
+    {}, {"max_train_examples": 40, "augment": {"mixup": 0.2}},
+    *(pytest.param(fields, marks=pytest.mark.slow) for fields in (
+        {"resize": "crop", "background": "black"}, {"resize": "crop", "eval_resize": 16},
+        {"balance": "sampling"}, {"balance": "weights", "augment": {}}))])
 def test_a_stream_has_the_batches_of_memory(folder, fields):
     recipe = recipe_of(folder, **fields)
     batches, splits = {}, {}
@@ -109,6 +110,7 @@ def test_arrays_are_resized_at_their_step(tmp_path):
     assert np.array_equal(stream.train.examples, memory.train.examples)
 
 
+@pytest.mark.slow
 def test_the_weights_of_a_stream_are_those_from_memory(folder, tmp_path, capsys):
     recipe, runs = recipe_of(folder), {cache: tmp_path / cache for cache in ("memory", "none")}
     for cache, run in runs.items():

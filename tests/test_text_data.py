@@ -282,6 +282,7 @@ def loaded(run, tmp_path_factory):
     return tf.saved_model.load(folder)
 
 
+@pytest.mark.slow
 def test_stages_are_the_maps_of_each_window_and_their_maxima(loaded):
     text = tf.constant(["a fine film"])
     maps = {

@@ -39,6 +39,7 @@ class Recorder(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_callbacks_see_true_epochs_on_resume_and_do_not_change_the_result(tmp_path, monkeypatch):
     """fit is called for each of the three epochs, and twice for the interrupted one."""
     recipe = options(RESNET, frozen=["all"], unfreeze_every=1, epochs=3, ema=0.9)
@@ -82,6 +83,7 @@ def test_a_callback_stops_the_training_after_the_epoch(tmp_path):
     assert stop.batches == list(range(6))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_mlflow_records_a_training(tmp_path, monkeypatch):
     """With a local file store."""

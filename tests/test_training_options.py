@@ -160,7 +160,7 @@ def test_weight_decay_of_a_scaled_stage_spares_biases_and_waits_for_the_update()
     np.testing.assert_allclose(bias.numpy(), 1 - 0.5 * 0.1, rtol=1e-6)
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("ema", [pytest.param(0.0, marks=pytest.mark.slow), 0.9])
 def test_a_stage_of_factor_zero_does_not_move_at_all(tmp_path, ema):
     """Neither its kernels nor the moving statistics of its batch normalization."""
     recipe = options(RESNET, optimizer="adamw", weight_decay=0.5, learning_rate=0.01, ema=ema,
@@ -225,6 +225,7 @@ def test_thawing_goes_on_after_an_interrupt(tmp_path, monkeypatch):
     ).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_step_is_traced_again_only_where_a_stage_is_unfrozen(tmp_path, monkeypatch):
     """Once from each start and once for each unfrozen stage, however many epochs follow."""
     traced, fits = [], []

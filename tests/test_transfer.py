@@ -94,6 +94,7 @@ def test_a_grey_image_is_taken_as_one_of_three_equal_channels():
     )
 
 
+@pytest.mark.slow
 def test_few_examples_go_further_from_trained_weights(tmp_path):
     """50 scans of digits, from handwriting learnt on MNIST."""
     accuracy = {}
@@ -194,6 +195,7 @@ def test_a_training_outlives_what_it_started_from(finished_run, tmp_path):
     assert all(np.array_equal(a, b) for a, b in zip(first, build().get_weights(), strict=True))
 
 
+@pytest.mark.slow
 def test_a_run_does_not_go_on_from_other_weights(finished_run, tmp_path):
     source = shutil.copytree(finished_run, tmp_path / "source")
     recipe = recipes.override(

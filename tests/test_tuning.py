@@ -327,6 +327,7 @@ def test_the_session_that_calls_search_stays_as_it_is(tmp_path, monkeypatch, sto
     )
 
 
+@pytest.mark.slow
 def test_each_trial_trains_with_the_callers_callbacks(tmp_path):
     def rate(hp):
         return {"learning_rate": hp.Float("learning_rate", 1e-4, 1e-2)}
@@ -386,7 +387,8 @@ def test_a_network_that_a_tuner_cannot_fit_is_refused(args, words):
         tuning.hypermodel("googlenet", **args)
 
 
-@pytest.mark.parametrize("batch_size, used", [(None, 128), (64, 64)])
+@pytest.mark.parametrize("batch_size, used", [
+    (None, 128), pytest.param(64, 64, marks=pytest.mark.slow)])
 def test_a_hypermodel_trains_where_new_hyperparameters_are_not_tuned(tmp_path, batch_size, used):
     hp, sizes = kt.HyperParameters(), []
     hp.Float("learning_rate", 1e-4, 1e-2, sampling="log")

@@ -349,7 +349,9 @@ def test_a_killed_workers_trial_is_taken_over_on_postgresql(tmp_path):
 @pytest.mark.parametrize(
     "url, words",
     [
-        ("sqlite:////no/such/folder/s.db", "Cannot use the storage"),
+        pytest.param(
+            "sqlite:////no/such/folder/s.db", "Cannot use the storage", marks=pytest.mark.slow
+        ),
         ("nosuch://x", "Cannot use the storage nosuch://x"),
     ],
 )

@@ -87,9 +87,9 @@ def test_a_builder_of_ones_own_has_no_space_of_the_zoos():
         pytest.param("conv_only", marks=pytest.mark.slow),
         pytest.param("simple_cnn", marks=pytest.mark.slow),
         pytest.param("fashion_cnn", marks=pytest.mark.slow),
-        "textcnn",
+        pytest.param("textcnn", marks=pytest.mark.slow),
         pytest.param("text_mlp", marks=pytest.mark.slow),
-        "resnet20",
+        pytest.param("resnet20", marks=pytest.mark.slow),
         pytest.param("small_inception", marks=pytest.mark.slow),
     ],
 )

@@ -188,6 +188,7 @@ def test_a_trial_imports_tensorflow_only_where_that_is_quick():
     )
 
 
+@pytest.mark.slow
 def test_a_search_does_not_go_on_with_other_data(tmp_path, monkeypatch):
     images, labels = np.arange(60 * 64).reshape(60, 8, 8) % 251, np.arange(60) % 2
     np.savez(tmp_path / "set.npz", images=images, labels=labels)
@@ -210,7 +211,8 @@ def one_batch_size(hp, recipe):
     return {"batch_size": hp.Choice("batch_size", [64])}
 
 
-@pytest.mark.parametrize("storage", [None, "sqlite:///{}/search.db"])
+@pytest.mark.parametrize("storage", [
+    None, pytest.param("sqlite:///{}/search.db", marks=pytest.mark.slow)])
 def test_a_search_does_not_go_on_from_other_weights(tmp_path, monkeypatch, storage):
     from zoo.tuning import distributed
 

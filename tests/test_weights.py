@@ -108,9 +108,9 @@ def assert_moves_in(name, input_shape, source, **overrides):
     [
         pytest.param("vgg16", (224, 224, 3), marks=pytest.mark.slow),
         pytest.param("vgg19", SMALL, marks=pytest.mark.slow),
-        ("resnet50_keras", SMALL),
+        pytest.param("resnet50_keras", SMALL, marks=pytest.mark.slow),
         pytest.param("inception_v3", (107, 91, 3), marks=pytest.mark.slow),
-        ("densenet121", SMALL),
+        pytest.param("densenet121", SMALL, marks=pytest.mark.slow),
         pytest.param("mobilenet_v1", SMALL, marks=pytest.mark.slow),
         ("mobilenet_v2", SMALL),
     ],
@@ -127,6 +127,7 @@ def test_the_deeper_published_networks_do_too(name):
     assert_moves_in(name, (128, 160, 3), published(name, (128, 160, 3)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, alpha",
     [(name, alpha) for name, alphas in weights.ALPHAS.items() for alpha in alphas if alpha != 1.0],
@@ -224,7 +225,9 @@ def test_a_new_head_on_an_old_body_moves_in_too():
         zoo.build("mobilenet_v1", weights=keras.Sequential(), input_shape=SMALL)
 
 
-@pytest.mark.parametrize("name", ["vgg19", "densenet121", "mobilenet_v2"])
+@pytest.mark.parametrize("name", [
+    pytest.param("vgg19", marks=pytest.mark.slow),
+    pytest.param("densenet121", marks=pytest.mark.slow), "mobilenet_v2"])
 def test_a_grey_image_is_taken_as_one_of_three_equal_channels(name, tmp_path):
     """Also at the border, where a padding of zeros stands for the mean colour."""
     source = shared(name)
@@ -367,9 +370,10 @@ MOBILE = {"input_shape": SMALL, "classes": 5, "alpha": 0.35}
 
 @pytest.mark.parametrize("front", [
     lambda: [keras.layers.Rescaling(1 / 127.5, -1)],
-    lambda: [keras.layers.Rescaling([1 / 50, 1 / 60, 1 / 70], [-2.0, -1.9, -1.8])],
-    lambda: [keras.layers.Normalization(mean=MEANS, variance=VARIANCES)],
-    lambda: [adapted()],
+    *(pytest.param(front, marks=pytest.mark.slow) for front in (
+        lambda: [keras.layers.Rescaling([1 / 50, 1 / 60, 1 / 70], [-2.0, -1.9, -1.8])],
+        lambda: [keras.layers.Normalization(mean=MEANS, variance=VARIANCES)],
+        lambda: [adapted()])),
     lambda: [keras.layers.RandomFlip(), keras.layers.Resizing(*SMALL[:2]),
              keras.layers.Rescaling(1 / 255),
              keras.layers.Normalization(mean=[0.5, 0.4, 0.3], variance=[0.05, 0.06, 0.07])],

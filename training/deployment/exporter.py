@@ -61,6 +61,8 @@ def export(run: str | os.PathLike[str], to: str | os.PathLike[str] | None = None
     to = Path(to or f"saved_models/{source.name}")
     if not force and not report and (existing := _existing(source, formats, to)):
         return existing
+    # Read first: a damaged file is told before the long part.
+    verified = {"examples": len(source.examples), "examples_of": source.examples_of}
     with files.replacing(to, force) as scratch:
         new = scratch / "new"
         try:
@@ -68,8 +70,7 @@ def export(run: str | os.PathLike[str], to: str | os.PathLike[str] | None = None
         except tf.errors.OpError as error:  # such as a full disk; a session adds its whole stack
             *_, reason = error.message.partition("[[{{")[0].rstrip().split("\n")
             raise UserError(f"Cannot write {to}: {reason}.") from None
-        verified = {"examples": len(source.examples), "examples_of": source.examples_of,
-                    **_verify(source, written, new, scratch)}
+        verified |= _verify(source, written, new, scratch)
         described = card.describe(source, {name: file for name, (file, _) in written.items()},
                                   _served_name(to))
         content = json.dumps({**described, "verified": verified}, indent=2, ensure_ascii=False)
