@@ -62,7 +62,8 @@ def export(run: str | os.PathLike[str], to: str | os.PathLike[str] | None = None
     if not force and not report and (existing := _existing(source, formats, to)):
         return existing
     # Read first: a damaged file is told before the long part.
-    verified = {"examples": len(source.examples), "examples_of": source.examples_of}
+    verified: dict[str, Any] = {"examples": len(source.examples),
+                                "examples_of": source.examples_of}
     with files.replacing(to, force) as scratch:
         new = scratch / "new"
         try:
