@@ -3,6 +3,7 @@ import collections
 import io
 import json
 import os
+import re
 import zipfile
 from pathlib import Path
 
@@ -290,6 +291,22 @@ def test_splits_too_small_to_measure_an_accuracy_by_are_noted(tmp_path, capfd):
     prepare.arguments(recipe, say=lines.append)
     assert [line.partition(":")[0] for line in lines if line.startswith("Note")] == ["Note"] * 3
     assert "43 training images are few for random weights. weights=lenet5-" in lines[-1]
+
+
+@pytest.mark.parametrize("shape", [(60, 8, 8), (60, 8, 8, 3)])
+@pytest.mark.parametrize("model", ["lenet5", "resnet20", "simple_cnn", "small_inception", "mlp"])
+def test_the_weights_that_are_advised_for_few_images_fit(tmp_path, model, shape):
+    """Colours do not go into a network for grey images."""
+    images = np.random.default_rng(0).integers(0, 256, shape).astype("uint8")
+    data = str(tmp_path / "few.npz")
+    np.savez(data, images=images, labels=np.arange(60) % 2)
+    lines = []
+    prepare.arguments(Recipe("few", model, data), say=lines.append)
+    other, weights = re.search(r"few for random weights\. (?:(\w+) with )?weights=(\S+) starts",
+                               lines[-1]).groups()
+    assert (other is None) == (model == "resnet20" or (model != "mlp" and len(shape) == 3))
+    recipe = Recipe("few", other or model, data, {"weights": weights})
+    assert prepare.prepare(recipe)[1]().output.shape == (None, 2)
 
 
 def test_the_interval_of_an_accuracy_is_wilsons():

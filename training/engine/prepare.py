@@ -114,14 +114,19 @@ def _say_few(recipe, spec, args, dataset, say):
             say(f"Note: {line}.")
     few = few_images(len(dataset.train)) if "input_shape" in spec.defaults else None
     if few and args.get("weights") is None:
-        say(f"Note: {few}. {_trained_weights(spec)}")
+        say(f"Note: {few}. {_trained_weights(spec, args['input_shape'])}")
 
 
-def _trained_weights(spec):
-    """Advice on trained weights to start the network `spec` from."""
-    shipped_names = [name for name in shipped.names()
-                     if shipped.card(name)["architecture"] == spec.name]
-    names = [*shipped_names, *trained_values(spec.name)]
+def _trained_weights(spec, input_shape):
+    """Advice on trained weights to start the network `spec` from, for images of `input_shape`.
+
+    Weights for colours take grey images, those for grey ones no colours.
+    """
+    *size, channels = input_shape
+    names = [name for name in shipped.names() if (card := shipped.card(name))
+             and card["architecture"] == spec.name and card["input"]["shape"][:2] == size
+             and card["input"]["shape"][2] in (channels, 3)]
+    names += trained_values(spec.name)
     if names:
         return f"weights={names[0]} starts from trained ones."
     return "resnet20 with weights=resnet20-cifar10 starts from trained ones."
