@@ -11,7 +11,9 @@ import sys
 import textwrap
 import unicodedata
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -24,28 +26,48 @@ from zoo.training.data.dataset import open_source
 from zoo.training.deployment import card, exporter, runtimes
 from zoo.training.engine import fit
 from zoo.training.preprocessing import tokens
-from zoo.training.preprocessing.text import standardize, tokenize
-from zoo.training.preprocessing.tokens import PADDING, UNKNOWN, Vocabulary, split_words
+from zoo.training.preprocessing.text import characters, standardize, tokenize
+from zoo.training.preprocessing.tokens import (
+    PADDING,
+    UNKNOWN,
+    Vocabulary,
+    split_characters,
+    split_words,
+)
 
 ALL = [sentence for sentences in SENTENCES.values() for sentence in sentences]
 ASSIGNED = [chr(point) for point in range(0x2FA20) if unicodedata.category(chr(point)) != "Cs"]
 
 
+class Kind(NamedTuple):
+    """Tokens of one kind: words, or characters."""
+
+    split: Callable  # texts to the tokens of each, in Python
+    ragged: Callable  # the same in a graph
+    script: str  # the same in JavaScript, for one `text`
+
+
+KINDS = {"words": Kind(split_words, tokenize, "splitWords(text)"),
+         "characters": Kind(lambda texts: [list(text) for text in split_characters(texts)],
+                            characters, "splitCharacters(text)")}
+of_each_kind = pytest.mark.parametrize("kind", KINDS)
+
+
 @functools.cache
-def graph():
-    """A function from texts to (standardized texts, words), in a graph as the export's."""
+def graph(kind):
+    """A function from texts to (standardized texts, tokens), in a graph as the export's."""
     with tf.Graph().as_default() as built:
         text = tf.compat.v1.placeholder(tf.string, (None,))
-        words = tokenize(text)
-        outputs = standardize(text), words.flat_values, words.row_splits
+        split = KINDS[kind].ragged(text)
+        outputs = standardize(text), split.flat_values, split.row_splits
     session = tf.compat.v1.Session(graph=built)
     return lambda texts: session.run(outputs, {text: texts})
 
 
-def in_graph(texts):
-    _, words, ends = graph()(texts)
-    words = [word.decode() for word in words]
-    return [words[start:end] for start, end in itertools.pairwise(ends)]
+def in_graph(texts, kind="words"):
+    _, found, ends = graph(kind)(texts)
+    found = [token.decode() for token in found]
+    return [found[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def node(folder, script):
@@ -59,13 +81,13 @@ def node(folder, script):
     return done.stdout
 
 
-def in_javascript(texts, folder):
+def in_javascript(texts, folder, kind):
     (folder / "texts.json").write_text(json.dumps(texts))
-    return json.loads(node(folder, """
-        import { readFileSync } from "node:fs";
-        import { splitWords } from "./tokens.mjs";
+    return json.loads(node(folder, f"""
+        import {{ readFileSync }} from "node:fs";
+        import {{ splitCharacters, splitWords }} from "./tokens.mjs";
         const texts = JSON.parse(readFileSync("texts.json", "utf8"));
-        console.log(JSON.stringify(texts.map(text => splitWords(text))));"""))
+        console.log(JSON.stringify(texts.map(text => [...{KINDS[kind].script}])));"""))
 
 
 def random_texts(seed, count, letters):
@@ -75,23 +97,28 @@ def random_texts(seed, count, letters):
                     for _ in range(generator.randrange(12))) for _ in range(count)]
 
 
-def test_300_sentences_have_the_tokens_of_their_nfc_form_in_every_spelling():
+@of_each_kind
+def test_300_sentences_have_the_tokens_of_their_nfc_form_in_every_spelling(kind):
     assert len(ALL) == len(LABELS) == 300 and len(SENTENCES) == 20
-    expected = split_words([unicodedata.normalize("NFC", sentence) for sentence in ALL])
-    assert all(len(words) > 1 for words in expected[:90]) and in_graph(ALL) == expected
+    expected = KINDS[kind].split([unicodedata.normalize("NFC", sentence) for sentence in ALL])
+    first = "quán phở này rất tuyệt vời !".split() if kind == "words" else list(
+        "quán phở này rất tuyệt vời!")
+    assert expected[0] == first and in_graph(ALL, kind) == expected
+    assert all(len(found) > 1 for found in expected[:90])
     written = [spellings(sentence) for sentence in ALL]
     for spelling in written[0]:
         texts = [each[spelling] for each in written]
-        assert split_words(texts) == expected, spelling
-        assert in_graph(texts) == expected, spelling
+        assert KINDS[kind].split(texts) == expected, spelling
+        assert in_graph(texts, kind) == expected, spelling
 
 
-def test_javascript_has_the_same_tokens(tmp_path):
+@of_each_kind
+def test_javascript_has_the_same_tokens(kind, tmp_path):
     texts = [text for sentence in ALL for text in spellings(sentence).values()]
     # Letters that every version of Unicode in use has.
     old = [letter for letter in ASSIGNED if unicodedata.ucd_3_2_0.category(letter) != "Cn"]
     texts += [*random_texts(0, 5000, old), "\ud800a", "", " "]
-    assert in_javascript(texts, tmp_path) == split_words(texts)
+    assert in_javascript(texts, tmp_path, kind) == KINDS[kind].split(texts)
 
 
 @pytest.mark.parametrize("sentence, expected", [
@@ -106,28 +133,33 @@ def test_words_are_those_of_nfkc_in_lower_case(sentence, expected):
     assert split_words([sentence]) == in_graph([sentence]) == [expected.split(" ")]
 
 
-def test_both_faces_agree_on_letters_and_marks_in_any_order():
+@of_each_kind
+def test_both_faces_agree_on_letters_and_marks_in_any_order(kind):
     composed = [letter for letter in ASSIGNED
                 if unicodedata.decomposition(letter) or unicodedata.combining(letter)]
     texts = [*composed, *(f"a{letter}\u0301b" for letter in composed[::3]),
              *random_texts(1, 3000, composed)]
     texts += [unicodedata.normalize("NFD", text) for text in random_texts(2, 1000, composed)]
-    assert [line.decode() for line in graph()(texts)[0]] == list(map(tokens.standardize, texts))
-    assert in_graph(texts) == split_words(texts)
+    standardized = [line.decode() for line in graph(kind)(texts)[0]]
+    assert standardized == list(map(tokens.standardize, texts))
+    assert in_graph(texts, kind) == KINDS[kind].split(texts)
 
 
 @pytest.mark.slow
-def test_both_faces_agree_on_every_code_point():
+@of_each_kind
+def test_both_faces_agree_on_every_code_point(kind):
     for text in "{}", "a{}b", "{}\u0323\u0301", "e\u0301{}":
         texts = [text.format(letter) for letter in map(chr, tokens.CODE_POINTS)]
-        assert in_graph(texts) == split_words(texts)
+        assert in_graph(texts, kind) == KINDS[kind].split(texts)
 
 
-def test_broken_utf8_is_replaced_as_python_does():
+@of_each_kind
+def test_broken_utf8_is_replaced_as_python_does(kind):
     generator = random.Random(0)
     texts = [bytes(generator.choices(b"a \xe1\xbb\x87\xff\xc3\xf0\x9f\x98\xed\xa0\x80", k=8))
              for _ in range(2000)]
-    assert in_graph(texts) == split_words(text.decode("utf-8", "replace") for text in texts)
+    assert in_graph(texts, kind) == KINDS[kind].split(
+        [text.decode("utf-8", "replace") for text in texts])
 
 
 def test_a_vocabulary_of_an_older_version_is_normalized():

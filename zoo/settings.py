@@ -28,6 +28,7 @@ SYNONYMS = {  # what other libraries call a field of a recipe or an argument of 
     "class_weight": "balance", "warmup_epochs": "warmup", "init": "initializer",
     "embedding_dim": "embedding", "drop": "dropout", "drop_rate": "dropout"}
 _PER_CHANNEL = ("mean", "std")  # a number, or one per channel
+_AS_TYPED = ("alphabet",)  # spaces at its ends are characters of it
 
 
 def builder_args(model: str, settings: Iterable[str], also: Iterable[str] = ()) -> dict[str, Any]:
@@ -62,7 +63,9 @@ def builder_args(model: str, settings: Iterable[str], also: Iterable[str] = ()) 
 
 
 def split_setting(setting: str, option: str = "A setting") -> tuple[str, str]:
-    """Return (name, value) of "name=value"; the error names the `option`.
+    """Return (name, value) of "name=value" without spaces around; the error names the `option`.
+
+    The value of alphabet keeps its spaces.
 
     Raises:
         zoo.errors.UsageError: if there is no equals sign.
@@ -71,7 +74,8 @@ def split_setting(setting: str, option: str = "A setting") -> tuple[str, str]:
     if not equals:
         raise UsageError(f"{option} must be name=value, such as batch_size=64. "
                          f"Received: {setting!r}.")
-    return name.strip(), value.strip()
+    name = name.strip()
+    return name, value if name in _AS_TYPED else value.strip()
 
 
 def convert(name: str, text: str, kind: type) -> Any:
