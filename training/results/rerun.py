@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from zoo.errors import UserError, unknown
-from zoo.startup import INTERRUPTED
+from zoo.startup import INTERRUPTED, quiet_import
 from zoo.training import recipes
-from zoo.training.engine import folds
-from zoo.training.engine.fit import train
 from zoo.training.results import record
+
+with quiet_import():
+    from zoo.training.engine import folds
+    from zoo.training.engine.fit import train
 
 
 def rerun(name: str, seed: int, folder: str | os.PathLike, files: str | os.PathLike | None = None,
