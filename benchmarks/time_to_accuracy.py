@@ -7,7 +7,6 @@ TensorFlow's tracing included; every 50 batches it stands still while the test i
 the zoo with the averages of the weights, which are what its recipe hands over. Results go to
 benchmarks/time_to_accuracy.json.
 """
-
 import json
 import subprocess
 import sys
@@ -15,11 +14,9 @@ import time
 from pathlib import Path
 from statistics import median
 
-TARGET, EVERY, LONGEST = (
-    0.9846,
-    50,
-    30,
-)  # the course's score; batches between two scores; epochs before a side gives up
+TARGET = 0.9846  # the course's score
+EVERY = 50  # batches between two scores
+LONGEST = 30  # epochs before a side gives up
 ROUNDS = 5
 HERE = Path(__file__)
 sys.path.insert(0, str(HERE.parents[1]))
@@ -53,8 +50,7 @@ def mnist(part):
     from PIL import Image
 
     images, labels = tfds.as_numpy(
-        tfds.load("mnist", split=part, batch_size=-1, as_supervised=True, download=False)
-    )
+        tfds.load("mnist", split=part, batch_size=-1, as_supervised=True, download=False))
 
     class Mnist(torch.utils.data.Dataset):
         def __len__(self):
@@ -73,19 +69,11 @@ def course(seed):
 
     torch.manual_seed(seed)
     net = torch.nn.Sequential(
-        torch.nn.Conv2d(1, 10, 5),
-        torch.nn.MaxPool2d(2),
-        torch.nn.ReLU(),
-        torch.nn.Conv2d(10, 20, 5),
-        torch.nn.MaxPool2d(2),
-        torch.nn.ReLU(),
-        torch.nn.Flatten(),
-        torch.nn.Linear(320, 10),
-    )
-    optimizer, criterion = (
-        torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.5),
-        torch.nn.CrossEntropyLoss(),
-    )
+        torch.nn.Conv2d(1, 10, 5), torch.nn.MaxPool2d(2), torch.nn.ReLU(),
+        torch.nn.Conv2d(10, 20, 5), torch.nn.MaxPool2d(2), torch.nn.ReLU(),
+        torch.nn.Flatten(), torch.nn.Linear(320, 10))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.5)
+    criterion = torch.nn.CrossEntropyLoss()
     test = mnist("test")
     pixels, truth = next(iter(torch.utils.data.DataLoader(test, len(test))))
     clock = Clock(lambda: float((net(pixels).argmax(1) == truth).float().mean()))
@@ -123,14 +111,9 @@ def zoo_recipe(seed):
 
     clock = Clock(lambda: averages_score(model, dataset.test))
     try:
-        model.fit(
-            pipeline.training_batches(dataset.train, recipe, len(dataset.class_names)),
-            epochs=recipe.epochs,
-            steps_per_epoch=steps,
-            shuffle=False,
-            verbose=0,
-            callbacks=[Stop()],
-        )
+        model.fit(pipeline.training_batches(dataset.train, recipe, len(dataset.class_names)),
+                  epochs=recipe.epochs, steps_per_epoch=steps, shuffle=False, verbose=0,
+                  callbacks=[Stop()])
     except Reached:
         return clock
     raise SystemExit(f"simple_cnn-mnist had {clock.accuracy} at its end")
@@ -147,10 +130,8 @@ def averages_score(model, test):
     weights, images = model.trainable_variables, test.examples
     before = [variable.numpy() for variable in weights]
     model.optimizer.finalize_variable_values(weights)
-    found = [
-        np.argmax(model.predict_on_batch(images[first : first + 1000]), axis=1)
-        for first in range(0, len(test), 1000)
-    ]
+    found = [np.argmax(model.predict_on_batch(images[first:first + 1000]), axis=1)
+             for first in range(0, len(test), 1000)]
     for variable, value in zip(weights, before, strict=True):
         variable.assign(value)
     return float(np.mean(np.concatenate(found) == test.labels))
@@ -168,13 +149,8 @@ def main(rounds):
             done.append(json.loads(said.splitlines()[-1]))
             print(side, done[-1], flush=True)
     seconds = {side: median(run["seconds"] for run in done) for side, done in runs.items()}
-    report = {
-        "machine": machine(),
-        "target": TARGET,
-        "runs": runs,
-        "median seconds": seconds,
-        "ratio": round(seconds["course"] / seconds["zoo"], 1),
-    }
+    report = {"machine": machine(), "target": TARGET, "runs": runs, "median seconds": seconds,
+              "ratio": round(seconds["course"] / seconds["zoo"], 1)}
     HERE.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report, indent=2))
 
@@ -182,15 +158,7 @@ def main(rounds):
 if __name__ == "__main__":
     if len(sys.argv) == 3:
         reached = {"course": course, "zoo": zoo_recipe}[sys.argv[1]](int(sys.argv[2]))
-        print(
-            json.dumps(
-                {
-                    "seed": int(sys.argv[2]),
-                    "seconds": round(reached.seconds, 2),
-                    "batches": reached.batches,
-                    "accuracy": round(reached.accuracy, 4),
-                }
-            )
-        )
+        print(json.dumps({"seed": int(sys.argv[2]), "seconds": round(reached.seconds, 2),
+                          "batches": reached.batches, "accuracy": round(reached.accuracy, 4)}))
     else:
         main(int(sys.argv[1]) if len(sys.argv) == 2 else ROUNDS)
