@@ -22,7 +22,6 @@ _LICENCES = {  # of the data sets of recipes and of recorded results
     "mnist": "CC BY-SA 3.0 (Y. LeCun, C. Cortes and C. Burges)",
     "fashion_mnist": "MIT (Zalando SE)",
     "cifar10": "none stated by its author (A. Krizhevsky, 2009)",
-    "cifar10-jpeg": "none stated by its author (A. Krizhevsky, 2009)",
     "sign-digits": "CC BY-SA 4.0 (A. Mavi, 2020)",
     "mr.csv": "none stated by its authors (B. Pang and L. Lee, 2005)",
     "imagenet2012": "research only, for the images; the weights as their authors say, see "
