@@ -32,7 +32,7 @@ def test_an_image_is_looked_into(photo):
     )
     assert (
         not any(title in page for title in OF_THE_DATA)
-        and "resnet20 (He et al. 2016) trained on cifar10-jpeg" in page
+        and "resnet20 (He et al. 2016) trained on cifar10" in page
     )
     answer = found.looked_into[0]
     assert (

@@ -16,20 +16,25 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 import zoo
 from zoo import shipped
 from zoo.catalog import replace_table
 from zoo.errors import UserError
-from zoo.tables import total_multiply_adds
-from zoo.training import evaluation, files, trained
-from zoo.training.deployment import card
-from zoo.training.engine.prepare import arguments
+from zoo.startup import quiet_import
+from zoo.training import files
 from zoo.training.files import packed, write
 from zoo.training.results import record
-from zoo.weights import normalization
+
+with quiet_import():
+    import keras
+
+    from zoo.tables import total_multiply_adds
+    from zoo.training import evaluation, trained
+    from zoo.training.deployment import card
+    from zoo.training.engine.prepare import arguments
+    from zoo.weights import normalization
 
 LIMIT = 2_000_000   # bytes of a shipped model
 _TOLERANCE = 1e-3   # largest difference of logits, and of accuracies, between run and shipped model
