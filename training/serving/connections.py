@@ -12,6 +12,7 @@ _PIPELINED = 32       # requests that wait for the response to an earlier one
 _LAST_SECONDS = 3     # for a half-sent body when the server stops
 _MOST = 4096          # connections
 _SPARE = 16           # descriptors for files that the server opens
+_KNOWN = 8            # responses after which a connection is as good as any other
 
 # What a connection waits for, and after how many seconds it is closed. A body of 16 MB in a minute
 # is 270 kB a second. The last one is longer than uvicorn's timeout_keep_alive, which closes an idle
@@ -38,7 +39,8 @@ def connection_limits() -> tuple[int, int]:
 def close_oldest(connections: set, new: "Connection | None" = None) -> None:
     """Close the connection that waits for its client and had no response for the longest time.
 
-    Those that never had one go first: they may be opened faster than any client asks.
+    Those with fewer responses than others, up to `_KNOWN`, go first: connections that ask nothing,
+    or once, may be opened faster than any client asks again.
 
     Args:
         connections: uvicorn's connections.
@@ -47,7 +49,8 @@ def close_oldest(connections: set, new: "Connection | None" = None) -> None:
     others = [connection for connection in connections if isinstance(connection, Connection)
               and connection is not new and connection.is_waiting()]
     if others:
-        oldest = min(others, key=lambda connection: (connection.has_served, connection.served))
+        oldest = min(others, key=lambda connection: (min(connection.responses, _KNOWN),
+                                                     connection.served))
         connections.discard(oldest)
         oldest.transport.abort()
 
@@ -65,7 +68,7 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)  # type: ignore[arg-type]
         self._waits_for, self._size, self._headers, self._status = _FIRST, 0, 0, 400
         self._since = self.served = self.loop.time()
-        self.has_served = False
+        self.responses = 0
         self._gone = self.loop.create_future()
         # uvicorn would also count the tasks of connections that are closed, and refuse others.
         most, self.limit_concurrency = self.limit_concurrency, None
@@ -139,7 +142,7 @@ class Connection(HttpToolsProtocol):
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        self.served, self.has_served = self.loop.time(), True
+        self.served, self.responses = self.loop.time(), self.responses + 1
         if self._waits_for == _NEXT:
             self._since = self.served
         super().on_response_complete()
