@@ -167,7 +167,7 @@ RECIPES = {recipe.name: recipe for recipe in (
     *(_muon(model, "fashion_mnist", epochs=20, augment={"crop": 2, "flip": True})
       for model in ("conv_only", "conv_only_128")),
     _seed_adam("conv_only_128", "fashion_mnist", 1e-5, _HALVES),
-    _muon("fashion_cnn", "fashion_mnist", epochs=60, weight_decay=0.1,
+    _muon("fashion_cnn", "fashion_mnist", epochs=30, weight_decay=0.1,
           teacher="resnet20-fashion_mnist", augment={"crop": 2, "flip": True}),
     _seed("fashion_cnn", "fashion_mnist", learning_rate=1e-3, batch_size=32, epochs=5),
     _muon("resnet20", "fashion_mnist", model_args={"input_shape": (28, 28, 1)}, epochs=40,
