@@ -1,4 +1,5 @@
 """The server under clients that try to hold it: others are answered, and memory stays bounded."""
+import http.client
 import json
 import os
 import pickle
@@ -89,6 +90,23 @@ def test_a_good_client_is_answered_during_an_attack(server, quiet, name):
 @pytest.mark.parametrize("name", hostile.attacks())
 def test_a_good_client_is_answered_during_a_minute_of_attack(server, quiet, name):
     check(hostile.run(server[0], server[1].pid, name, 60), quiet)
+
+
+def test_a_client_that_asks_again_is_kept_while_others_ask_once(server):
+    kept = http.client.HTTPConnection(server[0].removeprefix("http://"), timeout=60)
+
+    def status(client):
+        client.request("GET", "/healthz")
+        response = client.getresponse()
+        response.read()
+        return response.status
+    assert [status(kept) for _ in range(3)] == [200] * 3
+    others = [http.client.HTTPConnection(kept.host, kept.port, timeout=60)
+              for _ in range(2 * DESCRIPTORS)]  # more than the server can keep
+    assert {status(other) for other in others} == {200}
+    assert status(kept) == 200
+    for other in (kept, *others):
+        other.close()
 
 
 def send(address, message):
