@@ -24,7 +24,7 @@ from tests.test_tokens import node
 from zoo import catalog
 from zoo.char_cnn import ALPHABET, backward
 from zoo.errors import UsageError, UserError
-from zoo.factory import shapes_only
+from zoo.factory import without_weights
 from zoo.training import evaluation, explanation, prediction, recipes, trained
 from zoo.training.data import growing, token_cache
 from zoo.training.data.dataset import load_data
@@ -119,8 +119,7 @@ def test_the_code_of_the_card_gives_the_ids_of_the_network(tmp_path):
 
 def test_char_cnn_has_the_sizes_of_tables_1_and_2():
     for name, filters, units in (("char_cnn", 256, 1024), ("char_cnn_large", 1024, 2048)):
-        with shapes_only():
-            model = zoo.build(name)
+        model = without_weights(zoo.build, name)
         rows = {row.layer: row for row in zoo.layer_table(model)}
         sizes = {"conv1": 1008, "conv1_pool": 336, "conv2": 330, "conv2_pool": 110, "conv3": 108,
                  "conv4": 106, "conv5": 104, "conv6": 102, "conv6_pool": 34}
@@ -135,8 +134,7 @@ def test_char_cnn_has_the_sizes_of_tables_1_and_2():
     ("vdcnn9", (2, 2, 2, 2), 2.2), ("vdcnn17", (4, 4, 4, 4), 4.3), ("vdcnn29", (10, 10, 4, 4), 4.6),
     ("vdcnn49", (16, 16, 10, 6), 7.8)])
 def test_vdcnn_has_the_layers_of_table_2(name, counts, millions):
-    with shapes_only():
-        model = zoo.build(name)
+    model = without_weights(zoo.build, name)
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv1D)]
     assert len(convolutions) == int(name[5:]) == sum(counts) + 1
     assert [sum(layer.filters == maps for layer in convolutions[1:])
@@ -205,8 +203,7 @@ def test_a_wrong_option_is_explained_in_one_line(name, options, message):
     with pytest.raises(UsageError, match=message):
         zoo.build(name, **options)
     if name == "vdcnn9" and "length" in options:
-        with shapes_only():
-            zoo.build(name, length=57)
+        without_weights(zoo.build, name, length=57)
 
 
 # The roads.

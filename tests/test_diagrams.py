@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 from zoo.diagrams import FONT, STYLES, diagram, lines_of
 from zoo.drawing import FORMATS, draw
 from zoo.errors import UsageError, UserError
-from zoo.factory import shapes_only
+from zoo.factory import without_weights
 from zoo.tables import total_multiply_adds
 
 BUILDERS = sorted({zoo.spec(name).builder: name for name in zoo.names()}.values())
@@ -22,8 +22,7 @@ FEW = ("alexnet_2tower", "densenet40_k12", "googlenet", "lenet5", "mobilenet_v2"
 
 
 def shapes(name, **overrides):
-    with shapes_only():
-        return zoo.build(name, **overrides)
+    return without_weights(zoo.build, name, **overrides)
 
 
 def overlap(one, other):
@@ -241,6 +240,23 @@ def test_a_trained_network_and_a_run_are_drawn(finished_run, tmp_path):
     for model in ("lenet5-digits", finished_run, finished_run / "model.keras"):
         svg = draw(model, tmp_path / "trained.svg").read_text()
         assert ">5x5 conv, 16</text>" in svg
+
+
+def test_the_session_that_draws_stays_as_it_is(tmp_path):
+    with keras.StatelessScope(initialize_variables=False):  # whose weights are made later
+        dense = layers.Dense(1)
+        dense.build((None, 2))
+    name = layers.Dense(1).name
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        draw("lenet5", tmp_path / "lenet5.svg")
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert layers.Dense(1).name.rpartition("_")[2] == str(int(name.rpartition("_")[2] or 0) + 1)
+    with keras.StatelessScope():
+        pass
+    assert dense.kernel.numpy().shape == (2, 1)
 
 
 @pytest.mark.parametrize("arguments, words", [

@@ -26,7 +26,7 @@ from tests import hub_peers
 from tests.conftest import ROOT
 from zoo import catalog, hub_weights, weights
 from zoo.errors import UsageError, UserError
-from zoo.factory import shapes_only
+from zoo.factory import without_weights
 from zoo.training.deployment import card as cards
 from zoo.training.preprocessing.pillow_images import prepare
 from zoo.training.trained import Trained
@@ -79,11 +79,10 @@ def resnet18(home, monkeypatch):
 def test_every_tensor_of_every_file_has_its_place(name, value):
     """None is missing and none is left over; shapes are those of the peers' own networks."""
     published = hub_weights.PUBLISHED[name, value]
-    with shapes_only():
-        model = zoo.build(name)
-        pairs = hub_weights.match(model, published, {
-            key: tuple(shape) for key, shape in TENSORS[name].items()})
-        assert pairs.keys() == {weight.path for weight in model.weights}
+    model = without_weights(zoo.build, name)
+    pairs = hub_weights.match(model, published, {
+        key: tuple(shape) for key, shape in TENSORS[name].items()})
+    assert pairs.keys() == {weight.path for weight in model.weights}
     rest = set(TENSORS[name]) - set(pairs.values())
     assert len(set(pairs.values())) == len(pairs)
     assert all(key.endswith("num_batches_tracked") or key.split(".")[0] in published.unused

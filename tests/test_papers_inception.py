@@ -7,7 +7,7 @@ import pytest
 
 import zoo
 from zoo.blocks import image_input, local_response_norm
-from zoo.factory import shapes_only
+from zoo.factory import without_weights
 from zoo.inception import AUX_DROPOUT, AUX_WEIGHT
 from zoo.tables import multiply_adds
 
@@ -15,8 +15,7 @@ from zoo.tables import multiply_adds
 @functools.cache
 def full(name):
     """The network without weights: only its shapes count here."""
-    with shapes_only():
-        return zoo.build(name)
+    return without_weights(zoo.build, name)
 
 
 googlenet_aux = functools.cache(functools.partial(zoo.build, "googlenet", aux=True))

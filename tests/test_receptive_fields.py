@@ -8,7 +8,7 @@ from keras import layers
 import zoo
 from tests.models import DEEP, ONE_OF_EACH, TINY
 from zoo.errors import UsageError
-from zoo.factory import shapes_only
+from zoo.factory import without_weights
 from zoo.receptive_fields import receptive_fields
 
 # Of the last feature map, from https://github.com/google-research/receptive_field, the library of
@@ -25,8 +25,7 @@ IMAGES = [pytest.param(name, marks=pytest.mark.slow) if name in DEEP else name
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_sizes_are_the_published_ones(name):
-    with shapes_only():
-        model = zoo.build(name)
+    model = without_weights(zoo.build, name)
     fields = receptive_fields(model)
     maps = [fields[layer.name] for layer in model.layers if len(layer.output.shape) == 4]
     assert maps[-1].size == (PUBLISHED[name],) * 2
@@ -98,8 +97,7 @@ def test_fields_are_what_gradients_reach(name):
     # two pads of 3 and a pooling of 3 with stride 2: 3, 5, 7, then 7 + 2, and 2 * 2 steps wider
     ("dpcnn", "stage1_block_add", 7), ("dpcnn", "stage2_block_add", 17)])
 def test_fields_of_sentences_are_in_tokens(name, stage, size):
-    with shapes_only():
-        model = zoo.build(name)
+    model = without_weights(zoo.build, name)
     assert receptive_fields(model)[stage].size == (size,)
 
 

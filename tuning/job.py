@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from zoo.errors import UserError
-from zoo.factory import shapes_only
+from zoo.factory import without_weights
 from zoo.startup import add_current_folder, escape_unencodable, quiet_import, uses_onednn
 from zoo.training.files import write
 from zoo.training.recipe import read
@@ -48,8 +48,7 @@ def check(folder: Path, data_dir: str | None, log: bool,
     if dataset.validation is None:
         raise UserError("Tuning needs a validation split to select by. Set validation_split to a "
                         "share of the training split, such as 0.1.")
-    with shapes_only():
-        model = build()
+    model = without_weights(build)
     args: dict[str, Any]
     if dataset.vocabulary:
         args = text_arguments(recipe, dataset.vocabulary)
@@ -73,9 +72,8 @@ def size(model: str, args: dict[str, Any]) -> dict[str, int]:
     """Return a network's params and multiply_adds, counted without making its weights."""
     import zoo
     from zoo.tables import total_multiply_adds
-    with shapes_only():
-        network = zoo.build(model, **args)
-        return {"params": network.count_params(), "multiply_adds": total_multiply_adds(network)}
+    network = without_weights(zoo.build, model, **args)
+    return {"params": network.count_params(), "multiply_adds": total_multiply_adds(network)}
 
 
 def search(folder: Path, data_dir: str | None, log: bool, until: int,

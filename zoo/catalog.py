@@ -165,12 +165,8 @@ def describe(name: str, overrides: Mapping[str, Any] = MappingProxyType({})) -> 
 def entries() -> list[dict[str, Any]]:
     """Build every network and return its models.json entry, in the order of the names."""
     import zoo
-    from zoo.factory import shapes_only
-    described = []
-    for name in zoo.names():
-        with shapes_only():
-            described.append(_entry(zoo.spec(name), zoo.build(name)))
-    return described
+    from zoo.factory import without_weights
+    return [_entry(zoo.spec(name), without_weights(zoo.build, name)) for name in zoo.names()]
 
 
 def _entry(spec: "Spec", model: "keras.Model") -> dict[str, Any]:

@@ -114,12 +114,11 @@ def _model(model: Any) -> Any:
     if hasattr(model, "layers"):
         return model
     from zoo import catalog
-    from zoo.factory import build, resolve, shapes_only
+    from zoo.factory import build, resolve, without_weights
     from zoo.registry import is_registered
     name = str(model)
     if name in catalog.names() or ":" in name or is_registered(name):
-        with shapes_only():
-            return build(name)
+        return without_weights(build, name)
     return resolve(model)
 
 

@@ -1,16 +1,18 @@
 """`zoo.build`: a network by its name, with random or trained weights."""
-import contextlib
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo import hub, registry, shipped
 from zoo.errors import UsageError, UserError, unknown
 
 if TYPE_CHECKING:
     import keras
+
+T = TypeVar("T")
 
 
 class _Unset:
@@ -141,10 +143,17 @@ def resolve(weights: "str | os.PathLike[str] | keras.Model") -> "keras.Model | s
         raise UserError(f"Cannot open the weights {file}: {reason}") from error
 
 
-@contextlib.contextmanager
-def shapes_only() -> Iterator[None]:
-    """Have networks built in the block make no weights: their shapes and counts are known."""
+def without_weights(build: Callable[..., T], *arguments: Any, **options: Any) -> T:
+    """Return build(*arguments, **options), with no weights made: their shapes are known.
+
+    Keras keeps scopes, names and settings by thread. In a thread of its own, a scope whose weights
+    are never made leaves those of the caller as they are.
+    """
     import keras
-    with keras.StatelessScope(initialize_variables=False):
-        yield
-    keras.utils.clear_session()  # else a later scope would make the weights
+
+    def call() -> T:
+        with keras.StatelessScope(initialize_variables=False):
+            return build(*arguments, **options)
+
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(call).result()

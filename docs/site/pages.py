@@ -19,7 +19,7 @@ import click
 import zoo
 from zoo import catalog, shipped, weights
 from zoo.__main__ import cli
-from zoo.factory import shapes_only
+from zoo.factory import without_weights
 from zoo.training.recipe import Recipe
 from zoo.training.results import record
 
@@ -123,10 +123,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], right: Sequence[in
 
 def network(name: str) -> str:
     """Return the page of a registered network."""
-    with shapes_only():
-        model = zoo.build(name)
-        layers, stages = zoo.layer_table(model), zoo.stages(model)
-        maps = {stage: model.get_layer(layer).output.shape[1:] for stage, layer in stages.items()}
+    model = without_weights(zoo.build, name)
+    layers, stages = zoo.layer_table(model), zoo.stages(model)
+    maps = {stage: model.get_layer(layer).output.shape[1:] for stage, layer in stages.items()}
     entry = next(entry for entry in catalog.matching(name))
     facts = [("paper", entry["paper"] or "-"), ("year", entry["year"] or "-"),
              ("parameters", f"{entry['params']:,}, {entry['trainable']:,} of them trainable"),
