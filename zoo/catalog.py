@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import hub_weights
 from zoo.errors import UsageError, UserError, unknown
+from zoo.startup import quiet_import
 
 if TYPE_CHECKING:
     import keras
@@ -226,6 +227,8 @@ def replace_table(text: str, marks: tuple[str, str], rows: Iterable[Iterable[str
 
 def main() -> None:
     """Write models.json and the tables in docs/networks.md."""
+    with quiet_import():
+        import keras  # noqa: F401
     lines = ",\n".join(json.dumps(entry) for entry in entries())
     PATH.write_text(f"[\n{lines}\n]\n", encoding="utf-8", newline="\n")
     PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8", newline="\n")
