@@ -10,6 +10,7 @@ import socket
 import time
 
 import numpy as np
+import psutil
 import pytest
 import requests
 
@@ -291,6 +292,23 @@ def test_the_process_that_decodes_is_started_again(monkeypatch):
         slow = b'{"instances": [' + b"[]," * 900_000 + b"[]]}"
         with pytest.raises(UserError, match="too long or too much memory"):
             process.run((slow, False, layouts, None, len(slow), 1000))
+    finally:
+        process.close()
+
+
+def test_keys_of_refused_bodies_leave_no_memory():
+    from zoo.training.serving import bodies
+    body = b"{" + b",".join(b'"%d":0' % number for number in range(600_000)) + b"}"
+    process = bodies._Process()
+    try:
+        sizes = []
+        for _ in range(14):
+            with pytest.raises(UserError, match="Unknown key '0'"):
+                process.run((body, False, {}, None, len(body), 1000))
+            with pytest.raises(UserError, match="Unknown signature"):  # the memory is returned
+                process.run((b'{"instances": [1]}', False, {}, None, 1000, 1000))
+            sizes.append(hostile.memory(psutil.Process(process._child.pid)))
+        assert sizes[-1] < sizes[2] + 3, sizes
     finally:
         process.close()
 

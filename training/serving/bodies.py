@@ -219,7 +219,9 @@ class _Process:
             self._child = subprocess.Popen(
                 [sys.executable, "-P", "-m", "zoo.training.serving.bodies"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                # Python's own allocator would keep 256 kB for each short key that orjson remembers.
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path),
+                     "PYTHONMALLOC": "malloc"},
                 start_new_session=True)  # an interrupt in the terminal is for the server
         return self._child
 
