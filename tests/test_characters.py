@@ -253,8 +253,10 @@ def test_load_data_gives_words_or_characters(table):
     assert 1 not in expected  # NFD as NFC
 
 
-@pytest.mark.parametrize("name", [
-    pytest.param("char_cnn", marks=pytest.mark.slow), "vdcnn9"])
+ROADS = [pytest.param("char_cnn", marks=pytest.mark.slow), "vdcnn9"]
+
+
+@pytest.mark.parametrize("name", ROADS)
 def test_every_road_has_the_same_answer(name, table, tmp_path):
     run, export = exported(name, table)
     source = trained.load(run)
@@ -318,7 +320,7 @@ def test_every_engine_serves_raw_sentences(engine, table):
         np.testing.assert_allclose(row["probabilities"], expected[0], atol=1e-4)
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", ROADS)
 def test_the_page_explains_a_network_for_characters(name, table, tmp_path):
     from zoo.training.explanation.page import run_page
     run, _ = exported(name, table)
