@@ -17,6 +17,7 @@ import zoo.shipped
 import zoo.training
 from docs.site import pages
 from tests.conftest import ROOT
+from tests.models import TINY
 from tests.test_api import PACKAGES
 
 NETWORKS = ("lenet5", "resnet50_keras", "textcnn")
@@ -185,5 +186,5 @@ def test_the_whole_site_is_built_without_a_warning(tmp_path):
     pages.write(tmp_path / "source")
     build(tmp_path / "source", tmp_path / "site")
     built = {file.stem for file in (tmp_path / "site/networks").glob("*.html")}
-    assert built == set(zoo.names())
+    assert built == set(TINY)  # tests register others
     assert check_links(tmp_path / "site") > 5000

@@ -52,9 +52,9 @@ def write(folder: Path, networks: Sequence[str] | None = None) -> None:
 
     Args:
         folder: the source folder for Sphinx.
-        networks: the networks that get pages; all of them by default.
+        networks: the networks that get pages; by default all of the zoo's own.
     """
-    names = zoo.names() if networks is None else networks
+    names = catalog.names() if networks is None else networks
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(ROOT / "docs" / "images", folder / "images")
     for file in (ROOT / "docs").glob("*.ipynb"):
