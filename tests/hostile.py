@@ -274,7 +274,7 @@ def run(address: str, pid: int, name: str, seconds: float) -> dict:
     watcher.join()
     for _ in range(150):
         after = memory(process)
-        if after < before + 40:
+        if after < before + 20:
             break
         time.sleep(0.1)
     return {**result, "MB": [round(mb) for mb in (before, most, after)]}
