@@ -158,8 +158,9 @@ def test_one_fit_step_moves_every_weight_and_lowers_the_loss(name):
             layer.rate = 0.0
     x, y = pixels(model, 8), np.arange(8) % model.output.shape[-1]
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    # Adam's first step moves a weight by its gradient's sign, however small the gradient
-    model.compile(keras.optimizers.Adam(1e-5), loss, run_eagerly=True)  # one step is soon made
+    # Adam's first step moves a weight by its gradient's sign, however small the gradient; eagerly,
+    # as tracing takes longer than the one step
+    model.compile(keras.optimizers.Adam(1e-5), loss, run_eagerly=True)
     before = [weight.numpy() for weight in model.trainable_weights]
     first = float(loss(y, model(x, training=True)))
     model.fit(x, y, batch_size=8, epochs=1, verbose=0)
