@@ -31,6 +31,7 @@ OURS = {
     "zoo serve, tensorflow": ("--engine", "tensorflow"),
     "zoo serve, onnxruntime": ("--engine", "onnxruntime"),
     "zoo serve, litert": ("--engine", "litert"),
+    "zoo serve, onnxruntime, 2 workers": ("--engine", "onnxruntime", "--workers", "2"),
     "zoo serve, litert, 2 workers": ("--engine", "litert", "--workers", "2"),
 }
 MODELS = {"lenet5-mnist": ("L", 28), "resnet20-cifar10": ("RGB", 32)}  # mode and side of images

@@ -1,4 +1,6 @@
 """`zoo serve --engine`: ONNX and LiteRT files, served as their SavedModel, without TensorFlow."""
+import asyncio
+import concurrent.futures
 import csv
 import itertools
 import json
@@ -7,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from tests.test_serve import predict, serving
 from zoo.__main__ import main
 from zoo.errors import UserError
 from zoo.training.serving import startup
+from zoo.training.serving.batching import Batcher
 from zoo.training.serving.models import Model
 
 pytest.importorskip("starlette", reason="the server needs its extra: pip install '.[serve]'")
@@ -95,6 +99,39 @@ def test_files_of_every_kind_give_equal_outputs_and_errors(loaded, engine):
     check_equal(outputs, expected)
     bad = expected["error"] != b""
     assert 10 < bad.sum() < len(files) - 20 and (outputs["class_id"][bad] == -1).all()
+
+
+def test_small_images_are_decoded_at_once_unless_one_took_long(loaded):
+    """The thread of the event loop decodes them, where that keeps nobody waiting."""
+    signature = loaded["litert"]["digits"].signatures["from_bytes"]
+    threads, pause, decode = [], 0.0, signature._prepare
+
+    def watched(inputs):
+        threads.append("pool" if threading.current_thread() is not threading.main_thread()
+                       else "loop")
+        time.sleep(pause)
+        return decode(inputs)
+
+    def submit(side=28, rows=1):
+        threads.clear()
+        files = [encoded(np.full((side, side, 1), 20 * n, "uint8")) for n in range(rows)]
+        inputs = {"image_bytes": np.array(files, object)}
+        outputs = asyncio.run(batcher.submit(inputs, [side * side] * rows))
+        assert threads and len(outputs["label"]) == rows
+        check_equal(outputs, signature.run(inputs))
+        return threads[0]
+    with (pytest.MonkeyPatch.context() as patch,
+          concurrent.futures.ThreadPoolExecutor(1) as pool):
+        patch.setattr(signature, "_prepare", watched)
+        batcher = Batcher(signature, pool, 8)
+        assert submit() == submit(rows=4) == submit(64) == "loop"
+        assert submit(rows=5) == submit(65) == "pool", "of more than 4,096 pixels in all"
+        pause = 0.01
+        assert submit() == "loop"
+        pause = 0.0
+        assert submit() == "pool"
+        time.sleep(1)
+        assert submit() == "loop"
 
 
 @pytest.mark.parametrize("engine", LIGHT)

@@ -156,6 +156,36 @@ def test_batches_are_smaller_where_a_call_takes_long(models):
     assert [piece.stop - piece.start for piece in batcher._pieces(5, [])] == [2, 2, 1]
 
 
+@pytest.mark.parametrize("for_a_row, for_a_call, sizes", [
+    pytest.param(0.01, 0, [1, 4, 1], id="every row takes as long"),
+    pytest.param(0.0001, 0.02, [1, 8], id="a call takes as long, whatever its rows")])
+def test_a_batch_has_the_rows_that_take_the_least_time_each(for_a_row, for_a_call, sizes):
+    """Five requests come while the first is computed: as eight padded rows, or as four and one."""
+    from zoo.training.serving.batching import Batcher
+    from zoo.training.serving.signature import Signature
+    from zoo.training.serving.wire_format import TensorSpec
+    spec, called = TensorSpec("x", np.dtype("float32"), (None,)), []
+
+    def double(inputs):
+        called.append(len(inputs["x"]))
+        time.sleep(for_a_call + for_a_row * len(inputs["x"]))
+        return {"y": 2 * inputs["x"]}
+
+    async def submit(batcher):
+        first = asyncio.ensure_future(batcher.submit({"x": np.array([9], "float32")}))
+        while not called:
+            await asyncio.sleep(0)
+        return await asyncio.gather(first, *(
+            batcher.submit({"x": np.array([n], "float32")}) for n in range(5)))
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        batcher = Batcher(Signature(double, {"x": spec}, {"y": spec}), pool, 16)
+        batcher.warm_up()
+        called.clear()
+        outputs = asyncio.run(submit(batcher))
+    assert [output["y"].tolist() for output in outputs] == [[18], [0], [2], [4], [6], [8]]
+    assert called == sizes
+
+
 def test_several_inputs_and_outputs_keep_their_rows(server):
     rows = [{"x": [n, 1], "k": n} for n in range(100)]
     predictions = run(server, "sums", instances=rows).json()["predictions"]

@@ -224,7 +224,7 @@ def _decode(data, colour):
         if image.mode == "CMYK":
             pixels = _from_cmyk(np.asarray(image))
         elif image.mode in ("1", "L", "RGB") and "transparency" not in image.info and depth < DEEP:
-            pixels = np.asarray(image.convert("RGB"))  # a large image is copied as rarely as can be
+            pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
         else:
             rgba = _deep_png(image) if depth == DEEP else np.asarray(image.convert("RGBA"))
             pixels = _composite(rgba, colour)

@@ -1,11 +1,12 @@
 """Micro-batching: requests that arrive while the network computes form its next batch.
 
-No request waits for a batch to fill. A request of many rows is computed in pieces, and between two
+No batch waits for more requests. A request of many rows is computed in pieces, and between two
 pieces others have their turn.
 """
 import asyncio
 import collections
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -19,6 +20,9 @@ from zoo.training.serving.wire_format import RequestError
 _MAX_QUEUED = 4096        # rows; beyond it the server reports that it is busy
 _MAX_VALUES = 2_000_000   # in a response of several rows; as JSON about 20 MB
 _LONGEST = 0.25           # seconds of a call
+_AS_FAST = 1.1            # times the time of a row for which a larger batch is preferred
+_SMALL = 4096             # pixels, and a quarter of the bytes, of images that are decoded at once
+_SLOW, _PAUSE = 0.005, 1  # seconds of decoding after which the pool decodes, and for how long
 MAX_PIXELS = 4_000_000    # of the encoded images in a call, unless it has only one
 
 
@@ -37,8 +41,10 @@ class Batcher:
     """Runs the requests to one signature in batches, in a thread of `pool`.
 
     Batches are padded to a power of two or to `max_batch`: the first call at each size is slow, and
-    `warm_up` makes it for these sizes. Once a signature returns other than one row for each input
-    row, every later request to it is a call of its own, without padding.
+    `warm_up` makes it for these sizes. Where a smaller batch takes less time for each of its rows,
+    the other requests wait for the next one. Small images are decoded by `submit` itself: where two
+    threads take turns at Python's lock, both are slower. Once a signature returns other than one
+    row for each input row, every later request to it is a call of its own, without padding.
 
     Args:
         signature: the signature to run.
@@ -62,6 +68,8 @@ class Batcher:
             limit = _MAX_VALUES // max(1, signature.values_per_row)
             self._max_rows = min(_MAX_QUEUED, max(1, limit))
         self._queue: collections.deque[_Item] = collections.deque()
+        self._seconds: dict[int, float] = {}  # of a call, by its rows
+        self._decodes_from = 0.0  # the time from which on `submit` decodes small images
         self._task: asyncio.Task | None = None
         self.queued_rows = 0  # of all requests whose outputs are not yet there
 
@@ -74,20 +82,21 @@ class Batcher:
         if not self.signature.batched:
             return
         with contextlib.suppress(RequestError, _RowMismatch):
-            fast = 1
             for n in range((self._max_batch - 1).bit_length() + 1):
                 rows = min(1 << n, self._max_batch)
                 inputs = self.signature.blank(rows)
                 self._call([inputs])  # the first one is slow
-                if (self.signature.mergeable and rows > 1
-                        and min(self._seconds(inputs) for _ in range(2)) > _LONGEST):
-                    self._max_batch = fast
+                if not self.signature.mergeable:
+                    continue
+                seconds = min(self._measure(inputs) for _ in range(2))
+                if rows > 1 and seconds > _LONGEST:
+                    self._max_batch = max(self._seconds)
                     break
-                fast = rows
+                self._seconds[rows] = seconds
 
-    def _seconds(self, inputs: Arrays) -> float:
-        start = time.perf_counter()
-        self._call([inputs])
+    def _measure(self, inputs: Arrays) -> float:
+        prepared, start = self.signature.prepared(inputs), time.perf_counter()
+        self._call([prepared])
         return time.perf_counter() - start
 
     async def submit(self, inputs: Arrays, pixels: Sequence[int] = ()) -> Arrays:
@@ -113,11 +122,23 @@ class Batcher:
         try:
             if self.signature.batched:
                 with contextlib.suppress(_RowMismatch):
-                    return await self._submit_rows(inputs, rows, pixels)
+                    return await self._submit_rows(self._decoded(inputs, pixels), rows, pixels)
             return await self._enqueue(inputs, 1, sum(pixels))
         finally:
             self.queued_rows -= rows
             self._count(-rows)
+
+    def _decoded(self, inputs: Arrays, pixels: Sequence[int]) -> Arrays:
+        """Decode small images, unless one took long a moment ago: some hostile files do."""
+        start = time.perf_counter()
+        if (not pixels or not self.signature.prepared_pixels or start < self._decodes_from
+                or sum(max(size, self.signature.prepared_pixels) for size in pixels) > _SMALL
+                or sum(map(len, inputs["image_bytes"].ravel().tolist())) > 4 * _SMALL):
+            return inputs
+        prepared = self.signature.prepared(inputs)
+        if time.perf_counter() - start > _SLOW:
+            self._decodes_from = start + _PAUSE
+        return prepared
 
     async def _submit_rows(self, inputs: Arrays, rows: int, pixels: Sequence[int]) -> Arrays:
         """Run a request in pieces of at most `max_batch` rows, one after another."""
@@ -164,7 +185,8 @@ class Batcher:
 
     def _next_batch(self) -> list[_Item]:
         batch: list[_Item] = []
-        rows = pixels = 0
+        rows = pixels = count = chosen = 0
+        lowest = math.inf
         while self._queue:
             item = self._queue[0]
             if item.outputs.done():  # the client has disconnected
@@ -175,9 +197,16 @@ class Batcher:
                 break
             batch.append(self._queue.popleft())
             rows, pixels = rows + item.rows, pixels + item.pixels
-        if batch:
-            self.observe(rows)
-        return batch
+            seconds = self._seconds.get(self._padded(rows), 0) / rows
+            if seconds <= _AS_FAST * lowest:
+                lowest, count, chosen = min(lowest, seconds), len(batch), rows
+        self._queue.extendleft(reversed(batch[count:]))
+        if chosen:
+            self.observe(chosen)
+        return batch[:count]
+
+    def _padded(self, rows: int) -> int:
+        return min(1 << (rows - 1).bit_length(), self._max_batch)
 
     def _run(self, requests: list[Arrays]) -> Sequence[Arrays | Exception]:
         """Return the outputs or the exception of each request; a failed batch is run one by one."""
@@ -194,9 +223,10 @@ class Batcher:
         """Run the requests in one call, padded."""
         if not self.signature.batched:
             return [self.signature.run(requests[0])]
+        requests = [self.signature.prepared(request) for request in requests]
         sizes = [len(next(iter(request.values()))) for request in requests]
         rows = sum(sizes)
-        padding = min(1 << (rows - 1).bit_length(), self._max_batch) - rows
+        padding = self._padded(rows) - rows
         inputs = {}
         for name in requests[0]:
             arrays = [request[name] for request in requests]

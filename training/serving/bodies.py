@@ -66,9 +66,10 @@ class Bodies:
             RequestError: if the body is too large (413), has an unknown encoding (415), or the
                 large bodies of all requests take too much memory (503).
         """
-        if _encoding(request) not in ("gzip", "x-gzip", "identity"):
+        encoding = _encoding(request)
+        if encoding not in ("gzip", "x-gzip", "identity"):
             raise RequestError("Expected the Content-Encoding gzip, or none. "
-                               f"Received: {_encoding(request)[:100]}.", 415)
+                               f"Received: {encoding[:100]}.", 415)
         if int(request.headers.get("content-length", 0)) > self._max_body:
             raise _too_long(self._max_body)
         chunks, size = [], 0

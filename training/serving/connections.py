@@ -140,6 +140,8 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._expect(_NEXT)
         super().on_message_complete()
+        if not self.pipeline:
+            self.flow.resume_reading()  # otherwise nobody notices that the client disconnects
 
     def on_response_complete(self) -> None:
         self.served, self.responses = self.loop.time(), self.responses + 1

@@ -84,7 +84,7 @@ def _images(network: Network, names: list[bytes],
     def run(inputs: Arrays) -> Arrays:
         return _outputs(network(inputs["image"].astype("float32", copy=False)), names)
 
-    def from_bytes(inputs: Arrays) -> Arrays:
+    def decode(inputs: Arrays) -> Arrays:
         files = inputs["image_bytes"]
         images, errors = np.zeros((len(files), *shape), "float32"), np.full(len(files), b"", object)
         for i, data in enumerate(files):
@@ -92,16 +92,20 @@ def _images(network: Network, names: list[bytes],
                 images[i] = prepare(data, shape, described["resize"], background, eval_resize)
             except UserError as error:
                 errors[i] = str(error).encode()
-        outputs, bad = _outputs(network(images), names), errors != b""
+        return {"image": images, "error": errors}
+
+    def from_bytes(inputs: Arrays) -> Arrays:
+        outputs, bad = run(inputs), inputs["error"] != b""
         for output in outputs.values():
             output[bad] = b"" if output.dtype == object else 0
         outputs["class_id"][bad] = -1
-        return {**outputs, "error": errors}
+        return {**outputs, "error": inputs["error"]}
     specs = _output_specs(names)
     return {"serving_default": Signature(run, _specs(image=("float32", *shape)), specs, True),
             "serving_uint8": Signature(run, _specs(image=("uint8", *shape)), specs, True),
             "from_bytes": Signature(from_bytes, _specs(image_bytes=(object,)),
-                                    {**specs, **_specs(error=(object,))}, True)}
+                                    {**specs, **_specs(error=(object,))}, True, decode,
+                                    shape[0] * shape[1])}
 
 
 def _outputs(probabilities: np.ndarray, names: list[bytes]) -> Arrays:

@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -180,13 +180,14 @@ class Service:
         name = request.path_params["name"]
         _, model = self.find(name, request.path_params.get("version"))
         with self.counted(name):
-            async with self.bodies.read(request) as body, _cancelled_if_disconnected(request):
-                inputs = await self.bodies.decode(request, body, model.layouts(), signature)
-                if rows is not None:
-                    inputs = inputs.first(rows)
-                outputs = await self.run(model, inputs)
-                return Response(await content(model, inputs, outputs),
-                                media_type="application/json")
+            async with self.bodies.read(request) as body:
+                with _cancelled_if_disconnected(request.scope["gone"]):
+                    inputs = await self.bodies.decode(request, body, model.layouts(), signature)
+                    if rows is not None:
+                        inputs = inputs.first(rows)
+                    outputs = await self.run(model, inputs)
+                    return Response(await content(model, inputs, outputs),
+                                    media_type="application/json")
 
     async def predictions(self, model: Model, inputs: Inputs,
                           outputs: Mapping[str, np.ndarray]) -> bytes:
@@ -202,16 +203,18 @@ class Service:
         return await asyncio.get_running_loop().run_in_executor(threads or self.threads, function)
 
 
-@contextlib.asynccontextmanager
-async def _cancelled_if_disconnected(request: Request) -> AsyncIterator[None]:
-    """Cancel what is done in this context once the client of the request has disconnected.
+@contextlib.contextmanager
+def _cancelled_if_disconnected(gone: asyncio.Future) -> Iterator[None]:
+    """Cancel what is done in this context once the client of a request has disconnected.
+
+    Args:
+        gone: done once it has.
 
     Raises:
         ClientDisconnect: in this case.
         RequestError: if the task is cancelled because the server stops (503).
     """
     task, watching = asyncio.current_task(), True
-    gone = asyncio.ensure_future(request.receive())  # the next message after the body
 
     def cancel(_: object) -> None:
         if watching and task:
@@ -226,7 +229,7 @@ async def _cancelled_if_disconnected(request: Request) -> AsyncIterator[None]:
         raise ClientDisconnect from None
     finally:
         watching = False
-        gone.cancel()
+        gone.remove_done_callback(cancel)
 
 
 def _json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -257,8 +260,9 @@ def app(service: Service) -> Starlette:
         return Response(await service.in_thread(service.metrics.text),
                         media_type="text/plain; version=0.0.4")
 
-    routes = [Route("/healthz", health), Route("/health", health), Route("/metrics", metrics),
-              *_tensorflow_serving(service), *page.routes(service, _json)]
+    routes = [*_tensorflow_serving(service),  # the most frequent first: they are tried in order
+              Route("/healthz", health), Route("/health", health), Route("/metrics", metrics),
+              *page.routes(service, _json)]
     api = Starlette(routes=routes, exception_handlers=_error_handlers())
     api.router.redirect_slashes = False  # a redirect would lose the prefix of a proxy
     return api
@@ -308,7 +312,7 @@ def _tensorflow_serving(service: Service) -> list[Route]:
              "status": {"error_code": "OK", "error_message": ""}} for number in numbers]})
 
     routes = []
-    for path in ("/v1/models/{name:name}/versions/{version:name}", "/v1/models/{name:name}"):
+    for path in ("/v1/models/{name:name}", "/v1/models/{name:name}/versions/{version:name}"):
         routes += [Route(path + ":predict", predict, methods=["POST"]),
                    Route(path + "/metadata", metadata), Route(path, status),
                    *(Route(path + verb, absent, methods=["POST"])
@@ -475,6 +479,7 @@ def serve(models: Mapping[str, Mapping[int, Path]], bound: socket.socket,
     most, waiting = connection_limits()
     config = uvicorn.Config(app(service), http=Connection, ws="none", lifespan="off",
                             log_level="error", access_log=False, server_header=False,
+                            proxy_headers=False,
                             limit_concurrency=most, backlog=waiting,
                             timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=_DRAIN)
     start_grpc = None

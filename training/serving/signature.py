@@ -21,9 +21,13 @@ DTYPES = {"float16": "DT_HALF", "float32": "DT_FLOAT", "float64": "DT_DOUBLE", "
 class Signature:
     """A function of a served model.
 
-    Attributes:
+    Args:
         run: takes {input name: array} and returns {output name: array}; strings are bytes. It
             raises RequestError for inputs that it cannot compute.
+        prepare: what is done with the inputs before `run`, row by row; by default nothing. It
+            returns other names than those of the inputs.
+
+    Attributes:
         inputs, outputs: {name: `zoo.training.serving.wire_format.TensorSpec`}.
         unsupported: the inputs and outputs that JSON cannot hold, such as "y of complex64".
         takes_rows: whether every input has a dimension for the rows of "instances".
@@ -35,11 +39,14 @@ class Signature:
             to the longest one in the call, are not mergeable.
         values_per_row: the number of values in an output row; 0 unless mergeable.
         takes_pixels: whether the input `image` has pixels from 0 to 255; of exports of the zoo.
+        prepared_pixels: the pixels of the image that `prepare` makes of a row.
     """
 
     def __init__(self, run: Callable[[Arrays], Arrays], inputs: Mapping[str, TensorSpec],
-                 outputs: Mapping[str, TensorSpec], takes_pixels: bool = False):
-        self.run, self.takes_pixels = run, takes_pixels
+                 outputs: Mapping[str, TensorSpec], takes_pixels: bool = False,
+                 prepare: Callable[[Arrays], Arrays] | None = None, prepared_pixels: int = 0):
+        self._run, self._prepare, self.takes_pixels = run, prepare, takes_pixels
+        self.prepared_pixels = prepared_pixels
         self.inputs, self.outputs = inputs, outputs
         specs = [*self.inputs.values(), *self.outputs.values()]
         self.unsupported = tuple(f"{spec.name} of {spec.dtype.name}" for spec in specs
@@ -53,6 +60,20 @@ class Signature:
         self.values_per_row = 0
         if self.mergeable:
             self.values_per_row = sum(math.prod(size or 0 for size in row) for row in rows)
+
+    def prepared(self, inputs: Arrays) -> Arrays:
+        """Return what `run` makes of its inputs first; of such inputs, the inputs."""
+        if self._prepare and inputs.keys() == self.inputs.keys():
+            return self._prepare(inputs)
+        return inputs
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """Return {output name: array} for {input name: array}, which may be `prepared`.
+
+        Raises:
+            RequestError: if it cannot compute the inputs.
+        """
+        return self._run(self.prepared(inputs))
 
     def layout(self) -> Layout:
         """Return what decoding a request has to know."""
