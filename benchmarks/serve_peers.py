@@ -178,7 +178,7 @@ def summary(rounds):
     }
 
 
-def main(rounds=5, requests=10_000, models=tuple(MODELS)):
+def main(rounds=3, requests=5_000, models=tuple(MODELS)):
     """Measure, print and, after a whole run, keep the results."""
     root = HERE.parents[1] / "build"
     peers = root / "peers/bin/python"

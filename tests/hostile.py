@@ -16,12 +16,15 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import psutil
 from PIL import Image
+
+from tests.image_set import chunk, png_with
 
 PREDICT = "/v1/models/lenet5-digits:predict"
 _TIMEOUT = 30  # seconds until a client of either kind gives up
@@ -38,6 +41,13 @@ def png(width: int, height: int) -> bytes:
     file = io.BytesIO()
     Image.new("1", (width, height)).save(file, "PNG")
     return file.getvalue()
+
+
+def zipped_texts(size: int, *keys: bytes) -> bytes:
+    """Return a request with a small PNG file that has texts of `size` bytes, compressed."""
+    texts = [chunk(b"zTXt", key + b"\0\0" + zlib.compress(bytes(size), 9)) for key in keys]
+    file = {"b64": base64.b64encode(png_with(png(32, 32), *texts)).decode()}
+    return post(json.dumps({"signature_name": "from_bytes", "instances": [file]}).encode())
 
 
 def many_pixels(count: int = 160, side: int = 5000) -> bytes:
@@ -173,6 +183,10 @@ def attacks() -> dict[str, tuple[Callable[[], Callable], int]]:
                                          "Content-Encoding: gzip")), 4),
         "many pixels": (lambda: sends(many_pixels()), 2),
         "one large image": (lambda: sends(many_pixels(1)), 2),
+        "zipped texts": (lambda: sends(
+            zipped_texts(1_000_000, *[b"a"] * 14),
+            zipped_texts(1_000_000, b"Raw profile type exif"),
+            zipped_texts(130_000, b"Raw profile type exif")), 8),
         "leaves": (lambda: leaves(many_rows(900)), 2),
         "never reads": (lambda: never_reads(post(json.dumps(
             {"signature_name": "stages", "instances": [

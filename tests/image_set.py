@@ -267,6 +267,28 @@ def pngs():
     noise = np.random.default_rng(0).integers(0, 256, (60, 90, 3), "uint8")
     made["icc, exif"] = encoded(Image.fromarray(noise), "PNG", icc_profile=noise.tobytes(),
                                 exif=b"Exif\0\0" + tiff(6), pnginfo=icc)
+    description, profile = b"XML:com.adobe.xmp\0", b"Raw profile type exif\0"
+    for name, content in {
+            "exif": b"exif\0Exif\0\0" + tiff(6), "transparency": b"transparency\0a",
+            "interlace": b"interlace\0a", "gamma": b"gamma\0a", "nothing": b"",
+            "no profile": profile + b"zz", "xmp": description + xmp(6)}.items():
+        made[f"text of {name}"] = png_with(plain, chunk(b"tEXt", content))
+    for name, content in {
+            "a name": b"a\0\0" + zlib.compress(bytes(2_000_000)), "damage": b"a\0\0zz",
+            "no method": b"a\0", "a method": b"a\0\1zz",
+            "no profile": profile + b"\0" + zlib.compress(bytes(2_000_000))}.items():
+        made[f"zipped text of {name}"] = png_with(plain, chunk(b"zTXt", content))
+    made["two raw profiles"] = png_with(plain, *(chunk(
+        b"tEXt", profile + raw_profile(tiff(value))) for value in (6, 3)))
+    made["exif with a checksum that is wrong"] = png_with(
+        plain, chunk(b"eXIf", tiff(6))[:-1] + b"\0")
+    made["exif behind the end"] = plain + chunk(b"eXIf", tiff(6))
+    for name, cut in {"cut short": lambda content: zlib.compress(content)[:-9],
+                      "damaged": lambda content: b"x" + zlib.compress(content)}.items():
+        made[f"zipped raw profile, {name}"] = png_with(
+            plain, chunk(b"zTXt", profile + b"\0" + cut(raw_profile(tiff(6)))))
+        made[f"zipped xmp, {name}"] = png_with(
+            plain, chunk(b"iTXt", description + b"\1\0\0\0" + cut(xmp(6))))
     made["chunk with a wrong checksum"] = png_with(plain, text[:-1] + b"\0")
     for cut in (1, 12, 20, 60):
         made[f"cut by {cut}"] = plain[:-cut]

@@ -194,6 +194,14 @@ def test_pixels_of_a_request_are_bounded(server):
     assert "Received: 125,000,000" in response.json()["error"]
 
 
+def test_metadata_of_a_small_file_are_bounded(server):
+    for size, status, words in ((130_000, 200, '"label"'), (150_000, 400, "too much EXIF data")):
+        message = hostile.zipped_texts(size, b"Raw profile type exif")
+        body = message.partition(b"\r\n\r\n")[2]
+        response = requests.post(server[0] + hostile.PREDICT, data=body, timeout=60)
+        assert response.status_code == status and words in response.text
+
+
 def digit(number):
     """Return a request with one digit that has this number among its zeros."""
     text = json.dumps(np.zeros((1, 32, 32, 1), int).tolist()).replace("0", number, 1)

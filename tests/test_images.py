@@ -23,7 +23,8 @@ from zoo.training.preprocessing import pillow_images
 from zoo.training.preprocessing.images import WEBP, decode, decode_or_explain, fit_to
 
 REFUSED = {  # {reason: the names of the files that are refused for it}
-    pillow_images.BAD_IMAGE: r"other (?!BM)|\w+ cut (short|by)|.*wrong checksum$|GIF no frame",
+    pillow_images.BAD_IMAGE: r"other (?!BM)|\w+ cut (short|by)|.*wrong checksum$|GIF no frame|"
+                             r"PNG zipped .*, damaged",
     pillow_images.KEY: r"PNG (grey key of [24] bits|16 bits key|key of 16 bits)",
     pillow_images.LOW_RANGE: r"PNG 12 bits",
     pillow_images.ANIMATED_WEBP: r"WebP animated",
@@ -31,8 +32,10 @@ REFUSED = {  # {reason: the names of the files that are refused for it}
     pillow_images.ODD_BMP: r"BMP (fields unknown|fields of 16 bits.*3840|a PNG inside|unknown h|"
                            r"4 4 4|fields (40|52) \(255, 65280)|other BM",
 }
-# Pillow refuses them: for their EXIF data, and for the checksum of a chunk that does not matter.
-READ_ALL_THE_SAME = re.compile(r".*exif (nonsense|short)$|PNG chunk with a wrong checksum")
+# Pillow refuses them: for their EXIF data, for the checksum of a chunk that does not matter, and
+# for texts of a name that means something to it.
+READ_ALL_THE_SAME = re.compile(r".*exif (nonsense|short)$|PNG chunk with a wrong checksum|"
+                               r"PNG (zipped )?text of |PNG exif with a checksum|.*, cut short")
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # of broken EXIF data
 
@@ -90,6 +93,24 @@ def test_both_faces_read_what_pillow_reads_or_refuse_alike(files, exported):
                     and not READ_ALL_THE_SAME.match(name) and exported(files[name])[1] != WEBP}
         assert refused.pop(reason) == expected, reason
     assert not refused
+
+
+def test_a_png_without_what_does_not_matter_is_read_alike(files, exported):
+    """What the server hands to its engine."""
+    shorter = 0
+    for name, data in files.items():
+        image, error = read(data)
+        if not name.startswith("PNG") or error == pillow_images.BAD_IMAGE:
+            continue
+        short = pillow_images.short_png(data, 140_000) if "no profile" not in name else data
+        other, reason = exported(short)
+        assert reason == error, name
+        assert error or np.array_equal(image, other), name
+        assert error or np.array_equal(image, read(short)[0]), name
+        shorter += len(short) < len(data)
+    assert shorter > 5
+    with pytest.raises(UserError, match="too much EXIF data or XMP"):
+        pillow_images.short_png(files["PNG zipped text of no profile"], 140_000)
 
 
 def test_training_reads_a_file_as_an_export_does(files):

@@ -95,7 +95,8 @@ def _png(data):
         is_xmp = is_text & starts_with(chunk, _PNG_XMP)
         is_profile = is_text & starts_with(chunk, _PNG_PROFILE)
         content = tf.where(is_text, kind + chunk, chunk)  # the kind tells if it is compressed
-        return offset + 12 + length, tf.equal(kind, "eXIf"), is_xmp, is_profile, content
+        following = tf.where(tf.equal(kind, "IEND"), 0, offset + 12 + length)
+        return following, tf.equal(kind, "eXIf"), is_xmp, is_profile, content
     exif, xmp, profile = _walk(data, 8, part, joins=False)
     profile = tf.cond(tf.equal(exif, ""), lambda: _profile(profile), lambda: exif)
     return profile, _inflated(xmp, r"^iTXt[^\x00]*\x00\x01\x00[^\x00]*\x00[^\x00]*\x00")

@@ -12,6 +12,7 @@ import re
 import struct
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageColor
@@ -25,6 +26,7 @@ LOW_RANGE = ("a 16-bit PNG whose values stay below 4096 of 65535: save it with t
 KEY = ("a PNG of 2, 4 or 16 bits with one transparent colour (tRNS): save it with an alpha "
        "channel")
 ANIMATED_WEBP = "an animated WebP: save its first frame as PNG"
+METADATA = "a PNG with too much EXIF data or XMP: save it without"
 HEIF = "a HEIC or AVIF image: convert it to JPEG, as by `magick photo.heic photo.jpg`"
 RLE_BMP = "an RLE-compressed BMP: save it as PNG"
 ODD_BMP = "a BMP of a kind that is not supported: save it as PNG"
@@ -69,9 +71,15 @@ FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 FORMAT_SIGNS = {"JPEG": (b"\xff\xd8\xff",), "PNG": (b"\x89PNG\r\n\x1a\n",),
                 "GIF": (b"GIF87a", b"GIF89a"), "BMP": (b"BM",)}
 _ORIENTATION = 0x0112  # EXIF 2.3, 4.6.4 A
-# The chunks of a PNG that decide its pixels and its orientation.
-_PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"IEND")
-_PNG_START = 8
+# The chunks of a PNG that decide its pixels, and those that may hold its orientation.
+_PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+_PNG_EXIF, _PNG_TEXTS = b"eXIf", (b"tEXt", b"zTXt", b"iTXt")
+# The text chunks with EXIF data, which ImageMagick writes, and with XMP; what is before their
+# compressed content.
+_PNG_KEYS = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
+_PNG_COMPRESSED = (re.compile(rb"zTXt[^\0]*\0\0"),
+                   re.compile(rb"iTXt[^\0]*\0\x01\0[^\0]*\0[^\0]*\0"))
+_PNG_START, _PNG_HEADER = 8, 33  # the offsets of the first chunk and of the second
 # What Pillow raises at a damaged file or EXIF block.
 PILLOW_ERRORS = (OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, struct.error,
                   zlib.error, AssertionError, OverflowError, Image.DecompressionBombError)
@@ -208,8 +216,9 @@ _RESIZE = {"stretch": _scale, "crop": _crop, "pad": _pad}
 def _decode(data, colour):
     if data.startswith(b"BM"):
         return _composite(_bmp(data), colour)
+    metadata: dict[str, Any] = {}
     if data.startswith(b"\x89PNG"):
-        data = _sound_png(data)
+        data, metadata = sound_png(data)
     if data.startswith(b"GIF8"):
         data += b"\0;"  # a GIF may lack its end
     if data[4:8] == b"ftyp":
@@ -218,6 +227,7 @@ def _decode(data, colour):
         raise UserError(ANIMATED_WEBP)
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         image.load()
+        image.info.update(metadata)
         depth = data[PNG_DEPTH] if image.format == "PNG" else 8
         if "transparency" in image.info and image.mode != "P" and depth in (2, 4, DEEP):
             raise UserError(KEY)  # Pillow compares it with levels of 8 bits
@@ -257,24 +267,77 @@ def _composite(rgba, colour):
     return ((mixed + 127) // 255).astype("uint8")
 
 
-def _sound_png(data):
-    """The PNG without chunks that do not matter.
+def sound_png(data: bytes, most: int = 0) -> tuple[bytes, dict[str, Any]]:
+    """Return a PNG without the chunks that do not decide its pixels, and its metadata.
 
     Pillow accepts PNG files without their end and without a check of their pixels' checksums, and
     refuses those with a wrong checksum in what does not matter; libpng, TensorFlow's decoder, does
-    the reverse.
+    the reverse. Pillow also takes a text chunk of any name, such as "transparency", for what the
+    image has of this name. The metadata are what `zoo.training.preprocessing.exif` reads, as
+    Pillow's `info` holds them.
+
+    Args:
+        most: bytes of either kind of metadata, inflated; by default any number.
+
+    Raises:
+        zoo.errors.UserError: if it is damaged, or has more metadata.
     """
     kept, offset, kind = [data[:_PNG_START]], _PNG_START, b""
+    exif, texts = b"", [b"", b""]  # the last ones count
     while kind != b"IEND":
         length, kind = struct.unpack_from(">I4s", data, offset)
         end = offset + 12 + length
-        sound = struct.unpack_from(">I", data, end - 4)[0] == zlib.crc32(data[offset + 4:end - 4])
-        if sound and kind in _PNG_CHUNKS:
+        content = data[offset + 4:end - 4]
+        if kind == _PNG_EXIF:
+            exif = content[4:]
+        elif kind in _PNG_TEXTS:
+            texts = [content if content.startswith(key, 4) else text
+                     for key, text in zip(_PNG_KEYS, texts, strict=True)]
+        elif kind in _PNG_CHUNKS and struct.unpack_from(">I", data, end - 4) == (
+                zlib.crc32(content),):
             kept.append(data[offset:end])
         elif not kind[0] & 32:  # a critical chunk
             raise UserError(BAD_IMAGE)
         offset = end
-    return b"".join(kept)
+    info = {"xmp": _png_text(texts[1], _PNG_COMPRESSED[1], most)}
+    if exif:
+        info["exif"] = exif
+    elif texts[0]:
+        profile = _png_text(texts[0], _PNG_COMPRESSED[0], most)
+        info["Raw profile type exif"] = profile.decode("latin-1")
+    return b"".join(kept), info
+
+
+def short_png(data: bytes, most: int) -> bytes:
+    """Return a PNG with the same pixels and orientation, and nothing else to inflate.
+
+    libpng, TensorFlow's decoder, inflates every text and colour profile of a file.
+
+    Args:
+        most: bytes of either kind of metadata, inflated.
+
+    Raises:
+        zoo.errors.UserError: as `sound_png`.
+    """
+    sound, info = sound_png(data, most)
+    profile = info.get("Raw profile type exif", "").encode("latin-1")
+    metadata = ((_PNG_EXIF, b"", info.get("exif")), (_PNG_TEXTS[0], _PNG_KEYS[0], profile),
+                (_PNG_TEXTS[0], _PNG_KEYS[1], info["xmp"]))
+    chunks = [struct.pack(">I4s", len(key + content), kind) + key + content
+              + struct.pack(">I", zlib.crc32(kind + key + content))
+              for kind, key, content in metadata if content]
+    return sound[:_PNG_HEADER] + b"".join(chunks) + sound[_PNG_HEADER:]
+
+
+def _png_text(text, compressed, most):
+    head = compressed.match(text)
+    if not head:
+        return text
+    inflater = zlib.decompressobj()
+    content = inflater.decompress(text[head.end():], most)
+    if inflater.unconsumed_tail:
+        raise UserError(METADATA)
+    return content  # perhaps cut short, as TensorFlow reads it
 
 
 def _deep_png(image):

@@ -12,7 +12,7 @@ import orjson
 
 from zoo.errors import UserError, unknown
 from zoo.training.preprocessing.pixels import pixel_fault
-from zoo.training.serving.image_headers import check_image
+from zoo.training.serving.image_headers import checked_image
 
 _KEYS = ("instances", "inputs", "signature_name")
 # JSON's types for the kinds of NumPy numbers
@@ -140,18 +140,17 @@ def checked(inputs: Inputs, layout: Layout, max_pixels: int) -> Inputs:
         fault = pixel_fault(arrays["image"])
         if fault:
             raise RequestError(f"image has {fault[1]}.")
-    images = arrays["image_bytes"].ravel().tolist() if "image_bytes" in arrays else []
-    return replace(inputs, pixels=_pixels(images, max_pixels))
-
-
-def _pixels(images: list[bytes], max_pixels: int) -> list[int]:
-    pixels, limit = [], _REQUEST_PIXELS * max_pixels
-    for data in images:
-        pixels.append(check_image(data, max_pixels))
+    if "image_bytes" not in arrays:
+        return inputs
+    files = arrays["image_bytes"]
+    images = [checked_image(data, max_pixels) for data in files.ravel().tolist()]
+    pixels, limit = [size for _, size in images], _REQUEST_PIXELS * max_pixels
     if sum(pixels) > limit:
         raise RequestError(f"Expected at most {limit:,} pixels in the images of a request. "
                            f"Received: {sum(pixels):,}.", 413)
-    return pixels
+    if layout.takes_pixels:  # other networks may read more of a file
+        files = np.array([data for data, _ in images], object).reshape(files.shape)
+    return replace(inputs, arrays={**arrays, "image_bytes": files}, pixels=pixels)
 
 
 def _columns(rows: Any) -> Any:
