@@ -46,8 +46,29 @@ def png(width: int, height: int) -> bytes:
 def zipped_texts(size: int, *keys: bytes) -> bytes:
     """Return a request with a small PNG file that has texts of `size` bytes, compressed."""
     texts = [chunk(b"zTXt", key + b"\0\0" + zlib.compress(bytes(size), 9)) for key in keys]
-    file = {"b64": base64.b64encode(png_with(png(32, 32), *texts)).decode()}
+    return file_request(png_with(png(32, 32), *texts))
+
+
+def file_request(data: bytes) -> bytes:
+    """Return a request with one image file."""
+    file = {"b64": base64.b64encode(data).decode()}
     return post(json.dumps({"signature_name": "from_bytes", "instances": [file]}).encode())
+
+
+def many_scans(side: int, scans: int) -> bytes:
+    """Return a progressive JPEG that goes through all its pixels `scans` times more."""
+    file = io.BytesIO()
+    Image.new("L", (side, side), 90).save(file, "JPEG", progressive=True)
+    jpeg = file.getvalue()
+    return jpeg[:-2] + jpeg[jpeg.rindex(b"\xff\xda"):-2] * scans + jpeg[-2:]
+
+
+def large_screen() -> bytes:
+    """Return a GIF of a few pixels on a screen of 4 gigapixels, 42 bytes."""
+    file = io.BytesIO()
+    Image.new("P", (4, 4), 1).save(file, "GIF")
+    gif = file.getvalue()
+    return gif[:6] + b"\xff" * 4 + gif[10:]
 
 
 def many_pixels(count: int = 160, side: int = 5000) -> bytes:
@@ -183,6 +204,9 @@ def attacks() -> dict[str, tuple[Callable[[], Callable], int]]:
                                          "Content-Encoding: gzip")), 4),
         "many pixels": (lambda: sends(many_pixels()), 2),
         "one large image": (lambda: sends(many_pixels(1)), 2),
+        "small files, large images": (lambda: sends(
+            *map(file_request, (many_scans(2000, 1000), many_scans(500, 90), large_screen(),
+                                png_with(png(32, 32), *[chunk(b"eXIf", b"")] * 20_000)))), 4),
         "zipped texts": (lambda: sends(
             zipped_texts(1_000_000, *[b"a"] * 14),
             zipped_texts(1_000_000, b"Raw profile type exif"),

@@ -278,6 +278,9 @@ def pngs():
             "no method": b"a\0", "a method": b"a\0\1zz",
             "no profile": profile + b"\0" + zlib.compress(bytes(2_000_000))}.items():
         made[f"zipped text of {name}"] = png_with(plain, chunk(b"zTXt", content))
+    header = plain[8:33]
+    made["header twice, damaged"] = png_with(plain, header)
+    made["header behind a text, damaged"] = plain[:8] + text + plain[8:]
     made["two raw profiles"] = png_with(plain, *(chunk(
         b"tEXt", profile + raw_profile(tiff(value))) for value in (6, 3)))
     made["exif with a checksum that is wrong"] = png_with(

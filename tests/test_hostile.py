@@ -16,6 +16,7 @@ import requests
 
 from tests import hostile
 from tests.bad_requests import b64, encoded
+from tests.image_set import chunk, png_with
 from tests.test_serve import metric, serving
 from zoo.errors import UserError
 
@@ -194,12 +195,31 @@ def test_pixels_of_a_request_are_bounded(server):
     assert "Received: 125,000,000" in response.json()["error"]
 
 
-def test_metadata_of_a_small_file_are_bounded(server):
-    for size, status, words in ((130_000, 200, '"label"'), (150_000, 400, "too much EXIF data")):
-        message = hostile.zipped_texts(size, b"Raw profile type exif")
-        body = message.partition(b"\r\n\r\n")[2]
-        response = requests.post(server[0] + hostile.PREDICT, data=body, timeout=60)
-        assert response.status_code == status and words in response.text
+PNG, JPEG, GIF, WEBP = (encoded(np.zeros((20, 30, 3), "uint8"), kind)
+                        for kind in ("PNG", "JPEG", "GIF", "WEBP"))
+BLOCKS = GIF.index(b",")
+
+
+@pytest.mark.parametrize("message, words", [
+    (hostile.zipped_texts(130_000, b"Raw profile type exif"), None),
+    (hostile.zipped_texts(150_000, b"Raw profile type exif"), "too much EXIF data"),
+    *((hostile.file_request(data), words) for data, words in (
+        (hostile.many_scans(100, 90), None),
+        (hostile.many_scans(100, 100), "at most 100 scans. Received: 106"),
+        (hostile.large_screen(), "at most 25,000,000 pixels. Received: 65,535 x 65,535"),
+        (png_with(PNG, *[chunk(b"eXIf", b"")] * 4000), None),
+        (png_with(PNG, *[chunk(b"eXIf", b"")] * 5000), "5,000 chunks"),
+        (JPEG[:2] + b"\xff\xe1\0\2" * 4000 + JPEG[2:], None),
+        (JPEG[:2] + b"\xff\xe1\0\2" * 5000 + JPEG[2:], "5,000 chunks"),
+        (JPEG[:2] + b"\xff" * 5000 + JPEG[2:], "5,000 chunks"),
+        (GIF[:BLOCKS] + b"!\xfe" + b"\1a" * 5000 + b"\0" + GIF[BLOCKS:], "5,000 chunks"),
+        (GIF[:BLOCKS] + bytes(5000) + GIF[BLOCKS:], "5,000 chunks"),
+        (WEBP[:12] + (b"abcd" + bytes(4)) * 5000 + WEBP[12:], "5,000 chunks")))])
+def test_small_files_that_would_take_long_are_refused(server, message, words):
+    body = message.partition(b"\r\n\r\n")[2]
+    response = requests.post(server[0] + hostile.PREDICT, data=body, timeout=60)
+    assert response.status_code == (400 if words else 200), response.text[:200]
+    assert (words or '"label"') in response.text
 
 
 def digit(number):
@@ -300,6 +320,20 @@ def test_the_process_that_decodes_is_started_again(monkeypatch):
         slow = b'{"instances": [' + b"[]," * 900_000 + b"[]]}"
         with pytest.raises(UserError, match="too long or too much memory"):
             process.run((slow, False, layouts, None, len(slow), 1000))
+    finally:
+        process.close()
+
+
+def test_bodies_leave_no_memory():
+    from zoo.training.serving import bodies
+    process, sizes = bodies._Process(), []
+    try:
+        for _ in range(2):
+            for _ in range(600):
+                with pytest.raises(UserError, match="Unknown signature"):
+                    process.run((b'{"instances": [1]}', False, {}, None, 1000, 1000))
+            sizes.append(hostile.memory(psutil.Process(process._child.pid)))
+        assert sizes[1] < sizes[0] + 0.5, sizes
     finally:
         process.close()
 

@@ -24,7 +24,7 @@ from zoo.training.preprocessing.images import WEBP, decode, decode_or_explain, f
 
 REFUSED = {  # {reason: the names of the files that are refused for it}
     pillow_images.BAD_IMAGE: r"other (?!BM)|\w+ cut (short|by)|.*wrong checksum$|GIF no frame|"
-                             r"PNG zipped .*, damaged",
+                             r"PNG .*, damaged",
     pillow_images.KEY: r"PNG (grey key of [24] bits|16 bits key|key of 16 bits)",
     pillow_images.LOW_RANGE: r"PNG 12 bits",
     pillow_images.ANIMATED_WEBP: r"WebP animated",

@@ -288,6 +288,8 @@ def sound_png(data: bytes, most: int = 0) -> tuple[bytes, dict[str, Any]]:
         length, kind = struct.unpack_from(">I4s", data, offset)
         end = offset + 12 + length
         content = data[offset + 4:end - 4]
+        if (kind == b"IHDR") != (offset == _PNG_START):
+            raise UserError(BAD_IMAGE)  # Pillow would take the last one for the size
         if kind == _PNG_EXIF:
             exif = content[4:]
         elif kind in _PNG_TEXTS:

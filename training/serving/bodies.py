@@ -8,6 +8,7 @@ JSON holds Python's lock, so that a thread would stop the event loop too.
 import asyncio
 import contextlib
 import ctypes
+import functools
 import gc
 import os
 import pickle
@@ -205,7 +206,12 @@ def return_memory() -> None:
     """Return freed memory to the system, which the C library of Linux keeps otherwise."""
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError):  # another C library
-            ctypes.CDLL(None).malloc_trim(0)
+            _c_library().malloc_trim(0)
+
+
+@functools.cache  # each one is a class, whose 4 kB are freed by garbage collection alone
+def _c_library() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 class _Process:
