@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import time
 
 import numpy as np
@@ -220,6 +221,17 @@ def test_small_files_that_would_take_long_are_refused(server, message, words):
     response = requests.post(server[0] + hostile.PREDICT, data=body, timeout=60)
     assert response.status_code == (400 if words else 200), response.text[:200]
     assert (words or '"label"') in response.text
+
+
+def test_large_bodies_with_large_images_get_the_same_line(server):
+    """In the process that decodes; Pillow has a limit of its own."""
+    start = JPEG.index(b"\xff\xc0") + 5
+    file = b64(JPEG[:start] + struct.pack(">HH", 65_000, 65_000) + JPEG[start + 4:])
+    for instances in ([file], [file] + [b64(PNG)] * 900):
+        response = requests.post(server[0] + hostile.PREDICT, timeout=60, json={
+            "signature_name": "from_bytes", "instances": instances})
+        assert response.status_code == 400
+        assert "at most 25,000,000 pixels. Received: 65,000 x 65,000" in response.json()["error"]
 
 
 def digit(number):

@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import orjson
+from PIL import Image
 from starlette.requests import ClientDisconnect
 
 from zoo.errors import UserError
@@ -263,6 +264,7 @@ class _Process:
 def _serve(source: BinaryIO, sink: BinaryIO) -> None:
     """Decode jobs until there are no more."""
     gc.disable()  # what JSON becomes has no cycles; looking for them takes most of the time
+    Image.MAX_IMAGE_PIXELS = None  # max_pixels takes the place of Pillow's limit
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             job: Any = pickle.load(source)

@@ -18,6 +18,7 @@ _MAX_SIDE = 65_535  # pixels, as in JPEG and GIF; a PNG of 1,000,000 x 1, 1 KB, 
 _COMPRESSED = (b"zTXt", b"iTXt", b"iCCP")  # chunks of a PNG
 _MAX_METADATA = 140_000  # bytes, inflated; EXIF data have 65,535, and two digits for each
 _MAX_PARTS = 5_000  # chunks, segments or blocks; a photograph has some hundreds
+_PART_HEAD = 8      # bytes
 _MAX_SCANS, _USUAL_SCANS = 100, 10  # of a progressive JPEG; each goes through all pixels
 
 
@@ -37,16 +38,14 @@ def checked_image(data: bytes, max_pixels: int) -> tuple[bytes, int]:
         zoo.errors.UserError: if it is not such an image, or has too many pixels, parts or scans, a
             side of more than 65,535 pixels, or compressed metadata of more than 140,000 bytes.
     """
+    if not _has_few_parts(data):
+        raise UserError(f"Expected an image file of at most {_MAX_PARTS:,} chunks, segments or "
+                        "blocks. Received: more.")
     try:
-        if not _has_few_parts(data):
-            raise UserError(f"Expected an image file of at most {_MAX_PARTS:,} chunks, segments or "
-                            "blocks. Received: more.")
         width, height, pixels = _size(data)
         if data.startswith(FORMAT_SIGNS["PNG"]) and any(kind in data for kind in _COMPRESSED):
             data = short_png(data, _MAX_METADATA)
-    except (OSError, ValueError, IndexError, SyntaxError, struct.error, zlib.error) as error:
-        if str(error).startswith("Expected"):
-            raise
+    except (OSError, ValueError, SyntaxError, struct.error, zlib.error) as error:
         reason = METADATA if str(error) == METADATA else explain(data)
         raise UserError("Expected a JPEG, PNG, GIF, BMP or WebP image. Received: "
                         f"{reason}.") from None
@@ -66,23 +65,27 @@ def checked_image(data: bytes, max_pixels: int) -> tuple[bytes, int]:
 def _size(data: bytes) -> tuple[int, int, int]:
     """Return the width, the height, and for a GIF the pixels of all frames, else 0."""
     if data.startswith(FORMAT_SIGNS["PNG"]):  # Pillow would read, and refuse, more than this
-        return *struct.unpack_from(">II", data, 16), 0
+        kind, width, height = struct.unpack_from(">4sII", data, 12)
+        if kind != b"IHDR":
+            raise ValueError("a PNG without its header")
+        return width, height, 0
     image = Image.open(io.BytesIO(data), formats=FORMATS)
     return _gif_size(data) if image.format == "GIF" else (*image.size, 0)
 
 
 def _has_few_parts(data: bytes) -> bool:
-    """Return whether a file has at most `_MAX_PARTS` parts before its pixels, or around them.
+    """Return whether a file has at most `_MAX_PARTS` parts that a SavedModel walks through.
 
-    Each costs a SavedModel some microseconds, which walks through them for the orientation.
+    It looks for the orientation, and in a GIF for the first frame, and each part takes it some
+    microseconds. A file that ends too early has few: what is wrong with it is found elsewhere.
     """
     for signs, first, part in ((FORMAT_SIGNS["PNG"], 8, _png_part),
                                (FORMAT_SIGNS["JPEG"], 2, _jpeg_part), (b"RIFF", 12, _webp_part)):
         if data.startswith(signs):
             offset = first
             for _ in range(_MAX_PARTS):
-                following = part(data, offset)
-                if not offset < following < len(data) - 8:
+                following = part(data, offset) if offset + _PART_HEAD <= len(data) else 0
+                if following <= offset:
                     return True
                 offset = following
             return False
@@ -90,8 +93,9 @@ def _has_few_parts(data: bytes) -> bool:
 
 
 def _has_few_blocks(data: bytes) -> bool:
-    """Return whether a GIF has at most `_MAX_PARTS` blocks, or bytes between, before a frame."""
-    offset, is_inside = 13 + _palette_bytes(data[10]), False
+    """Return whether a GIF has few blocks, and bytes between blocks, before its first frame."""
+    flags = data[10] if len(data) > 10 else 0
+    offset, is_inside = 13 + _palette_bytes(flags), False
     for _ in range(_MAX_PARTS):
         if offset >= len(data) or not is_inside and data[offset] in b",;":
             return True
