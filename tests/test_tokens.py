@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import time
 import unicodedata
 import urllib.request
 from collections.abc import Callable
@@ -160,6 +161,20 @@ def test_broken_utf8_is_replaced_as_python_does(kind):
              for _ in range(2000)]
     assert in_graph(texts, kind) == KINDS[kind].split(
         [text.decode("utf-8", "replace") for text in texts])
+
+
+def test_long_runs_of_marks_are_read_alike_in_linear_time():
+    generator = np.random.default_rng(0)
+    marks = "\u0301\u0323\u0327\u0f73\u0f75\u0344\u3099\u0345"
+    runs = ["".join(generator.choice([*marks], size)) for size in (63, 64, 65, 999, 3000)]
+    texts = [f"a{run}b e\u0323\u0302{run[:70]} {'x' * 1000}" for run in runs]
+    assert in_graph(texts, "words") == KINDS["words"].split(texts)
+    assert [tokens.normalize(text) for text in texts] == [
+        unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
+        for text in texts]
+    start = time.process_time()
+    tokens.normalize("a" + "\u0301\u0323" * 200_000)  # otherwise minutes
+    assert time.process_time() - start < 10
 
 
 def test_a_vocabulary_of_an_older_version_is_normalized():

@@ -54,11 +54,28 @@ class _Characters(dict):
 
 
 _CHARACTERS = _Characters()
+_LONG_TEXT, _LONG_RUN = 1000, 64  # characters; marks one after another
+_COMPOSED_MARKS = "\u0f73\u0f75\u0f81"  # of two, so that they have no order of their own
+
+
+@functools.cache
+def _long_runs() -> re.Pattern:
+    marks = "".join(chr(point) for point in CODE_POINTS if unicodedata.combining(chr(point)))
+    return re.compile(f"[{marks}{_COMPOSED_MARKS}]{{{_LONG_RUN},}}")
+
+
+def _in_order(run: str) -> str:
+    """Return combining marks in the order of NFKD: Python's own takes quadratic time for it."""
+    return "".join(sorted("".join(unicodedata.normalize("NFKD", mark) for mark in run),
+                          key=unicodedata.combining))
 
 
 def normalize(text: str) -> str:
     """Return `text` in NFKC and lower case, with plain spaces, without invisible characters."""
-    text = unicodedata.normalize("NFKC", text.translate(_CHARACTERS))
+    text = text.translate(_CHARACTERS)
+    if len(text) > _LONG_TEXT and not text.isascii():
+        text = _long_runs().sub(lambda found: _in_order(found[0]), text)
+    text = unicodedata.normalize("NFKC", text)
     return unicodedata.normalize("NFKC", text.lower())
 
 

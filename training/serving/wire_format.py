@@ -18,6 +18,7 @@ _KEYS = ("instances", "inputs", "signature_name")
 # JSON's types for the kinds of NumPy numbers
 _TYPES: dict[str, set[type]] = {"f": {float, int}, "i": {int}, "u": {int}, "b": {bool}}
 _REQUEST_PIXELS = 4      # times the pixels of the largest image, in a request
+_TEXT_PIXELS = 8         # that take as long as a byte of a sentence
 _VALUES_AT_ONCE = 20_000  # written by one call of orjson, which holds Python's lock
 
 
@@ -65,7 +66,8 @@ class Inputs:
         signature: the name of the signature.
         arrays: {input name: array}.
         by_row: whether the request has rows ("instances").
-        pixels: the pixels of each encoded image; [] without images.
+        pixels: the pixels of each encoded image, or of one that takes as long as a sentence; []
+            without either.
     """
 
     signature: str
@@ -140,6 +142,8 @@ def checked(inputs: Inputs, layout: Layout, max_pixels: int) -> Inputs:
         fault = pixel_fault(arrays["image"])
         if fault:
             raise RequestError(f"image has {fault[1]}.")
+    if "text" in arrays and arrays["text"].dtype == object and arrays["text"].ndim == 1:
+        return replace(inputs, pixels=[_TEXT_PIXELS * len(text) for text in arrays["text"]])
     if "image_bytes" not in arrays:
         return inputs
     files = arrays["image_bytes"]
