@@ -126,6 +126,14 @@ def test_image_files_are_inputs_of_from_bytes(server, digits, expected):
     assert [row["label"] for row in rows] == columns["label"] == expected[1][:3] and named == rows
 
 
+def test_long_texts_are_classified_up_to_a_limit(server):
+    for size, status in ((250_000, 200), (250_001, 413)):
+        response = predict(server, {"instances": ["film", "film " * (size // 5) + "s" * (size % 5)]},
+                           "reviews")
+        assert response.status_code == status, response.text[:200]
+    assert "at most 250,000 bytes. Received: 250,001." in response.json()["error"]
+
+
 def test_sentences_are_classified(server):
     body = {"instances": ["film 3 was fine", "phim không hay"]}
     rows = predict(server, body, "reviews").json()["predictions"]

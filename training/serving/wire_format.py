@@ -18,7 +18,8 @@ _KEYS = ("instances", "inputs", "signature_name")
 # JSON's types for the kinds of NumPy numbers
 _TYPES: dict[str, set[type]] = {"f": {float, int}, "i": {int}, "u": {int}, "b": {bool}}
 _REQUEST_PIXELS = 4      # times the pixels of the largest image, in a request
-_TEXT_PIXELS = 8         # that take as long as a byte of a sentence
+_MAX_TEXT = 250_000      # bytes; Python's lock is held while one is normalized
+_TEXT_PIXELS = 32        # that take as long as a byte of a text
 _VALUES_AT_ONCE = 20_000  # written by one call of orjson, which holds Python's lock
 
 
@@ -66,8 +67,8 @@ class Inputs:
         signature: the name of the signature.
         arrays: {input name: array}.
         by_row: whether the request has rows ("instances").
-        pixels: the pixels of each encoded image, or of one that takes as long as a sentence; []
-            without either.
+        pixels: the pixels of each encoded image, or of one that takes as long as a text; [] for
+            other inputs.
     """
 
     signature: str
@@ -143,7 +144,11 @@ def checked(inputs: Inputs, layout: Layout, max_pixels: int) -> Inputs:
         if fault:
             raise RequestError(f"image has {fault[1]}.")
     if "text" in arrays and arrays["text"].dtype == object and arrays["text"].ndim == 1:
-        return replace(inputs, pixels=[_TEXT_PIXELS * len(text) for text in arrays["text"]])
+        sizes = [len(text) for text in arrays["text"]]
+        if max(sizes, default=0) > _MAX_TEXT:
+            raise RequestError(f"Expected texts of at most {_MAX_TEXT:,} bytes. Received: "
+                               f"{max(sizes):,}.", 413)
+        return replace(inputs, pixels=[_TEXT_PIXELS * size for size in sizes])
     if "image_bytes" not in arrays:
         return inputs
     files = arrays["image_bytes"]
