@@ -128,8 +128,8 @@ def test_image_files_are_inputs_of_from_bytes(server, digits, expected):
 
 def test_long_texts_are_classified_up_to_a_limit(server):
     for size, status in ((250_000, 200), (250_001, 413)):
-        response = predict(server, {"instances": ["film", "film " * (size // 5) + "s" * (size % 5)]},
-                           "reviews")
+        texts = ["film", "film " * (size // 5) + "s" * (size % 5)]
+        response = predict(server, {"instances": texts}, "reviews")
         assert response.status_code == status, response.text[:200]
     assert "at most 250,000 bytes. Received: 250,001." in response.json()["error"]
 
