@@ -25,8 +25,7 @@ from tests.conftest import ROOT
 from tests.test_serve import predict, serving
 from zoo.__main__ import main
 from zoo.errors import UserError
-from zoo.training.serving import startup
-from zoo.training.serving.batching import Batcher
+from zoo.training.serving import batching, startup
 from zoo.training.serving.models import Model
 
 pytest.importorskip("starlette", reason="the server needs its extra: pip install '.[serve]'")
@@ -123,14 +122,16 @@ def test_small_images_are_decoded_at_once_unless_one_took_long(loaded):
     with (pytest.MonkeyPatch.context() as patch,
           concurrent.futures.ThreadPoolExecutor(1) as pool):
         patch.setattr(signature, "_prepare", watched)
-        batcher = Batcher(signature, pool, 8)
+        patch.setattr(batching, "_SLOW", 0.5)  # others may hold this machine for milliseconds
+        patch.setattr(batching, "_PAUSE", 3)
+        batcher = batching.Batcher(signature, pool, 8)
         assert submit() == submit(rows=4) == submit(64) == "loop"
         assert submit(rows=5) == submit(65) == "pool", "of more than 4,096 pixels in all"
-        pause = 0.01
+        pause = 0.6
         assert submit() == "loop"
         pause = 0.0
         assert submit() == "pool"
-        time.sleep(1)
+        time.sleep(3)
         assert submit() == "loop"
 
 

@@ -6,7 +6,9 @@ import json
 import re
 import shutil
 import subprocess
+import threading
 import time
+import types
 
 import numpy as np
 import pytest
@@ -159,27 +161,38 @@ def test_batches_are_smaller_where_a_call_takes_long(models):
 @pytest.mark.parametrize("for_a_row, for_a_call, sizes", [
     pytest.param(0.01, 0, [1, 4, 1], id="every row takes as long"),
     pytest.param(0.0001, 0.02, [1, 8], id="a call takes as long, whatever its rows")])
-def test_a_batch_has_the_rows_that_take_the_least_time_each(for_a_row, for_a_call, sizes):
+def test_a_batch_has_the_rows_that_take_the_least_time_each(monkeypatch, for_a_row, for_a_call,
+                                                            sizes):
     """Five requests come while the first is computed: as eight padded rows, or as four and one."""
-    from zoo.training.serving.batching import Batcher
+    from zoo.training.serving import batching
     from zoo.training.serving.signature import Signature
     from zoo.training.serving.wire_format import TensorSpec
-    spec, called = TensorSpec("x", np.dtype("float32"), (None,)), []
+    spec, called, now, all_wait = (TensorSpec("x", np.dtype("float32"), (None,)), [], [0.0],
+                                   threading.Event())
 
     def double(inputs):
         called.append(len(inputs["x"]))
-        time.sleep(for_a_call + for_a_row * len(inputs["x"]))
+        now[0] += for_a_call + for_a_row * len(inputs["x"])
+        all_wait.wait(60)
         return {"y": 2 * inputs["x"]}
+    clock = types.SimpleNamespace(perf_counter=lambda: now[0])  # this machine's is not exact
+    monkeypatch.setattr(batching, "time", clock)
 
     async def submit(batcher):
         first = asyncio.ensure_future(batcher.submit({"x": np.array([9], "float32")}))
         while not called:
             await asyncio.sleep(0)
-        return await asyncio.gather(first, *(
-            batcher.submit({"x": np.array([n], "float32")}) for n in range(5)))
+        others = [asyncio.ensure_future(batcher.submit({"x": np.array([n], "float32")}))
+                  for n in range(5)]
+        while batcher.queued_rows < 6:
+            await asyncio.sleep(0)
+        all_wait.set()
+        return await asyncio.gather(first, *others)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        batcher = Batcher(Signature(double, {"x": spec}, {"y": spec}), pool, 16)
+        batcher = batching.Batcher(Signature(double, {"x": spec}, {"y": spec}), pool, 16)
+        all_wait.set()
         batcher.warm_up()
+        all_wait.clear()
         called.clear()
         outputs = asyncio.run(submit(batcher))
     assert [output["y"].tolist() for output in outputs] == [[18], [0], [2], [4], [6], [8]]
