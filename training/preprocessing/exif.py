@@ -3,11 +3,12 @@ import numpy as np
 import tensorflow as tf
 
 from zoo.training.preprocessing.byte_strings import starts_with, substring, values
+from zoo.training.preprocessing.pillow_images import PNG_KEYS
 
 # A file without these bytes has no orientation; to search them costs less than to walk its parts.
 SIGNS = "Exif|eXIf|EXIF|exif|adobe"
 _EXIF, _XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"  # how segments of a JPEG begin
-_PNG_PROFILE, _PNG_XMP = b"Raw profile type exif\0", b"XML:com.adobe.xmp\0"
+_PNG_PROFILE, _PNG_XMP = PNG_KEYS
 _XMP_ORIENTATION = r'^\C*?tiff:Orientation(?:="|>)([0-9])\C*$'
 _MOST_PARTS = 100_000  # of a file, which are walked in a few seconds
 _HEAD = 8              # bytes that tell the kind and the length of a part

@@ -76,7 +76,7 @@ _PNG_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
 _PNG_EXIF, _PNG_TEXTS = b"eXIf", (b"tEXt", b"zTXt", b"iTXt")
 # The text chunks with EXIF data, which ImageMagick writes, and with XMP; what is before their
 # compressed content.
-_PNG_KEYS = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
+PNG_KEYS = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
 _PNG_COMPRESSED = (re.compile(rb"zTXt[^\0]*\0\0"),
                    re.compile(rb"iTXt[^\0]*\0\x01\0[^\0]*\0[^\0]*\0"))
 _PNG_START, _PNG_HEADER = 8, 33  # the offsets of the first chunk and of the second
@@ -294,7 +294,7 @@ def sound_png(data: bytes, most: int = 0) -> tuple[bytes, dict[str, Any]]:
             exif = content[4:]
         elif kind in _PNG_TEXTS:
             texts = [content if content.startswith(key, 4) else text
-                     for key, text in zip(_PNG_KEYS, texts, strict=True)]
+                     for key, text in zip(PNG_KEYS, texts, strict=True)]
         elif kind in _PNG_CHUNKS and struct.unpack_from(">I", data, end - 4) == (
                 zlib.crc32(content),):
             kept.append(data[offset:end])
@@ -323,8 +323,8 @@ def short_png(data: bytes, most: int) -> bytes:
     """
     sound, info = sound_png(data, most)
     profile = info.get("Raw profile type exif", "").encode("latin-1")
-    metadata = ((_PNG_EXIF, b"", info.get("exif")), (_PNG_TEXTS[0], _PNG_KEYS[0], profile),
-                (_PNG_TEXTS[0], _PNG_KEYS[1], info["xmp"]))
+    metadata = ((_PNG_EXIF, b"", info.get("exif")), (_PNG_TEXTS[0], PNG_KEYS[0], profile),
+                (_PNG_TEXTS[0], PNG_KEYS[1], info["xmp"]))
     chunks = [struct.pack(">I4s", len(key + content), kind) + key + content
               + struct.pack(">I", zlib.crc32(kind + key + content))
               for kind, key, content in metadata if content]
