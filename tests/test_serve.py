@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -31,10 +32,16 @@ BODY_LIMIT = 2_000_000  # as in the messages of tests.bad_requests
 
 @contextlib.contextmanager
 def serving(folder, *options):
-    """Run `zoo serve FOLDER` on a free port; yield its address and its process once it is ready."""
+    """Run `zoo serve FOLDER` on a free port; yield its address and its process once it is ready.
+
+    The process's `stderr` is a file: a pipe that nobody reads holds a server once it is full, and
+    libjpeg writes a line for each damaged image.
+    """
     command = [sys.executable, "-m", "zoo", "serve", str(folder), "--port", "0", *options]
-    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+    with (tempfile.NamedTemporaryFile("w") as log,
+          subprocess.Popen(command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+                           text=True, stdout=subprocess.PIPE, stderr=log) as process,
+          open(log.name) as process.stderr):
         line = process.stdout.readline()
         try:
             assert line.startswith("Serving "), process.stderr.read()
