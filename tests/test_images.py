@@ -1,6 +1,7 @@
 """Image files of every kind: both decoders read what Pillow reads, or refuse with one sentence."""
 import base64
 import collections
+import io
 import re
 import subprocess
 import sys
@@ -153,6 +154,20 @@ def test_both_faces_resize_alike():
         assert np.abs(fitted - other).max() <= 1, (image.shape, shape, resize)
         pixels, different = pixels + other.size, different + np.count_nonzero(fitted != other)
     assert different <= 0.002 * pixels
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB"])
+def test_both_faces_keep_an_image_of_the_right_size(mode):
+    png, shape = io.BytesIO(), (16, 16, 3 if mode == "RGB" else 1)
+    levels = Image.fromarray(np.arange(256, dtype="uint8").reshape(16, 16)).convert(mode)
+    levels.save(png, "PNG")
+    expected = np.asarray(levels.convert("L" if mode == "1" else mode)).reshape(shape)
+    np.testing.assert_array_equal(pillow_images.prepare(png.getvalue(), shape), expected)
+    decoded, _ = decode_or_explain(png.getvalue(), pillow_images.DROPPED)
+    np.testing.assert_array_equal(fit_to(decoded[None], shape, "stretch")[0], expected)
+    # On its way to three channels and back, a grey image stays the same.
+    np.testing.assert_array_equal(
+        pillow_images.fit_to(pillow_images.decode(png.getvalue()), shape), expected)
 
 
 def test_the_second_face_needs_no_tensorflow():

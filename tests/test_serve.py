@@ -304,6 +304,23 @@ def test_an_aborted_request_is_not_an_error_of_the_server(server):
     assert 'zoo_requests_total{code="499",model="reviews"} 1.0' in text and failed not in text
 
 
+def test_a_fault_of_the_server_is_json_and_goes_on_to_the_log(monkeypatch):
+    from zoo.training.serving import server
+
+    async def fail(*_):
+        raise ZeroDivisionError
+    monkeypatch.setattr(server.Service, "answer", fail)
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+    scope = {"type": "http", "method": "POST", "path": "/v1/models/m:predict", "headers": []}
+    with pytest.raises(ZeroDivisionError):  # uvicorn writes its traceback
+        asyncio.run(server.app(server.Service.__new__(server.Service))(scope, None, send))
+    assert sent[0]["status"] == 500
+    assert json.loads(sent[1]["body"]) == {"error": "The server failed: ZeroDivisionError."}
+
+
 @pytest.mark.parametrize("options", [
     (), pytest.param(("--no-batching",), marks=pytest.mark.slow)])
 def test_sigterm_during_load_finishes_accepted_requests(models, digits, options):

@@ -111,13 +111,8 @@ def decode(data: bytes, background: str = "white") -> np.ndarray:
     Raises:
         zoo.errors.UserError: if the file cannot be used; the message is the reason.
     """
-    colour = rgb(background)
-    try:
-        return _decode(data, colour)
-    except UserError:  # which is a ValueError
-        raise
-    except PILLOW_ERRORS:
-        raise UserError(BAD_IMAGE) from None
+    pixels = _decode(data, background)
+    return pixels if pixels.shape[-1] == 3 else pixels.repeat(3, -1)
 
 
 def explain(data: bytes) -> str:
@@ -144,7 +139,11 @@ def prepare(data: bytes, shape: Sequence[int], resize: str = "stretch",
     Raises:
         zoo.errors.UserError: as `decode`.
     """
-    return fit_to(decode(data, background), shape, resize, eval_resize)
+    pixels = _decode(data, background)
+    if pixels.shape == tuple(shape) and not eval_resize:  # what most servers receive
+        return pixels
+    return fit_to(pixels if pixels.shape[-1] == 3 else pixels.repeat(3, -1), shape, resize,
+                  eval_resize)
 
 
 def fit_to(image: np.ndarray, shape: Sequence[int], resize: str = "stretch",
@@ -213,7 +212,18 @@ def _pad(pixels, height, width):
 _RESIZE = {"stretch": _scale, "crop": _crop, "pad": _pad}
 
 
-def _decode(data, colour):
+def _decode(data, background):
+    """The pixels of a file, uint8 (height, width, 3), or (height, width, 1) of some grey images."""
+    colour = rgb(background)
+    try:
+        return _pixels(data, colour)
+    except UserError:  # which is a ValueError
+        raise
+    except PILLOW_ERRORS:
+        raise UserError(BAD_IMAGE) from None
+
+
+def _pixels(data, colour):
     if data.startswith(b"BM"):
         return _composite(_bmp(data), colour)
     metadata: dict[str, Any] = {}
@@ -234,7 +244,8 @@ def _decode(data, colour):
         if image.mode == "CMYK":
             pixels = _from_cmyk(np.asarray(image))
         elif image.mode in ("1", "L", "RGB") and "transparency" not in image.info and depth < DEEP:
-            pixels = np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+            pixels = np.asarray(image.convert("L") if image.mode == "1" else image)
+            pixels = pixels.reshape(*pixels.shape[:2], -1)
         else:
             rgba = _deep_png(image) if depth == DEEP else np.asarray(image.convert("RGBA"))
             pixels = _composite(rgba, colour)

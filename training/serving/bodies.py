@@ -16,7 +16,7 @@ import subprocess
 import sys
 import threading
 import zlib
-from collections.abc import AsyncIterator, Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -60,9 +60,10 @@ class Bodies:
         self._process = _Process()
         self._thread = ThreadPoolExecutor(1, "bodies")
 
-    @contextlib.asynccontextmanager
-    async def read(self, request: "Request") -> AsyncIterator[bytes]:
-        """Read the body of a request, which is held in memory while the context lasts.
+    async def read(self, request: "Request") -> bytes:
+        """Read the body of a request, its first part at once, others in turn with other requests.
+
+        The body counts as held in memory until it is released.
 
         Raises:
             RequestError: if the body is too large (413), has an unknown encoding (415), or the
@@ -74,31 +75,29 @@ class Bodies:
                                f"Received: {encoding[:100]}.", 415)
         if int(request.headers.get("content-length", 0)) > self._max_body:
             raise _too_long(self._max_body)
-        chunks, size = [], 0
+        parts, size = [], 0
         try:
-            async for chunk in self._chunks(request):
-                chunks.append(chunk)
-                size += len(chunk)
-                self._held += len(chunk)
+            message = await request.receive()
+            while message["type"] != "http.disconnect":
+                parts.append(message["body"])
+                self._held += len(parts[-1])
+                size += len(parts[-1])
                 if size > self._max_body:
                     raise _too_long(self._max_body)
                 if self._held > _HELD * self._max_body and size > _SMALL:
                     raise RequestError("The server is busy. Try again later.", 503)
-            chunks = [b"".join(chunks)]
-            yield chunks[0]
-        finally:
-            self._held -= size
-            self.had_large |= size > _SMALL
+                if not message["more_body"]:
+                    return b"".join(parts)
+                message = await self._next_message(request)
+            raise ClientDisconnect
+        except BaseException:
+            self.release(size)
+            raise
 
-    async def _chunks(self, request: "Request") -> AsyncIterator[bytes]:
-        """Yield a body; its first chunk at once, others in turn with those of other requests."""
-        message = await request.receive()
-        while message["type"] != "http.disconnect":
-            yield message["body"]
-            if not message["more_body"]:
-                return
-            message = await self._next_message(request)
-        raise ClientDisconnect
+    def release(self, size: int) -> None:
+        """Count a body of `size` bytes as held no longer."""
+        self._held -= size
+        self.had_large |= size > _SMALL
 
     async def _next_message(self, request: "Request") -> MutableMapping[str, Any]:
         while True:
@@ -248,9 +247,12 @@ class _Process:
             raise _too_much() from None
         finally:
             timer.cancel()
-        if isinstance(result, Exception):
-            raise result
-        return result
+        try:
+            if isinstance(result, Exception):
+                raise result
+            return result
+        finally:
+            del result  # an exception's traceback leads here, and to the body
 
     def close(self) -> None:
         """End the process."""

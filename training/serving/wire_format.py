@@ -4,8 +4,8 @@ The formats: https://www.tensorflow.org/tfx/serving/api_rest. This module needs 
 """
 import base64
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -59,8 +59,7 @@ class Layout:
     takes_pixels: bool
 
 
-@dataclass(frozen=True)
-class Inputs:
+class Inputs(NamedTuple):
     """A decoded request.
 
     Attributes:
@@ -79,7 +78,7 @@ class Inputs:
     def first(self, rows: int) -> "Inputs":
         """Return the first rows."""
         arrays = {name: array[:rows] for name, array in self.arrays.items()}
-        return replace(self, arrays=arrays, pixels=self.pixels[:rows])
+        return self._replace(arrays=arrays, pixels=self.pixels[:rows])
 
 
 def decode(request: Any, signatures: Mapping[str, Layout], max_pixels: int) -> Inputs:
@@ -148,7 +147,7 @@ def checked(inputs: Inputs, layout: Layout, max_pixels: int) -> Inputs:
         if max(sizes, default=0) > _MAX_TEXT:
             raise RequestError(f"Expected texts of at most {_MAX_TEXT:,} bytes. Received: "
                                f"{max(sizes):,}.", 413)
-        return replace(inputs, pixels=[_TEXT_PIXELS * size for size in sizes])
+        return inputs._replace(pixels=[_TEXT_PIXELS * size for size in sizes])
     if "image_bytes" not in arrays:
         return inputs
     files = arrays["image_bytes"]
@@ -159,7 +158,7 @@ def checked(inputs: Inputs, layout: Layout, max_pixels: int) -> Inputs:
                            f"Received: {sum(pixels):,}.", 413)
     if layout.takes_pixels:  # other networks may read more of a file
         files = np.array([data for data, _ in images], object).reshape(files.shape)
-    return replace(inputs, arrays={**arrays, "image_bytes": files}, pixels=pixels)
+    return inputs._replace(arrays={**arrays, "image_bytes": files}, pixels=pixels)
 
 
 def _columns(rows: Any) -> Any:
@@ -286,17 +285,23 @@ def check_finite(outputs: Mapping[str, np.ndarray]) -> None:
 
 
 def _rows(outputs: Mapping[str, np.ndarray]) -> Iterator[bytes]:
-    count = len(next(iter(outputs.values())))
+    count, values = len(next(iter(outputs.values()))), sum(map(np.size, outputs.values()))
+    if values <= _VALUES_AT_ONCE:
+        yield dump({"predictions": _row_values(outputs)})
+        return
     start = b'{"predictions":['
-    for rows in _slices(count, sum(value.size for value in outputs.values())):
-        values = {name: _json_value(name, value[rows]) for name, value in outputs.items()}
-        content = next(iter(values.values()))
-        if len(values) > 1:
-            content = [dict(zip(values, row, strict=True))
-                       for row in zip(*values.values(), strict=True)]
-        yield start + dump(content)[1:-1]
+    for rows in _slices(count, values):
+        yield start + dump(_row_values({name: array[rows] for name, array in outputs.items()}))[1:-1]
         start = b","
-    yield b"]}" if count else start + b"]}"
+    yield b"]}"
+
+
+def _row_values(outputs: Mapping[str, np.ndarray]) -> Any:
+    """Return for orjson the values of the only output, or a dict of the values of each row."""
+    values = {name: _json_value(name, array) for name, array in outputs.items()}
+    if len(values) == 1:
+        return next(iter(values.values()))
+    return [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
 
 
 def _columns_json(outputs: Mapping[str, np.ndarray]) -> Iterator[bytes]:
