@@ -90,10 +90,10 @@ def compare(run):
 
 def main(runs):
     """Measure, print and keep the results."""
-    from zoo.training.engine.manifest import machine
+    from sides import keep
 
-    report = {"machine": machine(), **dict(compare(run) for run in runs)}
-    HERE.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
+    report = dict(compare(run) for run in runs)
+    keep(HERE, report)
     print(json.dumps(report, indent=2))
 
 

@@ -113,9 +113,7 @@ def compare(started, paths, shape, calls):
 
 def main():
     """Measure, print and keep the results."""
-    from zoo.training.engine.manifest import commit
-
-    report = {"commit": commit(), "load average": round(os.getloadavg()[1], 1), "networks": {}}
+    report = {"load average": round(os.getloadavg()[1], 1), "networks": {}}
     with sides.sides(__file__, SIDES, **SIDES) as started, tempfile.TemporaryDirectory() as folder:
         import zoo
 

@@ -44,9 +44,7 @@ def compare(started, what, rounds, question):
 
 def main():
     """Measure, print and keep the results."""
-    from zoo.training.engine.manifest import commit
-
-    report = {"commit": commit(), "training step": {}, "SavedModel": {}}
+    report = {"training step": {}, "SavedModel": {}}
     with sides.sides(__file__, ENVIRONMENTS, **ENVIRONMENTS) as started:
         for network, steps in STEPS.items():
             question = {"network": network, "steps": steps}

@@ -107,11 +107,8 @@ def main(folder):
     """Measure, print and keep the results."""
     from sides import keep, ratio, spread
 
-    from zoo.training.engine.manifest import commit
-
     times = step_times(folder)
     report = {
-        "commit": commit(),
         "network": "resnet20",
         "batch": 128,
         "rounds": ROUNDS,

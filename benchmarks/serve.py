@@ -186,8 +186,7 @@ def summary(asked, before, after):
 def main(saved_model):
     """Measure, print and keep the results."""
     import psutil
-
-    from zoo.training.engine.manifest import machine
+    from sides import keep
 
     name, cases = Path(saved_model).resolve().name, [question(saved_model)]
     rounds = {side: [] for side in PORTS}
@@ -206,7 +205,6 @@ def main(saved_model):
                 print(f"round {number + 1}, {side}: {rate:.0f} a second", flush=True)
         after = {side: process.memory_info().rss for side, process in processes.items()}
     report = {
-        "machine": machine(),
         "model": name,
         "requests": REQUESTS,
         "connections": CONNECTIONS,
@@ -215,7 +213,7 @@ def main(saved_model):
     report["ratio"] = round(
         report["batching"]["requests/s"] / report["no batching"]["requests/s"], 2
     )
-    HERE.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
+    keep(HERE, report)
     print(json.dumps(report, indent=2))
 
 
@@ -231,8 +229,7 @@ def held(process):
 def soak(saved_model, requests, options):
     """Send requests of mixed sizes, print and keep what was lost, wrong and held."""
     import psutil
-
-    from zoo.training.engine.manifest import commit, machine
+    from sides import keep
 
     name, cases = Path(saved_model).resolve().name, mixed_cases(saved_model)
     rounds, memory, descriptors = [], [], []
@@ -247,8 +244,6 @@ def soak(saved_model, requests, options):
             print(f"round {number + 1}: {megabytes} MB, {files} descriptors", flush=True)
     cuts = quantiles([1e3 * second for one in rounds for second in one["seconds"]], n=100)
     report = {
-        "machine": machine(),
-        "commit": commit(),
         "load average": round(os.getloadavg()[1], 1),
         "model": name,
         "options": list(options),
@@ -261,7 +256,7 @@ def soak(saved_model, requests, options):
         "MB after each round": memory,
         "descriptors after each round": descriptors,
     }
-    HERE.with_name("serve_soak.json").write_text(json.dumps(report, indent=2) + "\n")
+    keep(HERE.with_name("serve_soak"), report)
     print(json.dumps(report, indent=2))
     for one in rounds:
         for case, told in one["examples of wrong"].items():

@@ -114,9 +114,9 @@ def in_words(found, unit=""):
 
 
 def keep(script, report):
-    """Write `report` beside `script` as JSON, with the machine first."""
-    from zoo.training.engine.manifest import machine
+    """Write `report` beside `script` as JSON, with the machine and the commit first."""
+    from zoo.training.engine.manifest import commit, machine
 
     Path(script).with_suffix(".json").write_text(
-        json.dumps({"machine": machine(), **report}, indent=2) + "\n"
+        json.dumps({"machine": machine(), "commit": commit(), **report}, indent=2) + "\n"
     )

@@ -180,7 +180,7 @@ def main(folder, python=None):
         for side in started.values():
             side.signal(signal.SIGKILL)
             side.process.communicate()
-    report = {"commit": commit(), "files": len(paths_of(folder)), "batch": BATCH}
+    report = {"files": len(paths_of(folder)), "batch": BATCH}
     for name in names:
         report[name] = {"images per second": spread(rates[name], 0),
                         "ours is times": ratio(rates[OURS], rates[name]),
@@ -195,7 +195,5 @@ if __name__ == "__main__":
     else:
         import psutil
         from sides import keep, ratio, spread
-
-        from zoo.training.engine.manifest import commit
 
         main(*sys.argv[1:])

@@ -139,7 +139,7 @@ def averages_score(model, test):
 
 def main(rounds):
     """Measure, print and keep the results."""
-    from zoo.training.engine.manifest import machine
+    from sides import keep
 
     runs = {"course": [], "zoo": []}
     for seed in range(rounds):
@@ -149,9 +149,9 @@ def main(rounds):
             done.append(json.loads(said.splitlines()[-1]))
             print(side, done[-1], flush=True)
     seconds = {side: median(run["seconds"] for run in done) for side, done in runs.items()}
-    report = {"machine": machine(), "target": TARGET, "runs": runs, "median seconds": seconds,
+    report = {"target": TARGET, "runs": runs, "median seconds": seconds,
               "ratio": round(seconds["course"] / seconds["zoo"], 1)}
-    HERE.with_suffix(".json").write_text(json.dumps(report, indent=2) + "\n")
+    keep(HERE, report)
     print(json.dumps(report, indent=2))
 
 
