@@ -1,30 +1,31 @@
 """How many requests a second does `zoo serve` answer beside other servers of the same network?
 
-`python benchmarks/serve_peers.py [ROUNDS [REQUESTS]]` exports lenet5-mnist and resnet20-cifar10,
-installs FastAPI, LitServe and BentoML in build/peers, and starts one server after another: each
-answers REQUESTS requests in each of ROUNDS rounds, which alternate in order, at 32 connections that
-stay open, each with one PNG file in JSON. The load comes from a process of its own on the same
-machine. The medians go to benchmarks/serve_peers.json. Run it while nothing else does.
+`python benchmarks/serve_peers.py [ROUNDS [SECONDS]]` needs wrk, the load generator. It exports
+lenet5-mnist and resnet20-cifar10, installs FastAPI, LitServe and BentoML in build/peers, and starts
+one server after another: each answers for SECONDS seconds in each of ROUNDS rounds, which alternate
+in order, at 32 connections that stay open, each request with one PNG file in JSON. wrk runs on the
+same machine. The medians go to benchmarks/serve_peers.json. Run it while nothing else does.
 """
 
-import asyncio
 import base64
 import contextlib
 import io
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 
 HERE = Path(__file__)
 sys.path.insert(0, str(HERE.parents[1]))
-CONNECTIONS, WARM = 32, 500
+CONNECTIONS, WARM = 32, 1  # WARM: seconds
 PEERS = ("fastapi", "litserve", "bentoml")
 PACKAGES = ("fastapi", "uvicorn", "litserve", "bentoml", "onnxruntime", "pillow", "numpy")
 OURS = {
@@ -37,64 +38,31 @@ OURS = {
 MODELS = {"lenet5-mnist": ("L", 28), "resnet20-cifar10": ("RGB", 32)}  # mode and side of images
 
 
-class Client(asyncio.Protocol):
-    """A connection that sends the same request until none is left, and times each response."""
+def load(port, path, body, seconds):
+    """Ask for `seconds` seconds by wrk; return what it counted and measured.
 
-    def __init__(self, message, left, seconds, errors, done):
-        self._message, self._left, self._done = message, left, done
-        self._seconds, self._errors, self._data = seconds, errors, b""
-
-    def connection_made(self, transport):
-        self._transport = transport
-        self._send()
-
-    def _send(self):
-        if next(self._left, None) is None:
-            self._transport.close()
-        else:
-            self._began = time.perf_counter()
-            self._transport.write(self._message)
-
-    def data_received(self, data):
-        self._data += data
-        head, separator, body = self._data.partition(b"\r\n\r\n")
-        if not separator:
-            return
-        length = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]
-        if len(body) >= int(length):
-            self._seconds.append(time.perf_counter() - self._began)
-            if not head.startswith(b"HTTP/1.1 200") or b"probabilities" not in body:
-                self._errors.append(self._data[:300].decode(errors="replace"))
-            self._data = b""
-            self._send()
-
-    def connection_lost(self, error):
-        self._done.set_result(None)
-
-
-async def load(port, path, body, requests):
-    """Return the seconds of each of `requests` requests, the errors, and the seconds of all."""
-    loop, left, seconds, errors = asyncio.get_running_loop(), iter(range(requests)), [], []
-    message = (
-        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    ).encode() + body
-    began, finished = time.perf_counter(), [loop.create_future() for _ in range(CONNECTIONS)]
-    for done in finished:
-        await loop.create_connection(
-            lambda done=done: Client(message, left, seconds, errors, done), "127.0.0.1", port
-        )
-    await asyncio.gather(*finished)
-    whole = time.perf_counter() - began
-    lost = requests - len(seconds)
-    return {"seconds": seconds, "errors": len(errors) + lost, "first": errors[:1], "whole": whole}
-
-
-def ask(port, path, body, requests):
-    """Run `load` in a process of its own."""
-    command = [sys.executable, HERE, "--load", str(port), path, str(requests)]
-    done = subprocess.run(command, input=body, capture_output=True, check=True)
-    return json.loads(done.stdout)
+    Raises:
+        SystemExit: if the server answers no probabilities.
+    """
+    url = f"http://127.0.0.1:{port}{path}"
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        if b"probabilities" not in (told := answer.read()):
+            raise SystemExit(f"{url} answered {told[:200]}")
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(f"""wrk.method, wrk.body = "POST", [==[{body.decode()}]==]
+wrk.headers["Content-Type"] = "application/json"
+done = function(summary, latency, requests)
+  io.write(string.format("%d %d %f %f %d", summary.requests, summary.duration,
+    latency:percentile(50), latency:percentile(99), summary.errors.connect + summary.errors.read
+    + summary.errors.write + summary.errors.status + summary.errors.timeout))
+end""")
+        script.flush()
+        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "-s", script.name, url]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    count, microseconds, p50, p99, errors = map(float, said.splitlines()[-1].split())
+    return {"requests/s": count / microseconds * 1e6, "p50": p50 / 1e3, "p99": p99 / 1e3,
+            "errors": errors}
 
 
 @contextlib.contextmanager
@@ -167,19 +135,20 @@ def servers(name, export, peers):
 
 def summary(rounds):
     """What the results of `load` come to."""
-    cuts = [quantiles([1e3 * second for second in one["seconds"]], n=100) for one in rounds]
-    p50, p99 = median(cut[49] for cut in cuts), median(cut[98] for cut in cuts)
+    rate, p50, p99 = (median(one[key] for one in rounds) for key in ("requests/s", "p50", "p99"))
     return {
-        "requests/s": round(median(len(one["seconds"]) / one["whole"] for one in rounds)),
+        "requests/s": round(rate),
         "p50 ms": round(p50, 2),
         "p99 ms": round(p99, 2),
         "p99/p50": round(p99 / p50, 2),
-        "errors": sum(one["errors"] for one in rounds),
+        "errors": round(sum(one["errors"] for one in rounds)),
     }
 
 
-def main(rounds=3, requests=5_000, models=tuple(MODELS)):
+def main(rounds=3, seconds=6, models=tuple(MODELS)):
     """Measure, print and, after a whole run, keep the results."""
+    if not shutil.which("wrk"):
+        raise SystemExit("This needs wrk, which Linux distributions and Homebrew have.")
     root = HERE.parents[1] / "build"
     peers = root / "peers/bin/python"
     if not peers.exists():
@@ -198,25 +167,17 @@ def main(rounds=3, requests=5_000, models=tuple(MODELS)):
             for side in list(sides)[:: -1 if number % 2 else 1]:
                 command, environment, path, body = sides[side]
                 with running(command, **environment) as port:
-                    ask(port, path, body, WARM)
-                    results[side].append(ask(port, path, body, requests))
-                one = results[side][-1]
-                print(
-                    f"{name}, round {number + 1}, {side}: {requests / one['whole']:.0f} a second",
-                    *one["first"],
-                    flush=True,
-                )
+                    load(port, path, body, WARM)
+                    results[side].append(load(port, path, body, seconds))
+                rate = results[side][-1]["requests/s"]
+                print(f"{name}, round {number + 1}, {side}: {rate:.0f} a second", flush=True)
         report[name] = {side: summary(asked) for side, asked in results.items()}
     print(json.dumps(report, indent=2))
     return report
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--load"]:
-        port, path, requests = sys.argv[2:]
-        body = sys.stdin.buffer.read()
-        print(json.dumps(asyncio.run(load(int(port), path, body, int(requests)))))
-    elif sys.argv[1:]:
+    if sys.argv[1:]:
         main(*map(int, sys.argv[1:]))
     else:
         from sides import keep

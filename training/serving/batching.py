@@ -53,8 +53,8 @@ class Batcher:
             more rows is split or, if the signature is not mergeable, rejected.
         merge: False runs each request in calls of its own.
         observe: called with the number of rows of each call.
-        count: called with the number of rows that begin to wait, and with its negative once their
-            outputs are there.
+        count: called with the number of rows that have begun to wait, less those whose outputs are
+            there, once for all that a turn of the event loop changes.
     """
 
     def __init__(self, signature: Signature, pool: Executor, max_batch: int, merge: bool = True,
@@ -72,6 +72,8 @@ class Batcher:
         self._decodes_from = 0.0  # the time from which on `submit` decodes small images
         self._task: asyncio.Task | None = None
         self.queued_rows = 0  # of all requests whose outputs are not yet there
+        self._counted_rows = 0  # of these, what `count` knows
+        self._counts = False  # whether it will be called in this turn
 
     def warm_up(self) -> None:
         """Call a batched signature at each batch size, unless it rejects blank inputs.
@@ -117,16 +119,24 @@ class Batcher:
                                f"signature. Received: {rows:,}.", 413)
         if self.queued_rows + rows > _MAX_QUEUED:
             raise RequestError("The server is busy. Try again later.", 503)
-        self.queued_rows += rows
-        self._count(rows)
+        self._wait(rows)
         try:
             if self.signature.batched:
                 with contextlib.suppress(_RowMismatch):
                     return await self._submit_rows(self._decoded(inputs, pixels), rows, pixels)
             return await self._enqueue(inputs, 1, sum(pixels))
         finally:
-            self.queued_rows -= rows
-            self._count(-rows)
+            self._wait(-rows)
+
+    def _wait(self, rows: int) -> None:
+        self.queued_rows += rows
+        if not self._counts:
+            self._counts = True
+            asyncio.get_running_loop().call_soon(self._count_rows)
+
+    def _count_rows(self) -> None:
+        self._count(self.queued_rows - self._counted_rows)
+        self._counted_rows, self._counts = self.queued_rows, False
 
     def _decoded(self, inputs: Arrays, pixels: Sequence[int]) -> Arrays:
         """Decode small images, unless one took long a moment ago: some hostile files do."""

@@ -48,8 +48,7 @@ class TensorSpec:
             size in (None, received) for size, received in zip(self.shape, shape, strict=True)))
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """What decoding a request has to know of a signature; see its attributes of these names."""
 
     inputs: Mapping[str, TensorSpec]
