@@ -108,7 +108,9 @@ def test_small_images_are_decoded_at_once_unless_one_took_long(loaded):
     def watched(inputs):
         threads.append("pool" if threading.current_thread() is not threading.main_thread()
                        else "loop")
-        time.sleep(pause)
+        end = time.thread_time() + pause
+        while time.thread_time() < end:
+            pass
         return decode(inputs)
 
     def submit(side=28, rows=1):
@@ -122,12 +124,12 @@ def test_small_images_are_decoded_at_once_unless_one_took_long(loaded):
     with (pytest.MonkeyPatch.context() as patch,
           concurrent.futures.ThreadPoolExecutor(1) as pool):
         patch.setattr(signature, "_prepare", watched)
-        patch.setattr(batching, "_SLOW", 0.5)  # others may hold this machine for milliseconds
+        patch.setattr(batching, "_SLOW", 0.1)
         patch.setattr(batching, "_PAUSE", 3)
         batcher = batching.Batcher(signature, pool, 8)
         assert submit() == submit(rows=4) == submit(64) == "loop"
         assert submit(rows=5) == submit(65) == "pool", "of more than 4,096 pixels in all"
-        pause = 0.6
+        pause = 0.2
         assert submit() == "loop"
         pause = 0.0
         assert submit() == "pool"
