@@ -290,7 +290,8 @@ def _rows(outputs: Mapping[str, np.ndarray]) -> Iterator[bytes]:
         return
     start = b'{"predictions":['
     for rows in _slices(count, values):
-        yield start + dump(_row_values({name: array[rows] for name, array in outputs.items()}))[1:-1]
+        part = {name: array[rows] for name, array in outputs.items()}
+        yield start + dump(_row_values(part))[1:-1]
         start = b","
     yield b"]}"
 
