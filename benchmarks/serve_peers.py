@@ -49,7 +49,7 @@ def load(port, path, body, seconds):
     with urllib.request.urlopen(request, timeout=60) as answer:
         if b"probabilities" not in (told := answer.read()):
             raise SystemExit(f"{url} answered {told[:200]}")
-    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+    with tempfile.NamedTemporaryFile("w", suffix=".lua", encoding="utf-8") as script:
         script.write(f"""wrk.method, wrk.body = "POST", [==[{body.decode()}]==]
 wrk.headers["Content-Type"] = "application/json"
 done = function(summary, latency, requests)
