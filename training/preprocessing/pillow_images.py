@@ -111,8 +111,7 @@ def decode(data: bytes, background: str = "white") -> np.ndarray:
     Raises:
         zoo.errors.UserError: if the file cannot be used; the message is the reason.
     """
-    pixels = _decode(data, background)
-    return pixels if pixels.shape[-1] == 3 else pixels.repeat(3, -1)
+    return _in_colour(_decode(data, background))
 
 
 def explain(data: bytes) -> str:
@@ -140,10 +139,9 @@ def prepare(data: bytes, shape: Sequence[int], resize: str = "stretch",
         zoo.errors.UserError: as `decode`.
     """
     pixels = _decode(data, background)
-    if pixels.shape == tuple(shape) and not eval_resize:  # what most servers receive
+    if pixels.shape == tuple(shape) and not eval_resize:  # `fit_to` would change nothing
         return pixels
-    return fit_to(pixels if pixels.shape[-1] == 3 else pixels.repeat(3, -1), shape, resize,
-                  eval_resize)
+    return fit_to(_in_colour(pixels), shape, resize, eval_resize)
 
 
 def fit_to(image: np.ndarray, shape: Sequence[int], resize: str = "stretch",
@@ -221,6 +219,11 @@ def _decode(data, background):
         raise
     except PILLOW_ERRORS:
         raise UserError(BAD_IMAGE) from None
+
+
+def _in_colour(pixels):
+    """The pixels with three channels."""
+    return pixels if pixels.shape[-1] == 3 else pixels.repeat(3, -1)
 
 
 def _pixels(data, colour):

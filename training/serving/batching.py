@@ -53,8 +53,8 @@ class Batcher:
             more rows is split or, if the signature is not mergeable, rejected.
         merge: False runs each request in calls of its own.
         observe: called with the number of rows of each call.
-        count: called with the number of rows that have begun to wait, less those whose outputs are
-            there, once for all that a turn of the event loop changes.
+        count: called with the change of the number of rows that wait, once in a turn of the event
+            loop.
     """
 
     def __init__(self, signature: Signature, pool: Executor, max_batch: int, merge: bool = True,
@@ -73,7 +73,6 @@ class Batcher:
         self._task: asyncio.Task | None = None
         self.queued_rows = 0  # of all requests whose outputs are not yet there
         self._counted_rows = 0  # of these, what `count` knows
-        self._counts = False  # whether it will be called in this turn
 
     def warm_up(self) -> None:
         """Call a batched signature at each batch size, unless it rejects blank inputs.
@@ -130,13 +129,13 @@ class Batcher:
 
     def _wait(self, rows: int) -> None:
         self.queued_rows += rows
-        if not self._counts:
-            self._counts = True
-            asyncio.get_running_loop().call_soon(self._count_rows)
+        asyncio.get_running_loop().call_soon(self._count_rows)
 
     def _count_rows(self) -> None:
-        self._count(self.queued_rows - self._counted_rows)
-        self._counted_rows, self._counts = self.queued_rows, False
+        change = self.queued_rows - self._counted_rows
+        if change:
+            self._counted_rows = self.queued_rows
+            self._count(change)
 
     def _decoded(self, inputs: Arrays, pixels: Sequence[int]) -> Arrays:
         """Decode small images, unless one took long a moment ago: some hostile files do."""

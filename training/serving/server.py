@@ -6,7 +6,6 @@ A predict request passes `connections.Connection`, `Service.answer`, `bodies.Bod
 import asyncio
 import contextlib
 import gc
-import re
 import socket
 import sys
 import time
@@ -45,7 +44,6 @@ _DRAIN = 30  # seconds in which a stopping server finishes the requests it has a
 _SWITCH = 0.0002  # seconds for which a thread that decodes keeps Python from the event loop
 _LOOK = 2    # seconds between two looks at the folder of the models
 _SHARED = 4  # connections that one of several workers accepts before others have their turn
-_PREDICT = re.compile("/v1/models/(?P<name>[^/:]+)(/versions/(?P<version>[^/:]+))?:predict")
 _AT_ONCE = 20_000  # values of a response that are written as JSON without a thread
 
 
@@ -272,11 +270,13 @@ def app(service: Service) -> ASGIApp:
     handlers = _error_handlers()
     api = Starlette(routes=routes, exception_handlers=handlers)
     api.router.redirect_slashes = False  # a redirect would lose the prefix of a proxy
+    predict_paths = [route.path_regex for route in routes if route.path.endswith(":predict")]
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        predict = scope["type"] == "http" and scope["method"] == "POST" and _PREDICT.fullmatch(
-            scope["path"])
-        if not predict:
+        is_post = scope["type"] == "http" and scope["method"] == "POST"
+        found = [path.match(scope["path"]) for path in predict_paths if is_post]
+        predict = next(filter(None, found), None)
+        if predict is None:
             await api(scope, receive, send)
             return
         # As the route of :predict does; Starlette's layers would take a tenth of the time.
