@@ -40,9 +40,9 @@ class _RowMismatch(Exception):
 class Batcher:
     """Runs the requests to one signature in batches, in a thread of `pool`.
 
-    Batches are padded to a power of two or to `max_batch`: the first call at each size is slow, and
-    `warm_up` makes it for these sizes. Where a smaller batch takes less time for each of its rows,
-    the other requests wait for the next one. Small images are decoded by `submit` itself: where two
+    Batches of a signature that is `padded` are padded to a power of two or to `max_batch`: the
+    first call at each size is slow, and `warm_up` makes it for these sizes. Where a smaller batch
+    takes less time for each of its rows, the other requests wait for the next one. Small images are decoded by `submit` itself: where two
     threads take turns at Python's lock, both are slower. Once a signature returns other than one
     row for each input row, every later request to it is a call of its own, without padding.
 
@@ -207,7 +207,7 @@ class Batcher:
                 break
             batch.append(self._queue.popleft())
             rows, pixels = rows + item.rows, pixels + item.pixels
-            seconds = self._seconds.get(self._padded(rows), 0) / rows
+            seconds = self.signature.padded and self._seconds.get(self._padded(rows), 0) / rows
             if seconds <= _AS_FAST * lowest:
                 lowest, count, chosen = min(lowest, seconds), len(batch), rows
         self._queue.extendleft(reversed(batch[count:]))
@@ -216,6 +216,8 @@ class Batcher:
         return batch[:count]
 
     def _padded(self, rows: int) -> int:
+        if not self.signature.padded:
+            return rows
         return min(1 << (rows - 1).bit_length(), self._max_batch)
 
     def _run(self, requests: list[Arrays]) -> Sequence[Arrays | Exception]:

@@ -3,6 +3,7 @@
 The files take pixels or token ids and return probabilities. What a SavedModel does before and after
 them is done here by Pillow and NumPy; this module needs no TensorFlow.
 """
+import functools
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -72,7 +73,7 @@ def _text(network: Network, names: list[bytes], vocabulary: Vocabulary,
     def run(inputs: Arrays) -> Arrays:
         texts = [text.decode(errors="replace") for text in inputs["text"]]
         return _outputs(network(vocabulary.encode(texts, max_tokens)), names)
-    return Signature(run, _specs(text=(object,)), _output_specs(names))
+    return Signature(run, _specs(text=(object,)), _output_specs(names), padded=False)
 
 
 def _images(network: Network, names: list[bytes],
@@ -101,11 +102,12 @@ def _images(network: Network, names: list[bytes],
         outputs["class_id"][bad] = -1
         return {**outputs, "error": inputs["error"]}
     specs = _output_specs(names)
-    return {"serving_default": Signature(run, _specs(image=("float32", *shape)), specs, True),
-            "serving_uint8": Signature(run, _specs(image=("uint8", *shape)), specs, True),
-            "from_bytes": Signature(from_bytes, _specs(image_bytes=(object,)),
-                                    {**specs, **_specs(error=(object,))}, True, decode,
-                                    shape[0] * shape[1])}
+    signature = functools.partial(Signature, takes_pixels=True, padded=False)
+    return {"serving_default": signature(run, _specs(image=("float32", *shape)), specs),
+            "serving_uint8": signature(run, _specs(image=("uint8", *shape)), specs),
+            "from_bytes": signature(from_bytes, _specs(image_bytes=(object,)),
+                                    {**specs, **_specs(error=(object,))}, prepare=decode,
+                                    prepared_pixels=shape[0] * shape[1])}
 
 
 def _outputs(probabilities: np.ndarray, names: list[bytes]) -> Arrays:

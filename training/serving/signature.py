@@ -40,13 +40,15 @@ class Signature:
         values_per_row: the number of values in an output row; 0 unless mergeable.
         takes_pixels: whether the input `image` has pixels from 0 to 255; of exports of the zoo.
         prepared_pixels: the pixels of the image that `prepare` makes of a row.
+        padded: whether a batch is padded to one of few sizes, as the first call at each is slow.
     """
 
     def __init__(self, run: Callable[[Arrays], Arrays], inputs: Mapping[str, TensorSpec],
                  outputs: Mapping[str, TensorSpec], takes_pixels: bool = False,
-                 prepare: Callable[[Arrays], Arrays] | None = None, prepared_pixels: int = 0):
+                 prepare: Callable[[Arrays], Arrays] | None = None, prepared_pixels: int = 0,
+                 padded: bool = True):
         self._run, self._prepare, self.takes_pixels = run, prepare, takes_pixels
-        self.prepared_pixels = prepared_pixels
+        self.prepared_pixels, self.padded = prepared_pixels, padded
         self.inputs, self.outputs = inputs, outputs
         specs = [*self.inputs.values(), *self.outputs.values()]
         self.unsupported = tuple(f"{spec.name} of {spec.dtype.name}" for spec in specs
