@@ -162,12 +162,15 @@ RECIPES = {recipe.name: recipe for recipe in (
     _seed("small_inception", "mnist", **_SGD),
     # Fashion-MNIST
     *(_perceptron(model, "fashion_mnist", model_args={"dropout": 0.2},
-                  augment={"shift": 1, "flip": True}) for model in _FASHION_MLPS),
+                  augment={"shift": 1, "flip": True}) for model in _FASHION_MLPS[:2]),
+    _perceptron("mlp_fashion_2", "fashion_mnist", model_args={"dropout": 0.1}, epochs=60,
+                validation_split=0.05, teacher="resnet20-fashion_mnist",
+                augment={"shift": 1, "flip": True}),
     *(_seed_adam(model, "fashion_mnist", 1e-3, _HALVES) for model in _FASHION_MLPS),
     *(_muon(model, "fashion_mnist", epochs=20, augment={"crop": 2, "flip": True})
       for model in ("conv_only", "conv_only_128")),
     _seed_adam("conv_only_128", "fashion_mnist", 1e-5, _HALVES),
-    _muon("fashion_cnn", "fashion_mnist", epochs=80, weight_decay=0.1,
+    _muon("fashion_cnn", "fashion_mnist", epochs=90, validation_split=0.05, weight_decay=0.1,
           teacher="resnet20-fashion_mnist", augment={"crop": 2, "flip": True}),
     _seed("fashion_cnn", "fashion_mnist", learning_rate=1e-3, batch_size=32, epochs=5),
     _muon("resnet20", "fashion_mnist", model_args={"input_shape": (28, 28, 1)}, epochs=40,

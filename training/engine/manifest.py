@@ -9,6 +9,7 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+import joblib
 import keras
 import tensorflow as tf
 
@@ -35,7 +36,7 @@ def manifest(recipe: Recipe, dataset: Dataset, **flags: object) -> dict[str, obj
         **flags, "seed": recipe.seed, "data_fingerprint": fingerprint(list(splits.values())),
         "examples": {name: len(split) for name, split in splits.items()}, "machine": machine(),
         "onednn": uses_onednn(),
-        "threads": tf.config.threading.get_intra_op_parallelism_threads() or os.cpu_count(),
+        "threads": tf.config.threading.get_intra_op_parallelism_threads() or joblib.cpu_count(),
         "versions": {name: version(name) for name in _PACKAGES},
         "python": platform.python_version(), "commit": commit(),
     }
@@ -82,14 +83,15 @@ def weights_fingerprint(model: keras.Model) -> str:
 
 
 def machine() -> str:
-    """Return the processor, the number of cores and the GPUs of this machine."""
+    """Return the processor, the number of cores this process may use, and the GPUs."""
     cpuinfo = Path("/proc/cpuinfo")
     described = cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
     line = re.search(r"model name\s*:\s*(.+)", described)
     processor = line[1] if line else platform.machine()
     gpus = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
             for gpu in tf.config.list_physical_devices("GPU")]
-    return ", ".join([processor, f"{os.cpu_count()} cores", *gpus])
+    cores = joblib.cpu_count()
+    return ", ".join([processor, f"{cores} core{'s' * (cores > 1)}", *gpus])
 
 
 def commit() -> str | None:
