@@ -240,6 +240,8 @@ RECIPES = {recipe.name: recipe for recipe in (
     _text("textcnn-mr", "mr.csv", epochs=3),  # the paper reports 10 folds: --folds 10
     _text("textcnn-mr-small", "mr.csv", epochs=3, model_args={**_TEXTCNN, "embedding": 50}),
     _text("textcnn-uit_vsfc", "uit-vsfc", epochs=4),
+    *(Recipe(f"fasttext-{name}", "fasttext", data, epochs=3, batch_size=50, learning_rate=1e-2,
+             max_tokens=64) for name, data in (("mr", "mr.csv"), ("uit_vsfc", "uit-vsfc"))),
     _characters("char_cnn", "mr.csv", epochs=6, batch_size=16, learning_rate=5e-4),
     _characters("char_cnn", "uit-vsfc", epochs=6, batch_size=16, learning_rate=5e-4,
                 model_args={"alphabet": catalog.arguments("char_cnn")["alphabet"] + _VIETNAMESE}),
