@@ -13,7 +13,8 @@ from PIL import Image
 from zoo.errors import UserError
 from zoo.training import doctor, recipes
 from zoo.training.data import names as data_names
-from zoo.training.data.dataset import load_data, open_source
+from zoo.training.data.dataset import load_data
+from zoo.training.data.opening import open_source
 from zoo.training.data.source import ordered_classes
 from zoo.training.engine import prepare
 from zoo.training.preprocessing.images import decode_or_explain

@@ -15,7 +15,7 @@ from PIL import Image
 from tests.bad_images import ENDINGS, defects, encoded, picture, put, turned
 from tests.image_set import reading
 from zoo.training import doctor
-from zoo.training.data.checks.image_files import examine_files
+from zoo.training.data.checks.image_files import examine_files, look
 from zoo.training.data.checks.sizes import few_examples, wilson_interval
 from zoo.training.data.image_folder import class_folder_names, list_class_folders
 from zoo.training.engine import prepare
@@ -152,6 +152,11 @@ def test_errors_come_first_and_json_names_every_file(sick, findings):
     )
     named = {name for found in told["findings"] for name in found["files"]}
     assert named == set.union(*sick[1].values()) and all(Path(name).is_file() for name in named)
+
+
+def test_pillow_sees_in_a_sample_what_the_decoder_of_training_sees(sick):
+    for path, *_ in list_class_folders(sick[0]):
+        assert look(path, sample=True) == look(path), path
 
 
 def test_the_quick_form_reads_first_bytes_only(sick):

@@ -71,6 +71,16 @@ def test_a_sample_takes_seconds(folder, monkeypatch):
     assert int(sample.message.split()[0]) < 311
 
 
+def test_a_sample_of_sound_files_needs_no_tensorflow(folder):
+    for file in folder.glob("a/damaged*"):
+        file.unlink()
+    program = ("import sys; from zoo.training.doctor import examine; "
+               f"print(len(examine({str(folder)!r}, quick=True)), 'tensorflow' in sys.modules)")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout.split()[1:] == ["False"], done.stderr
+    assert int(done.stdout.split()[0]) == len(doctor.examine(str(folder)))
+
+
 def test_an_interrupted_look_tells_what_it_saw_and_goes_on(folder, monkeypatch):
     whole = plain(doctor.examine(str(folder)))
     looks = []

@@ -17,7 +17,7 @@ from zoo.training import recipes
 from zoo.training.data.augmentation.augment import augment
 from zoo.training.data.augmentation.crops import training_view
 from zoo.training.data.augmentation.settings import check, needs_original
-from zoo.training.data.dataset import open_source
+from zoo.training.data.opening import open_source
 from zoo.training.data.pipeline import steps_per_training_epoch
 from zoo.training.data.splits import Split
 from zoo.training.engine import optimizers, prepare

@@ -12,7 +12,7 @@ from PIL import Image
 
 from zoo.errors import UserError
 from zoo.training import examine, load_data
-from zoo.training.data.dataset import open_source
+from zoo.training.data.opening import open_source
 from zoo.training.preprocessing import pillow_images
 from zoo.training.preprocessing.images import decode_or_explain
 

@@ -6,8 +6,9 @@ import pytest
 from PIL import Image
 
 from zoo.errors import UserError
-from zoo.training.data.dataset import load_data, open_source
+from zoo.training.data.dataset import load_data
 from zoo.training.data.image_table import ImageTable
+from zoo.training.data.opening import open_source
 
 pyarrow = pytest.importorskip("pyarrow", reason="pip install '.[parquet]'")
 parquet = pytest.importorskip("pyarrow.parquet")

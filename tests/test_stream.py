@@ -19,7 +19,8 @@ from zoo.errors import UsageError, UserError
 from zoo.training import evaluate, recipes
 from zoo.training.data import pipeline
 from zoo.training.data.augmentation.crops import training_view
-from zoo.training.data.dataset import load_data, load_dataset, open_source
+from zoo.training.data.dataset import load_data, load_dataset
+from zoo.training.data.opening import open_source
 from zoo.training.data.stream import ImageStream
 from zoo.training.engine.fit import train
 from zoo.training.files import arrays_of, read_json

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from zoo.errors import UserError
-from zoo.training.data.dataset import open_source
+from zoo.training.data.opening import open_source
 from zoo.training.data.sentences import read_table
 from zoo.training.preprocessing.text import lookup_table, standardize, token_ids
 from zoo.training.preprocessing.tokens import PADDING, UNKNOWN, Vocabulary

@@ -15,8 +15,9 @@ from zoo.__main__ import main
 from zoo.errors import UserError
 from zoo.training import doctor, evaluation, prediction, recipes
 from zoo.training import trained as trained_networks
-from zoo.training.data import dataset as dataset_module
-from zoo.training.data.dataset import load_dataset, open_source
+from zoo.training.data import opening
+from zoo.training.data.dataset import load_dataset
+from zoo.training.data.opening import open_source
 from zoo.training.data.sentences import SentenceTable
 from zoo.training.deployment import exporter
 from zoo.training.engine import fit, folds
@@ -225,7 +226,7 @@ def test_a_network_keeps_the_order_of_classes_it_was_trained_with(recipe, tmp_pa
         class_names = sorted(words)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dataset_module, "SentenceTable", Old)
+        patch.setattr(opening, "SentenceTable", Old)
         fit.train(recipe, tmp_path / "run", log=False)
     metrics = json.loads((tmp_path / "run/metrics.json").read_text())
     assert metrics["class_names"] == sorted(words) != list(words)

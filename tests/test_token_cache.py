@@ -12,8 +12,9 @@ import pytest
 from tests.sentences import LABELS, SENTENCES, spellings
 from zoo.errors import UserError
 from zoo.training.data import growing, token_cache
-from zoo.training.data.dataset import load_data, open_source
+from zoo.training.data.dataset import load_data
 from zoo.training.data.growing import Growing
+from zoo.training.data.opening import open_source
 from zoo.training.data.sentences import read_table
 from zoo.training.data.splits import fingerprint
 from zoo.training.data.token_cache import TokenCache

@@ -23,7 +23,7 @@ import tensorflow as tf
 from tests.sentences import LABELS, SENTENCES, spellings
 from tests.test_serve import serving
 from zoo.training import prediction, recipes, trained
-from zoo.training.data.dataset import open_source
+from zoo.training.data.opening import open_source
 from zoo.training.deployment import card, exporter, runtimes
 from zoo.training.engine import fit
 from zoo.training.preprocessing import tokens

@@ -13,7 +13,7 @@ from zoo.errors import UserError
 from zoo.training.data.checks.image_files import PROBLEMS
 from zoo.training.data.checks.labels import Finding
 from zoo.training.data.checks.sizes import few_examples, few_images
-from zoo.training.data.dataset import open_source
+from zoo.training.data.opening import open_source
 from zoo.training.data.source import TEST_SHARE, VALIDATION_SHARE
 
 HEAD = ("severity", "what", "examples", "in words")
@@ -28,7 +28,7 @@ def examine(dataset: str, data_dir: str | os.PathLike | None = None,
     on from there.
 
     Args:
-        dataset: see `zoo.training.data.dataset.open_source`.
+        dataset: see `zoo.training.data.opening.open_source`.
         data_dir: where TensorFlow Datasets keeps its files; None for its own default.
         progress: called with (files done, files in all).
         quick: of a folder of images, examine the list of files, and a random sample of them; a note

@@ -16,7 +16,8 @@ from zoo.errors import UserError
 from zoo.startup import quiet_retracing
 from zoo.training import files, run_dir
 from zoo.training.data import pipeline
-from zoo.training.data.dataset import Dataset, load_dataset, open_source
+from zoo.training.data.dataset import Dataset, load_dataset
+from zoo.training.data.opening import open_source
 from zoo.training.data.splits import Split, fingerprint, is_of_stream
 from zoo.training.data.stream import naming_bad_files
 from zoo.training.preprocessing.images import fit_to

@@ -1,15 +1,14 @@
 """Tables of the paths of image files and their labels."""
+import functools
 import os
 from pathlib import Path
 
 import numpy as np
 
-from zoo.training.data.archive import Remote
-from zoo.training.data.image_folder import LOCAL, ImageFiles
+from zoo.startup import quiet_import
+from zoo.training.data.image_folder import LOCAL, Folders, ImageFiles
 from zoo.training.data.sentences import PATH_COLUMNS, read_table
 from zoo.training.data.source import consecutive, ordered_classes
-
-_REMOTE = Remote()
 
 
 class ImageTable(ImageFiles):
@@ -43,10 +42,17 @@ class ImageTable(ImageFiles):
         self.splits = consecutive({split: count for split, count in counts.items() if split})
 
     def read_file(self, path: str) -> bytes:
-        return (_REMOTE if "://" in path else LOCAL).read(path)
+        return (_remote() if "://" in path else LOCAL).read(path)
 
     def size(self, path: str) -> int:
-        return (_REMOTE if "://" in path else LOCAL).size(path)
+        return (_remote() if "://" in path else LOCAL).size(path)
+
+
+@functools.cache
+def _remote() -> Folders:
+    with quiet_import():  # of TensorFlow
+        from zoo.training.data.remote import Remote
+    return Remote()
 
 
 def _located(folder, path):

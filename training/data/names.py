@@ -66,7 +66,7 @@ def check_name(argument: str, data_dir: str | os.PathLike | None = None) -> None
     Configurations and versions are left to TensorFlow Datasets.
 
     Args:
-        argument: see `zoo.training.data.dataset.open_source`.
+        argument: see `zoo.training.data.opening.open_source`.
         data_dir: where TensorFlow Datasets keeps its files; None for its own default.
     """
     path = Path(argument)

@@ -17,7 +17,8 @@ from zoo.factory import resolve
 from zoo.inception import AUX_WEIGHT
 from zoo.training.data.augmentation.settings import check
 from zoo.training.data.checks.sizes import few_examples, few_images
-from zoo.training.data.dataset import Dataset, load_dataset, open_source
+from zoo.training.data.dataset import Dataset, load_dataset
+from zoo.training.data.opening import open_source
 from zoo.training.data.splits import check_train_split, subsample
 from zoo.training.engine import optimizers
 from zoo.training.engine.balanced_accuracy import BalancedAccuracy

@@ -1,7 +1,5 @@
 """Progress on the screen: a live bar on a terminal, plain lines elsewhere."""
-import contextlib
 import time
-from collections.abc import Callable, Iterator
 
 import keras
 from rich.console import Console
@@ -71,25 +69,3 @@ class Report(keras.callbacks.Callback):
 def _scores(logs):
     return "  ".join(f"{name.replace('_', ' ')} {float(value):.4f}"
                      for name, value in (logs or {}).items())
-
-
-@contextlib.contextmanager
-def counter(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function of (done, total) that shows progress on stderr.
-
-    It shows a bar on a terminal, and a line every half minute elsewhere.
-    """
-    console = Console(stderr=True, quiet=quiet, highlight=False)
-    printed = time.monotonic()
-    columns = BarColumn(), MofNCompleteColumn(), TextColumn(what), TimeRemainingColumn()
-    bar = Progress(*columns, console=console, transient=True)
-    task = bar.add_task(what)
-    # Up to version 14.2, rich ends a disabled bar with an empty line.
-    with bar if console.is_terminal and not quiet else contextlib.nullcontext():
-        def count(done, total):
-            nonlocal printed
-            bar.update(task, completed=done, total=total)
-            if not console.is_terminal and time.monotonic() - printed > _SECONDS:
-                printed = time.monotonic()
-                console.print(f"  {done:,} of {total:,} {what}")
-        yield count

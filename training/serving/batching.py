@@ -42,9 +42,10 @@ class Batcher:
 
     Batches of a signature that is `padded` are padded to a power of two or to `max_batch`: the
     first call at each size is slow, and `warm_up` makes it for these sizes. Where a smaller batch
-    takes less time for each of its rows, the other requests wait for the next one. Small images are decoded by `submit` itself: where two
-    threads take turns at Python's lock, both are slower. Once a signature returns other than one
-    row for each input row, every later request to it is a call of its own, without padding.
+    takes less time for each of its rows, the other requests wait for the next one. Small images are
+    decoded by `submit` itself: where two threads take turns at Python's lock, both are slower. Once
+    a signature returns other than one row for each input row, every later request to it is a call
+    of its own, without padding.
 
     Args:
         signature: the signature to run.

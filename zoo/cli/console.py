@@ -1,8 +1,10 @@
-"""Shared by the subcommands of `zoo`: help, options, tables."""
+"""Shared by the subcommands of `zoo`: help, options, tables, progress."""
+import contextlib
 import difflib
 import functools
 import os
-from collections.abc import Collection, Iterable
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,7 @@ data_dir_option = click.option("--data-dir", type=click.Path(), metavar="DIR",
                                help="The folder of TensorFlow Datasets.")
 
 
+_PROGRESS_SECONDS = 30  # between two plain lines
 _OPTIONS = ("--version", "--help")
 _EXPORT = ("saved_model.pb", "assets/card.json")  # one of them is in every export
 _SYNONYMS = {"version": "--version", "help": "--help", "fit": "train", "run": "train",
@@ -140,6 +143,36 @@ def table(head: Iterable, rows: Iterable[Iterable], right: Collection[int] = (),
         line = [cell.rjust(size) if i in right else cell.ljust(size)
                 for i, (cell, size) in enumerate(zip(row, widths, strict=True))]
         click.echo((" " * gap).join(line).rstrip())
+
+
+@contextlib.contextmanager
+def counter(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function of (done, total) that shows progress on stderr.
+
+    It shows a bar on a terminal, and a line every half minute elsewhere.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    console = Console(stderr=True, quiet=quiet, highlight=False)
+    printed = time.monotonic()
+    columns = BarColumn(), MofNCompleteColumn(), TextColumn(what), TimeRemainingColumn()
+    bar = Progress(*columns, console=console, transient=True)
+    task = bar.add_task(what)
+    # Up to version 14.2, rich ends a disabled bar with an empty line.
+    with bar if console.is_terminal and not quiet else contextlib.nullcontext():
+        def count(done, total):
+            nonlocal printed
+            bar.update(task, completed=done, total=total)
+            if not console.is_terminal and time.monotonic() - printed > _PROGRESS_SECONDS:
+                printed = time.monotonic()
+                console.print(f"  {done:,} of {total:,} {what}")
+        yield count
 
 
 def check_trained(name_or_path: str, or_export: bool = False) -> None:

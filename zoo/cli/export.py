@@ -12,6 +12,7 @@ from zoo.cli.console import (
     check_trained,
     check_writable,
     command,
+    counter,
     data_dir_option,
     example,
     json_option,
@@ -54,7 +55,6 @@ def predict(model: str, files: tuple[str, ...], texts: tuple[str, ...], csv_file
     check_files(files, " A sentence stands after --text.")
     with quiet_import():
         from zoo.training import prediction
-        from zoo.training.engine.progress import counter
     with counter("files", quiet=as_json) as count:
         predictions = prediction.predict(model, files, texts=texts, top=top, progress=count)
     bad = [row["file"] for row in predictions if "error" in row]
@@ -133,7 +133,6 @@ def export(run: str, to: str | None, force: bool, formats: str, report: bool,
     choose_onednn(None)  # --report measures what TensorFlow Serving would do
     with quiet_import():
         from zoo.training.deployment import exporter, verification
-        from zoo.training.engine.progress import counter
     with counter("formats measured", quiet=as_json or not report) as count:
         result = exporter.export(run, to, force, names, report, data_dir, count)
     if as_json:

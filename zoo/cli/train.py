@@ -11,6 +11,7 @@ from zoo.cli.console import (
     check_run_path,
     check_trained,
     command,
+    counter,
     data_dir_option,
     example,
     is_trainable,
@@ -176,7 +177,6 @@ def doctor(dataset: str, data_dir: str | None, quick: bool, move_bad: str | None
     check_name(dataset, data_dir)
     with quiet_import():
         from zoo.training.doctor import HEAD, examine, move_bad_files, report, to_json
-        from zoo.training.engine.progress import counter
     with counter("files", quiet=as_json) as count:
         findings = examine(dataset, data_dir, count, quick)
     if as_json:

@@ -1,13 +1,15 @@
 """What is in image files, and what is wrong with them, their labels and their splits.
 
 The decoder of training decides here, and its reasons are reported; Pillow reads the header, and
-tells what is damaged from what is no image.
+tells what is damaged from what is no image. In a random sample, which takes less time than
+TensorFlow's import, Pillow decodes, and the decoder of training decides on what Pillow refuses.
 """
 import collections
 import dataclasses
 import hashlib
 import io
 import os
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
@@ -19,6 +21,7 @@ from PIL import Image
 
 from zoo import __version__
 from zoo.errors import UserError
+from zoo.startup import quiet_import
 from zoo.training.data.checks.labels import (
     Finding,
     class_findings,
@@ -27,7 +30,6 @@ from zoo.training.data.checks.labels import (
     repeated_finding,
 )
 from zoo.training.files import arrays_of, packed, write
-from zoo.training.preprocessing.images import decode_or_explain
 from zoo.training.preprocessing.pillow_images import (
     BAD_IMAGE,
     DEEP,
@@ -35,6 +37,7 @@ from zoo.training.preprocessing.pillow_images import (
     HEIF,
     PILLOW_ERRORS,
     PNG_DEPTH,
+    decode,
     orientation,
 )
 
@@ -57,6 +60,7 @@ FORMS = {  # files that training can use, and what it makes of them
 SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG",
             ".gif": "GIF", ".bmp": "BMP", ".dib": "BMP", ".webp": "WebP"}
 _SIGN_BYTES = 12  # up to the end of WebP's
+_IMPORTING = threading.Lock()
 _ELONGATED = 2        # the ratio of two sides from which stretching to a square spoils an image
 _MANY = 0.1           # the share of such images that is reported
 _FEW_IMAGES = 5       # of a class: too few to say that all are grey
@@ -91,10 +95,12 @@ class Seen:
 
 
 def look(path: str | os.PathLike, quick: bool = False,
-         read: Callable[[str], bytes] | None = None) -> Seen:
+         read: Callable[[str], bytes] | None = None, sample: bool = False) -> Seen:
     """Examine the file `path`; a `quick` look gives format and problem by the first bytes.
 
-    `read` returns the content of a path that is no file of this machine.
+    Args:
+        read: returns the content of a path that is no file of this machine.
+        sample: whether Pillow decodes it.
     """
     try:
         with open(path, "rb") as file:
@@ -113,7 +119,7 @@ def look(path: str | os.PathLike, quick: bool = False,
         return Seen(None, "unsupported", HEIF)
     if quick:
         return Seen(format, None if format else "not an image")
-    return _decoded(data, format)
+    return _decoded(data, format, sample)
 
 
 def suffix_lies(path: str | os.PathLike, format: str) -> bool:
@@ -121,8 +127,8 @@ def suffix_lies(path: str | os.PathLike, format: str) -> bool:
     return SUFFIXES.get(Path(path).suffix.lower(), format) != format
 
 
-def _decoded(data, format):
-    pixels, error = decode_or_explain(data)
+def _decoded(data, format, sample):
+    pixels, error = _pillow_first(data) if sample else _training_decoder()(data)
     if error == BAD_IMAGE:
         return Seen(format, _why(data, format))
     if error:
@@ -137,6 +143,20 @@ def _decoded(data, format):
     digest.update(pixels.tobytes())
     grey = bool((pixels == pixels[..., :1]).all())
     return Seen(format, None, "", forms, (pixels.shape[1], pixels.shape[0]), digest.digest(), grey)
+
+
+def _training_decoder():
+    with _IMPORTING, quiet_import():
+        from zoo.training.preprocessing.images import decode_or_explain
+    return decode_or_explain
+
+
+def _pillow_first(data):
+    """As the decoder of training, which gives the same pixels."""
+    try:
+        return decode(data), ""
+    except UserError:
+        return _training_decoder()(data)
 
 
 def _why(data, format):
@@ -282,7 +302,7 @@ def _look_at(files, order, quick, progress, sample, memory, read):
     cores = os.cpu_count() or 1
 
     def job(first):
-        return [_look_or_recall(files[index][0], quick, earlier, memory is not None, read)
+        return [_look_or_recall(files[index][0], quick, earlier, memory is not None, read, sample)
                 for index in order[first:first + _CHUNK]]
 
     def put_first():
@@ -316,13 +336,13 @@ def _look_at(files, order, quick, progress, sample, memory, read):
     return rows, reasons, interrupted
 
 
-def _look_or_recall(path, quick, earlier, is_kept, read):
+def _look_or_recall(path, quick, earlier, is_kept, read, sample):
     """(key of the file, whether its suffix lies, what `look` returns or the row of `earlier`)."""
     key = _key(path) if is_kept else b""
     number = np.searchsorted(earlier["key"], key)
     if key and number < len(earlier) and earlier["key"][number] == key:
         return key, False, earlier[number]
-    seen = look(path, quick, read)
+    seen = look(path, quick, read, sample)
     lies = not seen.problem and seen.format is not None and suffix_lies(path, seen.format)
     return key, lies, seen
 

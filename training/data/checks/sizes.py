@@ -1,6 +1,4 @@
 """What an accuracy on a few examples can tell, and when images are few to train on."""
-from scipy.stats import binomtest
-
 FEW = 100  # examples of a split below which an accuracy is known to no better than 6 percent points
 
 FEW_IMAGES = 1000  # for training from random weights
@@ -11,6 +9,7 @@ def wilson_interval(right: int, count: int) -> tuple[float, float]:
 
     It holds for few examples too, and where none or all are right (Wilson 1927).
     """
+    from scipy.stats import binomtest  # takes a second
     interval = binomtest(right, count).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
 
