@@ -162,10 +162,7 @@ RECIPES = {recipe.name: recipe for recipe in (
     _seed("small_inception", "mnist", **_SGD),
     # Fashion-MNIST
     *(_perceptron(model, "fashion_mnist", model_args={"dropout": 0.2},
-                  augment={"shift": 1, "flip": True}) for model in _FASHION_MLPS[:2]),
-    _perceptron("mlp_fashion_2", "fashion_mnist", model_args={"dropout": 0.1}, epochs=60,
-                validation_split=0.05, teacher="resnet20-fashion_mnist",
-                augment={"shift": 1, "flip": True}),
+                  augment={"shift": 1, "flip": True}) for model in _FASHION_MLPS),
     *(_seed_adam(model, "fashion_mnist", 1e-3, _HALVES) for model in _FASHION_MLPS),
     *(_muon(model, "fashion_mnist", epochs=20, augment={"crop": 2, "flip": True})
       for model in ("conv_only", "conv_only_128")),
