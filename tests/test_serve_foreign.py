@@ -199,6 +199,25 @@ def test_a_batch_has_the_rows_that_take_the_least_time_each(monkeypatch, for_a_r
     assert called == sizes
 
 
+@pytest.mark.parametrize(("padded", "rows"), [(True, 4), (False, 3)])
+def test_only_a_signature_that_asks_for_it_is_padded(padded, rows):
+    from zoo.training.serving import batching
+    from zoo.training.serving.signature import Signature
+    from zoo.training.serving.wire_format import TensorSpec
+    spec, called = TensorSpec("x", np.dtype("float32"), (None,)), []
+
+    def double(inputs):
+        called.append(len(inputs["x"]))
+        return {"x": 2 * inputs["x"]}
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        signature = Signature(double, {"x": spec}, {"x": spec}, padded=padded)
+        batcher = batching.Batcher(signature, pool, 16)
+        batcher.warm_up()
+        called.clear()
+        outputs = asyncio.run(batcher.submit({"x": np.arange(3, dtype="float32")}))
+    assert outputs["x"].tolist() == [0, 2, 4] and called == [rows]
+
+
 def test_several_inputs_and_outputs_keep_their_rows(server):
     rows = [{"x": [n, 1], "k": n} for n in range(100)]
     predictions = run(server, "sums", instances=rows).json()["predictions"]

@@ -1,7 +1,6 @@
 """Data sets by name: which kind of source a name or a path stands for.
 
-TensorFlow is imported only for what needs it: a folder of a million files is listed, and a sample
-of them examined, in little more time than TensorFlow takes to start.
+TensorFlow is imported only for what needs it, so that `zoo doctor --quick` starts without it.
 """
 import os
 from pathlib import Path

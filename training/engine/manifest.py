@@ -5,11 +5,11 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-import joblib
 import keras
 import tensorflow as tf
 
@@ -36,7 +36,7 @@ def manifest(recipe: Recipe, dataset: Dataset, **flags: object) -> dict[str, obj
         **flags, "seed": recipe.seed, "data_fingerprint": fingerprint(list(splits.values())),
         "examples": {name: len(split) for name, split in splits.items()}, "machine": machine(),
         "onednn": uses_onednn(),
-        "threads": tf.config.threading.get_intra_op_parallelism_threads() or joblib.cpu_count(),
+        "threads": tf.config.threading.get_intra_op_parallelism_threads() or _processors(),
         "versions": {name: version(name) for name in _PACKAGES},
         "python": platform.python_version(), "commit": commit(),
     }
@@ -90,8 +90,15 @@ def machine() -> str:
     processor = line[1] if line else platform.machine()
     gpus = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
             for gpu in tf.config.list_physical_devices("GPU")]
-    cores = joblib.cpu_count()
+    cores = _processors()
     return ", ".join([processor, f"{cores} core{'s' * (cores > 1)}", *gpus])
+
+
+def _processors():
+    """On how many processors this process may run; TensorFlow has as many threads by default."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def commit() -> str | None:

@@ -208,7 +208,9 @@ class Batcher:
                 break
             batch.append(self._queue.popleft())
             rows, pixels = rows + item.rows, pixels + item.pixels
-            seconds = self.signature.padded and self._seconds.get(self._padded(rows), 0) / rows
+            seconds = 0.0  # without padding a row takes as long in any batch
+            if self.signature.padded:
+                seconds = self._seconds.get(self._padded(rows), 0) / rows
             if seconds <= _AS_FAST * lowest:
                 lowest, count, chosen = min(lowest, seconds), len(batch), rows
         self._queue.extendleft(reversed(batch[count:]))

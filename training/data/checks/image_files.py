@@ -60,7 +60,7 @@ FORMS = {  # files that training can use, and what it makes of them
 SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG",
             ".gif": "GIF", ".bmp": "BMP", ".dib": "BMP", ".webp": "WebP"}
 _SIGN_BYTES = 12  # up to the end of WebP's
-_IMPORTING = threading.Lock()
+_IMPORTING = threading.Lock()  # two threads must not discard stderr at once
 _ELONGATED = 2        # the ratio of two sides from which stretching to a square spoils an image
 _MANY = 0.1           # the share of such images that is reported
 _FEW_IMAGES = 5       # of a class: too few to say that all are grey
