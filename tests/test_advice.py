@@ -86,7 +86,7 @@ COMMANDS = {
 }
 _MISSING = " does not exist. `zoo export RUN` writes a SavedModel."
 _NO_NETWORK = (" is a file. Expected a run directory or the name of a trained network, such as "
-               "lenet5-digits.")
+               "lenet5-mnist.")
 _UNFINISHED = ("The training in half is not finished. Run its `zoo train` command again to resume "
                "it.")
 _SEARCH = ("search is a search. `zoo tune` with --refit trains its best network, in "
@@ -215,7 +215,7 @@ IN_A_FOLDER = {  # see `files`
     "evaluate model.tflite": f"model.tflite{_NO_NETWORK}",
     "predict reviews.csv digit.png":
         "reviews.csv is a file. Expected a run directory, an export, or the name of a trained "
-        "network, such as lenet5-digits.",
+        "network, such as lenet5-mnist.",
     "train lenet5-digits --run half --epochs 3":
         "half contains a run of another recipe (epochs is 40 there, 3 here). Choose another run "
         "directory (--run; in Python run=), or delete it.",

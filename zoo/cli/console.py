@@ -181,7 +181,7 @@ def check_trained(name_or_path: str, or_export: bool = False) -> None:
     Args:
         or_export: whether it may be an export, or a file of one, too.
     """
-    from zoo import catalog, hub, shipped
+    from zoo import catalog, hub
     from zoo.training.run_dir import is_run, results
     path = Path(name_or_path)
     if hub.is_address(name_or_path):
@@ -194,7 +194,7 @@ def check_trained(name_or_path: str, or_export: bool = False) -> None:
     elif path.is_file() and not (or_export and path.suffix in (".tflite", ".onnx")):
         kinds = "a run directory, an export," if or_export else "a run directory"
         raise UserError(f"{name_or_path} is a file. Expected {kinds} or the name of a trained "
-                        f"network, such as {shipped.names()[0]}.")
+                        "network, such as lenet5-mnist.")
     elif path.is_dir() and not (or_export and any((path / mark).exists() for mark in _EXPORT)):
         results(path)  # raises the error for what is no finished run
 
