@@ -27,6 +27,11 @@ def test_results_are_rerun_and_what_is_finished_is_passed_by(tmp_path, monkeypat
     assert rerun.main(folder) == 0, "without names: what is recorded"
     assert "epoch" not in capfd.readouterr().out
     assert (tmp_path / "runs/short-digits-0/metrics.json").stat().st_mtime_ns == before
+    mixed = ["--seeds", "2", "--precision", "mixed_bfloat16"]
+    assert rerun.main(["short-digits", *mixed, *folder]) == 0
+    assert "mixed_bfloat16)" in results.rows("short-digits")[0]["machine"]
+    assert rerun.main(["short-digits", "--seeds", "3", "--precision", "half_of_it", *folder]) == 1
+    assert "precision" in capfd.readouterr().err
     assert rerun.main(["short-digit"]) == 2
     assert "Did you mean 'short-digits'?" in capfd.readouterr().err
 

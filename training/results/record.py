@@ -98,8 +98,13 @@ def _row(recipe):
                   "accuracy": f"{statistics.mean(scores):.2f} %{spread}",
                   "seeds": ", ".join(str(run["seed"]) for run in runs),
                   "seconds": f"{statistics.median(run['seconds'] for run in runs):.0f}",
-                  "machine": ", ".join(sorted({run["machine"] for run in runs})),
+                  "machine": ", ".join(sorted({_machine(run) for run in runs})),
                   "commit": ", ".join(sorted({str(run["commit"]) for run in runs}))}
+
+
+def _machine(run):
+    precision = run["precision"]
+    return run["machine"] + (f" ({precision})" if precision != "float32" else "")
 
 
 def record(run: str | os.PathLike) -> None:
@@ -121,12 +126,13 @@ def record(run: str | os.PathLike) -> None:
 
 
 def recipe_name(recipe: Recipe) -> str | None:
-    """Return the name of the zoo's recipe that equals `recipe` except for its seed and data path.
+    """Return the name of the zoo's recipe that equals `recipe`, or None if there is none.
 
-    None if there is none.
+    The seed, the path of the data and the precision, which a result records, may differ.
     """
     for ours in RECIPES.values():
-        same = dataclasses.replace(ours, name=recipe.name, seed=recipe.seed, data=recipe.data)
+        same = dataclasses.replace(ours, name=recipe.name, seed=recipe.seed, data=recipe.data,
+                                   precision=recipe.precision)
         if recipe.name.startswith(ours.name) and same.to_json() == recipe.to_json():
             return ours.name
     return None

@@ -23,7 +23,7 @@ with quiet_import():
 
 
 def rerun(name: str, seed: int, folder: str | os.PathLike, files: str | os.PathLike | None = None,
-          data_dir: str | os.PathLike | None = None) -> float:
+          data_dir: str | os.PathLike | None = None, precision: str = "auto") -> float:
     """Train the recipe `name` in FOLDER/NAME-SEED, in folds if its recorded result has folds.
 
     Args:
@@ -32,6 +32,8 @@ def rerun(name: str, seed: int, folder: str | os.PathLike, files: str | os.PathL
         folder: the parent of the run directories.
         files: a folder with the data that recipes name by a file or folder.
         data_dir: the folder of TensorFlow Datasets; None for its default.
+        precision: auto, float32, mixed_bfloat16 or mixed_float16, see
+            `zoo.training.engine.precision.resolve`.
 
     Returns:
         The test accuracy, which is recorded.
@@ -45,7 +47,7 @@ def rerun(name: str, seed: int, folder: str | os.PathLike, files: str | os.PathL
         names = (before.get("data"), recipes.RECIPES[name].data)
         paths = [Path(files) / each for each in names if each]
         data = next((str(path) for path in paths if path.exists()), None)
-    recipe = dataclasses.replace(recipes.get_recipe(name, data), seed=seed,
+    recipe = dataclasses.replace(recipes.get_recipe(name, data), seed=seed, precision=precision,
                                  folds=before.get("folds", 0))
     run = Path(folder) / f"{name}-{seed}"
     train_all = folds.cross_validate if recipe.folds else train
@@ -66,6 +68,8 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--files", metavar="DIR",
                         help="the folder of data that a recipe names by a file or folder")
     parser.add_argument("--data-dir", metavar="DIR", help="the folder of TensorFlow Datasets")
+    parser.add_argument("--precision", default="auto", metavar="P",
+                        help="auto, float32, mixed_bfloat16 or mixed_float16; recorded")
     options = parser.parse_args(args)
     for name in options.names:
         if name not in recipes.RECIPES:
@@ -88,7 +92,8 @@ def _succeeds(name, seed, options):
     """Run one recipe and update docs/results.md; return whether it succeeded."""
     print(f"{name}, seed {seed}", flush=True)
     try:
-        accuracy = rerun(name, seed, options.folder, options.files, options.data_dir)
+        accuracy = rerun(name, seed, options.folder, options.files, options.data_dir,
+                         options.precision)
     except UserError as error:
         print(f"results: {name}, seed {seed}: {error}", file=sys.stderr, flush=True)
         return False
