@@ -164,8 +164,10 @@ RECIPES = {recipe.name: recipe for recipe in (
     *(_perceptron(model, "fashion_mnist", model_args={"dropout": 0.2},
                   augment={"shift": 1, "flip": True}) for model in _FASHION_MLPS),
     *(_seed_adam(model, "fashion_mnist", 1e-3, _HALVES) for model in _FASHION_MLPS),
-    *(_muon(model, "fashion_mnist", epochs=20, augment={"crop": 2, "flip": True})
-      for model in ("conv_only", "conv_only_128")),
+    # Without normalization these networks diverge at Muon's usual rate, within an epoch.
+    *(_muon(model, "fashion_mnist", model_args={"dropout": 0.2}, epochs=20, learning_rate=4e-3,
+            validation_split=0.05, teacher="resnet20-fashion_mnist",
+            augment={"crop": 2, "flip": True}) for model in ("conv_only", "conv_only_128")),
     _seed_adam("conv_only_128", "fashion_mnist", 1e-5, _HALVES),
     _muon("fashion_cnn", "fashion_mnist", epochs=90, validation_split=0.05, weight_decay=0.1,
           teacher="resnet20-fashion_mnist", augment={"crop": 2, "flip": True}),
@@ -176,7 +178,7 @@ RECIPES = {recipe.name: recipe for recipe in (
     *(_perceptron(model, "cifar10", validation_split=0.02, model_args={"dropout": 0.1},
                   augment={"crop": 2, "flip": True}) for model in _CIFAR_MLPS),
     *(_seed_adam(model, "cifar10", 1e-3, _HALVES) for model in _CIFAR_MLPS),
-    _cifar("conv_only_128_cifar", model_args={"dropout": 0.3}),
+    _cifar("conv_only_128_cifar", model_args={"dropout": 0.3}, learning_rate=4e-3),
     _seed_adam("conv_only_128_cifar", "cifar10", 1e-5, _HALVES),
     # So small that it needs no label smoothing; random erasing by Zhong et al. 2020, less often.
     _cifar("resnet20", epochs=80, augment={"crop": 4, "flip": True, "erase": 0.25}),
