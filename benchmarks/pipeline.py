@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from statistics import median
 
-ROUNDS, STEPS, SKIPPED = 8, 10, 2  # of each side; a round's first steps fill buffers
+ROUNDS, STEPS, SKIPPED = 16, 10, 2  # of each side; a round's first steps fill buffers
 HERE = Path(__file__)
 sys.path.insert(0, str(HERE.parents[1]))
 

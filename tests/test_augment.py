@@ -142,6 +142,25 @@ def test_a_flip_mirrors_every_second_image(name, axis):
     assert 0.4 < mirrored.mean() < 0.6
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("shape, reach", [((8, 12, 3), 4), ((7, 5, 1), 20), ((1, 6, 3), 3)])
+def test_a_move_is_the_one_of_numpy(shape, reach, dtype):
+    rng, height, width = np.random.default_rng(0), *shape[:2]
+    images = rng.integers(0, 256, (40, *shape)).astype(dtype)
+    across, down = rng.choice([-1.0, 1.0], (2, 40)).astype("float32")
+    right, below = rng.integers(-reach, reach + 1, (2, 40)).astype("int32")
+    moved = ops.move(tf.constant(images), across, right, down, below)
+    assert moved.dtype == dtype
+    for image, found, *flips, x, y in zip(images, moved.numpy(), down, across, below, right,
+                                          strict=True):
+        edges = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), "symmetric")
+        # What the flip does to the place of a crop, it does to the padding too.
+        flipped = edges[:: int(flips[0]), :: int(flips[1])]
+        top, left = (reach + (-step if flip < 0 else step) for step, flip in ((x, flips[0]),
+                                                                             (y, flips[1])))
+        assert np.array_equal(found, flipped[top : top + height, left : left + width])
+
+
 def test_a_crop_moves_whole_pixels_within_the_padding():
     image = noise(1)
     found, _ = changed(
@@ -188,7 +207,7 @@ def test_a_right_angle_is_exact(quarters):
         2, math.cos(turn), -math.sin(turn), 0, math.sin(turn), math.cos(turn), 0
     )
     images = noise(2, 16, 16)
-    found = ops.warp(tf.constant(images, tf.float32), matrices, "BILINEAR").numpy()
+    found = ops.warp(tf.constant(images, tf.float32), matrices).numpy()
     # float32 puts the outermost places a hair outside, where black is mixed in
     assert np.allclose(found, np.rot90(images, quarters, axes=(1, 2)), atol=1e-2)
 

@@ -45,11 +45,10 @@ def matrices(count: tf.Tensor, *entries: float | tf.Tensor) -> tf.Tensor:
     return tf.reshape(tf.stack(rows, axis=1), (count, 3, 3))
 
 
-def warp(images: tf.Tensor, matrices: tf.Tensor, interpolation: str,
-         outside: str = "CONSTANT") -> tf.Tensor:
+def warp(images: tf.Tensor, matrices: tf.Tensor) -> tf.Tensor:
     """Transform the images by `matrices`, whose origin is the centre of the image.
 
-    Pixels from outside are black; with "REFLECT", the image is mirrored at its edges.
+    Between pixels it interpolates linearly; pixels from outside are black.
     """
     height, width = images.shape[1:3]
     x, y = (width - 1) / 2, (height - 1) / 2
@@ -57,7 +56,34 @@ def warp(images: tf.Tensor, matrices: tf.Tensor, interpolation: str,
     transforms = tf.reshape(to @ matrices @ back, (-1, 9))[:, :8]
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=images, transforms=transforms, output_shape=(height, width), fill_value=0.0,
-        interpolation=interpolation, fill_mode=outside)
+        interpolation="BILINEAR", fill_mode="CONSTANT")
+
+
+def move(images: tf.Tensor, across: float | tf.Tensor, right: tf.Tensor, down: float | tf.Tensor,
+         below: tf.Tensor) -> tf.Tensor:
+    """Mirror and then shift the images, of any dtype, by whole pixels.
+
+    What comes from outside is mirrored at the edges.
+
+    Args:
+        across, down: -1 to mirror from left to right, from top to bottom, and 1 not to; a number or
+            of shape (batch,).
+        right, below: how many pixels further right and further below each pixel comes from, int32
+            of shape (batch,).
+    """
+    height, width, channels = images.shape[1:]
+    rows, columns = _origins(height, down, below), _origins(width, across, right)
+    first = height * tf.range(tf.shape(images)[0])[:, None]
+    places = width * (first + rows)[:, :, None] + columns[:, None]
+    return tf.gather(tf.reshape(images, (-1, channels)), places)
+
+
+def _origins(size, sign, shift):
+    """Where each of `size` pixels in a line comes from, int32 of shape (batch, size)."""
+    line = tf.range(size)
+    mirrored = tf.where(tf.reshape(sign, (-1, 1)) < 0, size - 1 - line, line)
+    outside = (mirrored + shift[:, None]) % (2 * size)
+    return tf.minimum(outside, 2 * size - 1 - outside)
 
 
 def mirror(images: tf.Tensor, is_mirrored: tf.Tensor, axis: int) -> tf.Tensor:

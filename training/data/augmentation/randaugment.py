@@ -77,7 +77,7 @@ def _apply(images, drawn, strengths, geometry, colour):
     matrices = tf.eye(3, batch_shape=[tf.shape(images)[0]])
     for i in range(drawn.shape[0]):
         matrices = matrices @ _geometry(drawn[i] - len(_COLOUR) - 1, strengths[i], geometry)
-    images = ops.warp(images, matrices, "BILINEAR")
+    images = ops.warp(images, matrices)
     for i in range(drawn.shape[0]):
         images = _colour(images, tf.minimum(drawn[i], len(_COLOUR)), strengths[i], colour)
     return images
