@@ -3,10 +3,12 @@ import asyncio
 import base64
 import concurrent.futures
 import contextlib
+import http.client
 import io
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -328,14 +330,17 @@ def test_sigterm_during_load_finishes_accepted_requests(models, digits, options)
     with serving(models / "lenet5-digits", *options) as (address, process):
         few, many = ({"signature_name": "from_bytes", "inputs": files * n} for n in (1, 20))
         labels = predict(address, few).json()["outputs"]["label"] * 20
-        with concurrent.futures.ThreadPoolExecutor(6) as pool:
-            futures = [pool.submit(predict, address, many) for _ in range(6)]
-            while metric(address, "zoo_queue_rows") < len(labels):  # others are being decoded
-                assert not any(future.done() for future in futures), "before they were seen"
-                time.sleep(0.02)
-            process.send_signal(signal.SIGTERM)
-            responses = [future.result().json() for future in futures]
-            assert [response["outputs"]["label"] for response in responses] == [labels] * 6
+        clients = [http.client.HTTPConnection(address.split("//")[1]) for _ in range(6)]
+        for client in clients:  # whole, so that the metrics, asked for later, are answered later
+            client.request("POST", "/v1/models/lenet5-digits:predict", json.dumps(many),
+                           {"Content-Type": "application/json"})
+        while metric(address, "zoo_queue_rows") < len(labels):  # others are being decoded
+            answered, _, _ = select.select([client.sock for client in clients], [], [], 0)
+            assert not answered, "before they were seen"
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        responses = [json.load(client.getresponse()) for client in clients]
+        assert [response["outputs"]["label"] for response in responses] == [labels] * 6
         assert process.wait(30) in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
         assert not process.stderr.read()
         with pytest.raises(requests.ConnectionError):
