@@ -13,7 +13,6 @@ from pathlib import Path
 import inference
 import sides
 import training_step
-from sides import in_words, ratio, spread
 
 STEPS = {"simple_cnn": 100, "lenet5": 50, "small_inception": 12, "resnet20": 4}  # in a round
 ROUNDS = 7
@@ -31,24 +30,15 @@ def answer(side, **question):
     return {"seconds": training_step.current["train"](question["steps"])}
 
 
-def compare(started, what, rounds, question):
-    """Have the sides take turns; print and return their medians and the ratio."""
-    times, _ = sides.take_turns(started, rounds, lambda name: question)
-    over = ratio(times["on"], times["off"])
-    print(f"{what}: on takes {in_words(over)} times as long", flush=True)
-    milliseconds = {
-        name: spread([1e3 * second for second in seconds]) for name, seconds in times.items()
-    }
-    return {"ms": milliseconds, "on over off": over}
-
-
 def main():
     """Measure, print and keep the results."""
     report = {"training step": {}, "SavedModel": {}}
     with sides.sides(__file__, ENVIRONMENTS, **ENVIRONMENTS) as started:
         for network, steps in STEPS.items():
             question = {"network": network, "steps": steps}
-            report["training step"][network] = compare(started, network, ROUNDS, question)
+            report["training step"][network] = sides.compare(
+                started, network, ROUNDS, question, "on", "off"
+            )
         with tempfile.TemporaryDirectory() as folder:
             for network in ("lenet5", "resnet20"):
                 calls, rounds = inference.CALLS[network]
@@ -56,7 +46,9 @@ def main():
                 for batch, count in calls.items():
                     question = {"path": path, "shape": _shape(network, batch), "calls": count}
                     what = f"{network}, batch {batch}"
-                    report["SavedModel"][what] = compare(started, what, rounds, question)
+                    report["SavedModel"][what] = sides.compare(
+                        started, what, rounds, question, "on", "off"
+                    )
     sides.keep(__file__, {"load average": round(os.getloadavg()[1], 1), **report})
 
 

@@ -1,21 +1,19 @@
-"""What mixed precision changes on this machine's processor: a training step, bfloat16 on float32.
+"""What mixed precision changes on this processor: a training step in bfloat16 and in float32.
 
 `python benchmarks/precision.py` measures the zoo's step of training_step.py in float32 and in
 mixed_bfloat16, a process each, taking turns. Medians in milliseconds, and the time in bfloat16 over
-the time in float32, go to benchmarks/precision.json with what the processor offers for bfloat16:
-with AMX wide convolutions gain most, and without instructions for it everything loses.
+the time in float32, go to benchmarks/precision.json with the processor's instructions for bfloat16.
 """
 
 import sides
 import training_step
-from sides import in_words, ratio, spread
 
 POLICIES = ("float32", "mixed_bfloat16")
-# Steps in a round, by network
+# Steps in a round
 STEPS = {"simple_cnn": 100, "lenet5": 50, "small_inception": 12, "resnet20": 4, "conv_only_128": 4}
 ROUNDS = 7
 INSTRUCTIONS = ("avx512_bf16", "amx_bf16")
-training_step.NETWORKS["conv_only_128"] = ((128, 28, 28, 1), 10, 4, 1, ROUNDS)
+training_step.NETWORKS["conv_only_128"] = ((128, 28, 28, 1), 10)
 
 
 def answer(side, network, steps):
@@ -33,20 +31,15 @@ def answer(side, network, steps):
 
 def main():
     """Measure, print and keep the results."""
-    with open("/proc/cpuinfo", encoding="utf-8") as told:
-        offered = told.read().split()
-    report = {"bfloat16": [name for name in INSTRUCTIONS if name in offered], "networks": {}}
+    with open("/proc/cpuinfo", encoding="utf-8") as info:
+        flags = info.read().split()
+    report = {"instructions": [name for name in INSTRUCTIONS if name in flags], "networks": {}}
     with sides.sides(__file__, POLICIES) as started:
         for network, steps in STEPS.items():
             question = {"network": network, "steps": steps}
-            times, _ = sides.take_turns(started, ROUNDS, lambda name, asked=question: asked)
-            over = ratio(times["mixed_bfloat16"], times["float32"])
-            print(f"{network}: bfloat16 takes {in_words(over)} times as long", flush=True)
-            milliseconds = {
-                name: spread([1e3 * second for second in seconds])
-                for name, seconds in times.items()
-            }
-            report["networks"][network] = {"ms": milliseconds, "bfloat16 over float32": over}
+            report["networks"][network] = sides.compare(
+                started, network, ROUNDS, question, "mixed_bfloat16", "float32"
+            )
     sides.keep(__file__, report)
 
 

@@ -113,6 +113,17 @@ def in_words(found, unit=""):
     return f"{found['median']:g}{unit} ({found['lower quartile']:g} to {found['upper quartile']:g})"
 
 
+def compare(started, what, rounds, question, new, old):
+    """Have the sides take turns; print and return their medians, and the ratio of `new` to `old`."""
+    times, _ = take_turns(started, rounds, lambda name: question)
+    over = ratio(times[new], times[old])
+    print(f"{what}: {new} takes {in_words(over)} times as long as {old}", flush=True)
+    milliseconds = {
+        name: spread([1e3 * second for second in seconds]) for name, seconds in times.items()
+    }
+    return {"ms": milliseconds, f"{new} over {old}": over}
+
+
 def keep(script, report):
     """Write `report` beside `script` as JSON, with the machine and the commit first."""
     from zoo.training.engine.manifest import commit, machine

@@ -340,6 +340,8 @@ def test_sigterm_during_load_finishes_accepted_requests(models, digits, options)
             time.sleep(0.02)
         process.send_signal(signal.SIGTERM)
         responses = [json.load(client.getresponse()) for client in clients]
+        for client in clients:
+            client.close()
         assert [response["outputs"]["label"] for response in responses] == [labels] * 6
         assert process.wait(30) in (0, -signal.SIGTERM, 128 + signal.SIGTERM)
         assert not process.stderr.read()

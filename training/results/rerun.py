@@ -23,7 +23,7 @@ with quiet_import():
 
 
 def rerun(name: str, seed: int, folder: str | os.PathLike, files: str | os.PathLike | None = None,
-          data_dir: str | os.PathLike | None = None, precision: str = "auto") -> float:
+          data_dir: str | os.PathLike | None = None, precision: str | None = None) -> float:
     """Train the recipe `name` in FOLDER/NAME-SEED, in folds if its recorded result has folds.
 
     Args:
@@ -33,7 +33,7 @@ def rerun(name: str, seed: int, folder: str | os.PathLike, files: str | os.PathL
         files: a folder with the data that recipes name by a file or folder.
         data_dir: the folder of TensorFlow Datasets; None for its default.
         precision: auto, float32, mixed_bfloat16 or mixed_float16, see
-            `zoo.training.engine.precision.resolve`.
+            `zoo.training.engine.precision.resolve`; None for the recipe's.
 
     Returns:
         The test accuracy, which is recorded.
@@ -47,8 +47,9 @@ def rerun(name: str, seed: int, folder: str | os.PathLike, files: str | os.PathL
         names = (before.get("data"), recipes.RECIPES[name].data)
         paths = [Path(files) / each for each in names if each]
         data = next((str(path) for path in paths if path.exists()), None)
-    recipe = dataclasses.replace(recipes.get_recipe(name, data), seed=seed, precision=precision,
-                                 folds=before.get("folds", 0))
+    recipe = recipes.get_recipe(name, data)
+    recipe = dataclasses.replace(recipe, seed=seed, folds=before.get("folds", 0),
+                                 precision=precision or recipe.precision)
     run = Path(folder) / f"{name}-{seed}"
     train_all = folds.cross_validate if recipe.folds else train
     metrics = cast(dict[str, Any], train_all(recipe, run, data_dir))
@@ -68,8 +69,8 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--files", metavar="DIR",
                         help="the folder of data that a recipe names by a file or folder")
     parser.add_argument("--data-dir", metavar="DIR", help="the folder of TensorFlow Datasets")
-    parser.add_argument("--precision", default="auto", metavar="P",
-                        help="auto, float32, mixed_bfloat16 or mixed_float16; recorded")
+    parser.add_argument("--precision", metavar="P", help="auto, float32, mixed_bfloat16 or "
+                        "mixed_float16; by default the recipe's")
     options = parser.parse_args(args)
     for name in options.names:
         if name not in recipes.RECIPES:
