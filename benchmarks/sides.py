@@ -114,7 +114,7 @@ def in_words(found, unit=""):
 
 
 def compare(started, what, rounds, question, new, old):
-    """Have the sides take turns; print and return their medians, and the ratio of `new` to `old`."""
+    """Have the sides take turns; return their medians and the ratio of `new` to `old`."""
     times, _ = take_turns(started, rounds, lambda name: question)
     over = ratio(times[new], times[old])
     print(f"{what}: {new} takes {in_words(over)} times as long as {old}", flush=True)
